@@ -1,0 +1,156 @@
+"""Pairs: one picture beside the other in a file, or two folders matched by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from data import DATASETS
+from data.base_dataset import BaseDataset
+from data.image_folder import describe, has_images, listed, require_images, stem, subfolders
+from data.transforms import Prepared
+from options.base_options import DataOptions
+from util.image_io import Header, Picture
+
+_ONE_SIDED = "for images without a partner use --model test --dataset_mode single"
+
+
+@DATASETS.register("aligned")
+class AlignedDataset(BaseDataset):
+    """Pairs of images: DATAROOT/PHASE/*.png with A left and B right, or folders DATAROOT/PHASE/A and B.
+
+    Both sides of a pair get the same crop and flip. In folders, partners have the same name; suffixes may differ.
+    """
+
+    def __init__(self, options: DataOptions, *, input_nc: int, output_nc: int, seed: int = 0) -> None:
+        super().__init__(options, input_nc=input_nc, output_nc=output_nc, seed=seed)
+        folder = self.dataroot / options.phase
+        flags = f"--dataroot {options.dataroot} --phase {options.phase}"
+        self.side_by_side = not _check_layout(folder, flags)
+        if self.side_by_side:
+            self._a_paths = self._b_paths = require_images(folder, flags=flags, max_size=options.max_dataset_size)
+            self.root = folder
+        else:
+            pairs = match_by_stem(folder / "A", folder / "B", flags=flags)
+            count = int(min(len(pairs), options.max_dataset_size))
+            self._a_paths, self._b_paths = [a for a, _ in pairs[:count]], [b for _, b in pairs[:count]]
+            self.root = folder / ("A" if options.direction == "AtoB" else "B")
+
+    def __len__(self) -> int:
+        return len(self._a_paths)
+
+    def num_units(self) -> int:
+        return len(self._a_paths)
+
+    def counts(self) -> dict[str, int]:
+        return {"pairs": len(self)}
+
+    def unit_paths(self, unit: int) -> tuple[str, ...]:
+        return (self._a_paths[unit],) if self.side_by_side else (self._a_paths[unit], self._b_paths[unit])
+
+    def picture_size(self, header: Header) -> tuple[int, int]:
+        return (header.width // 2 if self.side_by_side else header.width), header.height
+
+    def decode(self, unit: int) -> tuple[Prepared, ...]:
+        a_path, b_path = self._a_paths[unit], self._b_paths[unit]
+        if self.side_by_side:
+            a, b = split(self.read(a_path), a_path)
+        else:
+            a, b = self.read(a_path), self.read(b_path)
+            if a.array.shape[:2] != b.array.shape[:2]:
+                raise ValueError(
+                    f"the sides of a pair differ in size: {a_path} is {_size(a)}, {b_path} is {_size(b)}: "
+                    f"scale one of them (datasets/combine_A_and_B.py can), or take the pair out"
+                )
+        return self.prepare_side(a, "A", a_path), self.prepare_side(b, "B", b_path)
+
+    def sample(self, epoch: int, index: int) -> dict[str, Any]:
+        a, b = self.fetch(index)
+        placement = self.place(self.rng(epoch, index), a)
+        return {
+            "A": self.tensor(a, placement),
+            "B": self.tensor(b, placement),
+            "A_paths": self._a_paths[index],
+            "B_paths": self._b_paths[index],
+            "A_format": a.format,
+            "B_format": b.format,
+            "index": index,
+        }
+
+
+def split(picture: Picture, path: str) -> tuple[Picture, Picture]:
+    """The left and the right half of a side-by-side picture.
+
+    Raises:
+        ValueError: the width is odd, or no larger than the height: that is one picture, not two.
+    """
+    height, width = picture.array.shape[:2]
+    if width % 2:
+        raise ValueError(
+            f"{path}: a width of {width} pixels cannot be cut into two equal halves A and B: "
+            f"make pairs with datasets/combine_A_and_B.py; {_ONE_SIDED}"
+        )
+    if width <= height:
+        raise ValueError(
+            f"{path}: {width}x{height} pixels look like one picture, not A and B side by side: "
+            f"put the sides into folders A and B; {_ONE_SIDED}"
+        )
+    half = width // 2
+    return Picture(picture.array[:, :half], picture.format), Picture(picture.array[:, half:], picture.format)
+
+
+def match_by_stem(folder_a: Path, folder_b: Path, *, flags: str) -> list[tuple[str, str]]:
+    """Pairs of files with the same relative path, suffixes aside, in natural order.
+
+    Raises:
+        FileNotFoundError: a folder is missing or empty.
+        ValueError: files without a partner, or two files of a folder with one stem.
+    """
+    sides = [(folder, require_images(folder, flags=flags)) for folder in (folder_a, folder_b)]
+    stems_a, stems_b = (stems(folder, files) for folder, files in sides)
+    only_a, only_b = [s for s in stems_a if s not in stems_b], [s for s in stems_b if s not in stems_a]
+    if only_a or only_b:
+        parts = [
+            f"{len(only)} of {len(files)} files in {folder} have no partner ({listed(only)})"
+            for only, (folder, files) in zip((only_a, only_b), sides)
+            if only
+        ]
+        raise ValueError(f"{flags}: {'; '.join(parts)}: partners have the same name in A and B; rename or remove these")
+    return [(path, stems_b[key]) for key, path in stems_a.items()]
+
+
+def stems(folder: Path, files: list[str]) -> dict[str, str]:
+    """Stem -> path, in the order of ``files``.
+
+    Raises:
+        ValueError: two files have the same stem.
+    """
+    found: dict[str, str] = {}
+    for path in files:
+        other = found.setdefault(stem(path, folder), path)
+        if other != path:
+            raise ValueError(f"{other} and {path} have the same name but for the suffix: keep one of them")
+    return found
+
+
+def _check_layout(folder: Path, flags: str) -> bool:
+    """True for folders A and B; raises if the layout is one that ``aligned`` cannot read."""
+    inside = set(subfolders(folder))
+    if {"A", "B"} <= inside:
+        return True
+    for here, missing in (("A", "B"), ("B", "A")):
+        if inside == {here} and not has_images(folder):
+            raise FileNotFoundError(
+                f"{flags}: {folder} has a folder {here} but no {missing}: pairs need both; {_ONE_SIDED} "
+                f"--dataroot {folder / here}"
+            )
+    if not folder.is_dir() and {f"{folder.name}A", f"{folder.name}B"} <= set(subfolders(folder.parent)):
+        raise FileNotFoundError(
+            f"{flags}: {describe(folder.parent)}, which is the layout of unpaired data: use --dataset_mode unaligned "
+            f"(and a model for it, e.g. cycle_gan), or move pairs to {folder / 'A'} and {folder / 'B'}"
+        )
+    return False
+
+
+def _size(picture: Picture) -> str:
+    return f"{picture.array.shape[1]}x{picture.array.shape[0]}"

@@ -1,0 +1,160 @@
+"""What every data set has: files, their preparation, and samples that depend on seed, epoch and index only."""
+
+from __future__ import annotations
+
+import random
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Literal, cast
+
+import torch.utils.data
+from torch import Tensor
+
+from data.cache import PixelCache, fill
+from data.image_folder import describe, nearest
+from data.transforms import Placement, Prepared, draw_placement, final_size, finish, prepare
+from options.base_options import DataOptions
+from util.image_io import Alpha, Header, Picture, read_header, read_image
+
+Side = Literal["A", "B"]
+
+
+class BaseDataset(torch.utils.data.Dataset[dict[str, Any]], ABC):
+    """Base of all data sets.
+
+    A data set numbers its files as *units*: what one file (or one pair of files) gives, before anything random. A
+    subclass says how many there are (``num_units``), which files belong to one (``unit_paths``), how it is decoded
+    (``decode``), and how a sample is put together (``sample``). Reading, ``--cache ram``, checks and summaries follow.
+
+    Args:
+        options: the data options of the run.
+        input_nc: channels of the model's input.
+        output_nc: channels of the model's output.
+        seed: of every crop, flip and pairing.
+
+    Attributes:
+        root: folder of the input side; results are named by the path below it.
+
+    Raises:
+        FileNotFoundError: no ``--dataroot``, or no images where the layout has them.
+    """
+
+    Options: ClassVar[type[DataOptions]] = DataOptions
+    option_defaults: ClassVar[Mapping[str, object]] = {}
+    root: Path
+
+    def __init__(self, options: DataOptions, *, input_nc: int, output_nc: int, seed: int = 0) -> None:
+        if not options.dataroot:
+            raise FileNotFoundError(
+                "--dataroot is missing: name the folder of the data set, e.g. --dataroot data/facades"
+            )
+        self.options, self.input_nc, self.output_nc, self.seed = options, input_nc, output_nc, seed
+        self.dataroot = Path(options.dataroot)
+        if not self.dataroot.is_dir():
+            there = describe(nearest(self.dataroot))
+            raise FileNotFoundError(f"--dataroot {options.dataroot}: there is no such folder; {there}")
+        self._cache: PixelCache | None = None
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Samples of an epoch."""
+
+    @abstractmethod
+    def sample(self, epoch: int, index: int) -> dict[str, Any]:
+        """One sample: tensors float32 ``[C, H, W]`` in ``[-1, 1]``, ``*_paths``, ``*_format``, ``index``."""
+
+    @abstractmethod
+    def num_units(self) -> int:
+        """How many units there are."""
+
+    @abstractmethod
+    def unit_paths(self, unit: int) -> tuple[str, ...]:
+        """The files of a unit."""
+
+    @abstractmethod
+    def decode(self, unit: int) -> tuple[Prepared, ...]:
+        """Read and scale a unit; the same result every time."""
+
+    def counts(self) -> dict[str, int]:
+        """Name -> number of images, for the summary."""
+        return {"images": len(self)}
+
+    def picture_size(self, header: Header) -> tuple[int, int]:
+        """Width and height of one side in a file of the data set."""
+        return header.width, header.height
+
+    def __getitem__(self, key: int | tuple[int, int]) -> dict[str, Any]:
+        """The sample of ``(epoch, index)``, or of ``index`` in epoch 1.
+
+        Raises:
+            ValueError: the file is broken or does not fit the options.
+        """
+        epoch, index = key if isinstance(key, tuple) else (1, key)
+        if not 0 <= index < len(self):
+            raise IndexError(f"index {index} of a data set of {len(self)} samples")
+        return self.sample(epoch, index)
+
+    def fetch(self, unit: int) -> tuple[Prepared, ...]:
+        """``decode``, or its kept result with ``--cache ram``."""
+        return self.decode(unit) if self._cache is None else self._cache[unit]
+
+    def fill_cache(self, copies: int = 1) -> None:
+        """With ``--cache ram``: decode everything once, before the workers start; else nothing.
+
+        Args:
+            copies: processes on this machine that will each hold one.
+
+        Raises:
+            ValueError: a broken file, or more memory needed than is free.
+        """
+        if self.options.cache == "ram" and self._cache is None:
+            self._cache = fill(self.decode, self.num_units(), copies=copies)
+
+    def rng(self, epoch: int, index: int) -> random.Random:
+        """The random numbers of a sample: a stream of (seed, epoch, index) and of nothing else."""
+        return random.Random(f"{self.seed}/{epoch}/{index}")
+
+    def read(self, path: str) -> Picture:
+        """The picture of a file, transparency treated by ``--alpha``."""
+        return read_image(path, alpha=cast(Alpha, self.options.alpha))
+
+    def prepare_side(self, picture: Picture, side: Side, path: str) -> Prepared:
+        """Channels and scaling for side A or B *of the files*: with ``--direction BtoA``, A is the model's output."""
+        is_input = (side == "A") == (self.options.direction == "AtoB")
+        flag, channels = ("input_nc", self.input_nc) if is_input else ("output_nc", self.output_nc)
+        return prepare(picture, channels, self.options, path=path, flag=flag)
+
+    def place(self, rng: random.Random, prepared: Prepared) -> Placement:
+        """Draw crop and flip for a prepared picture."""
+        height, width = prepared.array.shape[:2]
+        return draw_placement(rng, width, height, self.options)
+
+    def tensor(self, prepared: Prepared, placement: Placement) -> Tensor:
+        """float32 ``[C, H, W]`` in ``[-1, 1]``."""
+        return finish(prepared, placement, self.options)
+
+    def probe_units(self, count: int) -> list[int]:
+        """Unit numbers spread evenly over the data set, first and last among them."""
+        last = self.num_units() - 1
+        steps = max(min(count, last + 1) - 1, 1)
+        return sorted({round(last * step / steps) for step in range(steps + 1)})
+
+    def headers(self, count: int) -> list[tuple[str, Header]]:
+        """Path and header of the files of ``count`` units, see ``probe_units``."""
+        return [(path, read_header(path)) for unit in self.probe_units(count) for path in self.unit_paths(unit)]
+
+    def summary(self) -> dict[str, Any]:
+        """What ``--dry_run`` shows: counts, and from up to 16 files: sizes, channels, depth, size of the tensors."""
+        headers = [header for _, header in self.headers(16)]
+        sizes = Counter(f"{h.width}x{h.height}" for h in headers)
+        finals = Counter("{}x{}".format(*final_size(*self.picture_size(h), self.options)) for h in headers)
+        return {
+            "root": str(self.root),
+            **self.counts(),
+            "sizes": dict(sizes.most_common(4)) | ({"...": len(sizes) - 4} if len(sizes) > 4 else {}),
+            "channels": sorted({h.channels for h in headers}),
+            "depth": sorted({h.format for h in headers}),
+            "preprocessed": dict(finals.most_common(4)),
+        }

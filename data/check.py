@@ -1,0 +1,290 @@
+"""Is the data set sound? ``quick_check`` at every start, ``check_folder`` for every file (scripts/check_data.py)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from data.base_dataset import BaseDataset
+from data.image_folder import describe, has_images, listed, scan, stem, subfolders
+from data.transforms import final_size
+from util.image_io import Header, read_header, read_image
+
+LAYOUTS = ("side_by_side", "folders", "unaligned", "single")
+_QUICK_FILES = 16
+
+
+@dataclass(frozen=True)
+class FileFacts:
+    """What decoding one file told.
+
+    Attributes:
+        header: size, channels, depth; None if the file is broken.
+        error: one line; empty if the file is sound.
+        digest: of the file's bytes; equal for copies.
+    """
+
+    path: str
+    header: Header | None
+    error: str
+    digest: bytes
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One phase of a data set on disk: its layout, and the files of its sides (``A`` alone for ``single``)."""
+
+    name: str
+    layout: str  # one of LAYOUTS
+    sides: dict[str, list[str]]
+    folders: dict[str, Path]
+
+
+@dataclass
+class Report:
+    """What was found: ``problems`` stop a training, ``warnings`` may be meant so, ``facts`` are for reading."""
+
+    facts: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+def quick_check(dataset: BaseDataset) -> list[str]:
+    """Look at a few files before a run: two samples in full, of up to 16 units the headers only.
+
+    Returns:
+        Warnings, one line each.
+
+    Raises:
+        ValueError: something that cannot work: a broken file, wrong channels, too small, or unequal sizes in a batch.
+    """
+    for index in sorted({0, len(dataset) - 1}):
+        dataset[index]
+    options = dataset.options
+    named = dataset.headers(_QUICK_FILES)
+    sizes = [(path, dataset.picture_size(header)) for path, header in named]
+    warnings = []
+    for path, (width, height) in sizes:
+        if options.preprocess == "crop" and min(width, height) < options.crop_size:
+            raise ValueError(
+                f"{path}: {width}x{height} pixels are too few for --crop_size {options.crop_size}: lower it, "
+                f"or use --preprocess resize_and_crop"
+            )
+    finals = {final_size(*size, options): path for path, size in sizes}
+    if len(finals) > 1 and options.batch_size > 1:
+        two = ", ".join(f"{path} becomes {w}x{h}" for (w, h), path in list(finals.items())[:2])
+        raise ValueError(
+            f"--batch_size {options.batch_size} needs images of one size, but with --preprocess {options.preprocess} "
+            f"{two}: use --preprocess resize_and_crop or --batch_size 1"
+        )
+    stretched = [(path, size) for path, size in sizes if size[0] != size[1]]
+    if options.preprocess == "resize_and_crop" and stretched:
+        path, (width, height) = stretched[0]
+        warnings.append(
+            f"images that are not square are stretched, e.g. {path} ({width}x{height}): "
+            f"--preprocess scale_width_and_crop keeps their shape"
+        )
+    if getattr(dataset, "side_by_side", False) and stretched:
+        path, (width, height) = stretched[0]
+        warnings.append(f"the halves of {path} are {width}x{height}, not square: is it really A beside B?")
+    return warnings + _header_warnings(named, options.alpha)
+
+
+def _header_warnings(named: list[tuple[str, Header]], alpha: str) -> list[str]:
+    """What the headers alone say: alpha, EXIF orientation, mixed depth and channels."""
+    warnings = []
+    with_alpha = [path for path, header in named if header.alpha]
+    if with_alpha and alpha == "drop":
+        warnings.append(f"transparency is ignored, e.g. of {with_alpha[0]}: --alpha white or keep uses it")
+    turned = [path for path, header in named if header.orientation != 1]
+    if turned:
+        warnings.append(f"images are turned upright by their EXIF orientation, e.g. {turned[0]}")
+    for what, values in (
+        ("bit depth", {header.format: path for path, header in named}),
+        ("channels", {str(header.channels - header.alpha): path for path, header in named}),
+    ):
+        if len(values) > 1:
+            warnings.append(f"mixed {what}: " + ", ".join(f"{value} ({path})" for value, path in values.items()))
+    return warnings
+
+
+def find_phases(dataroot: Path, names: Iterable[str] = (), dataset_mode: str = "") -> list[Phase]:
+    """The phases below ``dataroot`` and how each is laid out.
+
+    Args:
+        dataroot: folder of the data set.
+        names: phases to look at (default: all there are).
+        dataset_mode: ``aligned``, ``unaligned`` or ``single`` instead of a guess from the folders.
+
+    Raises:
+        FileNotFoundError: no such folder, or no such phase in it.
+    """
+    if not dataroot.is_dir():
+        raise FileNotFoundError(f"{dataroot}: there is no such folder")
+    inside = set(subfolders(dataroot))
+    pairs = sorted(name[:-1] for name in inside if name.endswith("A") and len(name) > 1 and name[:-1] + "B" in inside)
+    plain = sorted(inside - {name + side for name in pairs for side in "AB"})
+    if not names and has_images(dataroot):
+        return [_phase(dataroot, "", dataset_mode)]
+    wanted = list(names) or [*plain, *(name for name in pairs if name not in plain)]
+    phases = []
+    for name in wanted:
+        if name not in inside and name not in pairs:
+            raise FileNotFoundError(f"--phase {name}: {describe(dataroot)}")
+        phases.append(_phase(dataroot, name, dataset_mode or ("unaligned" if name not in inside else "")))
+    found = [phase for phase in phases if any(phase.sides.values())]
+    if not found:
+        raise FileNotFoundError(f"{dataroot}: no images found; {describe(dataroot)}")
+    return found
+
+
+def _phase(dataroot: Path, name: str, dataset_mode: str) -> Phase:
+    folder = dataroot / name
+    if dataset_mode == "unaligned":
+        folders = {side: dataroot / f"{name}{side}" for side in "AB"}
+        layout = "unaligned"
+    elif dataset_mode != "single" and {"A", "B"} <= set(subfolders(folder)):
+        folders = {side: folder / side for side in "AB"}
+        layout = "folders"
+    else:
+        folders, layout = {"A": folder}, "single"
+    sides = {side: scan(where) if where.is_dir() else [] for side, where in folders.items()}
+    if layout == "single" and dataset_mode != "single" and (dataset_mode == "aligned" or _looks_paired(sides["A"])):
+        layout = "side_by_side"
+    return Phase(name or ".", layout, sides, folders)
+
+
+def _looks_paired(files: list[str]) -> bool:
+    """Whether the first readable file is two squares side by side."""
+    for path in files[:5]:
+        try:
+            header = read_header(path)
+        except ValueError:
+            continue
+        return header.width == 2 * header.height
+    return False
+
+
+def examine(path: str) -> FileFacts:
+    """Decode one file in full; an unreadable one becomes a fact, not an exception."""
+    try:
+        digest = hashlib.blake2b(Path(path).read_bytes(), digest_size=16).digest()
+        read_image(path, alpha="keep")
+        return FileFacts(path, read_header(path), "", digest)
+    except (ValueError, OSError) as error:
+        return FileFacts(path, None, str(error), b"")
+
+
+def examine_all(paths: list[str], *, progress: Callable[[Any], Any] = iter, threads: int = 4) -> dict[str, FileFacts]:
+    """``examine`` for many files at a time; ``progress`` wraps the iterator of results, e.g. tqdm."""
+    with ThreadPoolExecutor(threads) as pool:
+        return {facts.path: facts for facts in progress(pool.map(examine, paths))}
+
+
+def report(phases: list[Phase], facts: dict[str, FileFacts]) -> Report:
+    """Judge the phases from the facts about their files."""
+    result = Report()
+    for phase in phases:
+        counts = ", ".join(f"{side} {len(files)}" for side, files in phase.sides.items())
+        result.facts.append(f"{phase.name}: {phase.layout.replace('_', ' ')}, files: {counts}")
+        for side, files in phase.sides.items():
+            sound = [facts[path].header for path in files]
+            _describe_side(f"{phase.name} {side}", [header for header in sound if header], result)
+        for path in (path for files in phase.sides.values() for path in files):
+            if facts[path].error:
+                result.problems.append(facts[path].error)
+        if phase.layout == "side_by_side":
+            _check_halves(phase, facts, result)
+        if phase.layout == "folders":
+            _check_partners(phase, facts, result)
+        if phase.layout == "unaligned":
+            for side, files in phase.sides.items():
+                if not files:
+                    result.problems.append(f"{phase.name}: no images in {phase.folders[side]}")
+    _check_copies(phases, facts, result)
+    return result
+
+
+def _describe_side(label: str, headers: list[Header], result: Report) -> None:
+    if not headers:
+        return
+    sizes = Counter(f"{h.width}x{h.height}" for h in headers)
+    shown = ", ".join(f"{size} ({count})" for size, count in sizes.most_common(5))
+    more = f" and {len(sizes) - 5} other sizes" if len(sizes) > 5 else ""
+    channels = Counter(f"{h.channels} channel{'s' if h.channels > 1 else ''} {h.format}" for h in headers)
+    kinds = ", ".join(f"{kind} ({count})" for kind, count in channels.most_common())
+    result.facts.append(f"  {label}: {shown}{more}; {kinds}")
+    if len(sizes) > 1:
+        result.warnings.append(
+            f"{label}: {len(sizes)} different sizes: batches of more than one image need a --preprocess with crop"
+        )
+    if len({h.format for h in headers}) > 1:
+        result.warnings.append(f"{label}: mixed bit depth: {kinds}")
+    if len({h.channels - h.alpha for h in headers}) > 1:
+        result.warnings.append(f"{label}: mixed grey and colour (or other channels): {kinds}")
+    for count, text in (
+        (sum(h.alpha for h in headers), "an alpha channel: ignored unless --alpha white or keep"),
+        (sum(h.orientation != 1 for h in headers), "an EXIF orientation: they are turned upright when read"),
+    ):
+        if count:
+            result.warnings.append(f"{label}: {count} of {len(headers)} files have {text}")
+
+
+def _check_halves(phase: Phase, facts: dict[str, FileFacts], result: Report) -> None:
+    for path in phase.sides["A"]:
+        header = facts[path].header
+        if header and header.width % 2:
+            result.problems.append(f"{path}: a width of {header.width} pixels has no two equal halves A and B")
+        elif header and header.width <= header.height:
+            size = f"{header.width}x{header.height}"
+            result.problems.append(f"{path}: {size} pixels look like one picture, not A and B side by side")
+
+
+def _check_partners(phase: Phase, facts: dict[str, FileFacts], result: Report) -> None:
+    by_stem: dict[str, dict[str, str]] = {}
+    for side, files in phase.sides.items():
+        by_stem[side] = {}
+        for path in files:
+            other = by_stem[side].setdefault(stem(path, phase.folders[side]), path)
+            if other != path:
+                result.problems.append(f"{other} and {path} have the same name but for the suffix")
+    for side, partner in (("A", "B"), ("B", "A")):
+        alone = [path for key, path in by_stem[side].items() if key not in by_stem[partner]]
+        if alone:
+            names = listed([Path(path).name for path in alone])
+            result.problems.append(
+                f"{phase.name}: {len(alone)} of {len(by_stem[side])} files in {side} "
+                f"have no partner in {partner}: {names}"
+            )
+    for key in by_stem["A"].keys() & by_stem["B"].keys():
+        first, second = (facts[by_stem[side][key]].header for side in "AB")
+        if first and second and (first.width, first.height) != (second.width, second.height):
+            result.problems.append(
+                f"{phase.name}: the sides of pair {key} differ in size: "
+                f"{first.width}x{first.height} and {second.width}x{second.height}"
+            )
+
+
+def _check_copies(phases: list[Phase], facts: dict[str, FileFacts], result: Report) -> None:
+    """Equal files: within a phase a waste, across phases a test set that was trained on."""
+    places: dict[bytes, list[tuple[str, str]]] = defaultdict(list)
+    for phase in phases:
+        for files in phase.sides.values():
+            for path in files:
+                if facts[path].digest:
+                    places[facts[path].digest].append((phase.name, path))
+    copies = [found for found in places.values() if len(found) > 1]
+    across = [found for found in copies if len({phase for phase, _ in found}) > 1]
+    within = [found for found in copies if len({phase for phase, _ in found}) == 1]
+    for groups, text in (
+        (across, "in more than one phase (results on them say nothing about new images)"),
+        (within, "more than once"),
+    ):
+        if groups:
+            example = " = ".join(path for _, path in groups[0][:3])
+            result.warnings.append(f"equal images {text}: {len(groups)}, e.g. {example}")

@@ -1,0 +1,91 @@
+"""A page of small pictures with names: do the pairs belong together?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from data.check import Phase
+from data.image_folder import stem
+from util.image_io import read_image
+
+_TEXT = 16  # pixels of a line of text
+_GAP = 8
+
+
+def contact_sheet(phases: list[Phase], *, count: int = 24, tile: int = 128, columns: int = 4) -> Image.Image:
+    """Draw up to ``count`` samples of each phase, spread evenly, pairs side by side, the name under each.
+
+    Args:
+        phases: see ``check.find_phases``.
+        count: samples of a phase.
+        tile: longest side of a picture in pixels.
+        columns: samples in a row.
+    """
+    blocks = [_block(phase, count, tile, columns) for phase in phases]
+    width = max(block.width for block in blocks)
+    sheet = Image.new("RGB", (width, sum(block.height for block in blocks)), "white")
+    top = 0
+    for block in blocks:
+        sheet.paste(block, (0, top))
+        top += block.height
+    return sheet
+
+
+def _block(phase: Phase, count: int, tile: int, columns: int) -> Image.Image:
+    """The samples of one phase under its name."""
+    samples = _samples(phase, count)
+    across = 1 if phase.layout == "single" else 2
+    cell_width, cell_height = across * tile + _GAP, tile + _TEXT + _GAP
+    rows = -(-len(samples) // columns)
+    block = Image.new("RGB", (columns * cell_width + _GAP, rows * cell_height + 2 * _TEXT), "white")
+    draw, font = ImageDraw.Draw(block), ImageFont.load_default()
+    draw.text((_GAP, 4), f"{phase.name} ({phase.layout.replace('_', ' ')})", fill="black", font=font)
+    for number, (name, paths) in enumerate(samples):
+        left = _GAP + number % columns * cell_width
+        top = 2 * _TEXT + number // columns * cell_height
+        # A side-by-side file is one picture of double width.
+        width = across * tile if len(paths) == 1 else tile
+        for place, path in enumerate(paths):
+            block.paste(_thumbnail(path, width, tile), (left + place * tile, top))
+        room = cell_width // 6
+        draw.text((left, top + tile + 1), name if len(name) <= room else "..." + name[3 - room :], "black", font)
+    return block
+
+
+def _samples(phase: Phase, count: int) -> list[tuple[str, list[str]]]:
+    """Name and files of the samples to draw; unpaired sides are shown in their order, side by side."""
+    first = phase.sides["A"]
+    if phase.layout == "folders":
+        partners = {stem(path, phase.folders["B"]): path for path in phase.sides["B"]}
+        keyed = [(stem(path, phase.folders["A"]), path) for path in first]
+        found = [(key, [path, partners[key]]) for key, path in keyed if key in partners]
+    elif phase.layout == "unaligned":
+        found = [(f"{Path(a).stem} | {Path(b).stem}", [a, b]) for a, b in zip(first, phase.sides["B"])]
+    else:
+        found = [(stem(path, phase.folders["A"]), [path]) for path in first]
+    if len(found) <= count:
+        return found
+    return [found[(len(found) - 1) * step // (count - 1)] for step in range(count)] if count > 1 else found[:1]
+
+
+def _thumbnail(path: str, width: int, height: int) -> Image.Image:
+    """The picture fitted into the box, its values stretched to 8 bit; a red box for an unreadable file."""
+    try:
+        picture = Image.fromarray(_to_rgb8(read_image(path).array))
+    except (ValueError, OSError):
+        return Image.new("RGB", (width - 2, height - 2), "red")
+    picture.thumbnail((width - 2, height - 2))
+    return picture
+
+
+def _to_rgb8(array: NDArray[np.generic]) -> NDArray[np.uint8]:
+    shown = array[:, :, :3] if array.shape[2] >= 3 else np.repeat(array[:, :, :1], 3, axis=2)
+    if shown.dtype == np.uint8:
+        return np.ascontiguousarray(shown, dtype=np.uint8)
+    values = shown.astype(np.float64)
+    low, high = values.min(), values.max()
+    return ((values - low) / max(high - low, 1e-12) * 255).astype(np.uint8)

@@ -1,0 +1,289 @@
+"""Batches for one process: the order is drawn by seed and epoch, the split over processes loses and repeats nothing."""
+
+from __future__ import annotations
+
+import math
+import os
+import random
+import re
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from data.base_dataset import BaseDataset
+
+Key = tuple[int, int]  # epoch, index
+
+_PREFETCH = 4  # batches that each worker prepares ahead
+_SIDE = re.compile(r"^([AB])(?=$|_)")
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """An error of the data, carried out of a worker without torch's wrapping of its text."""
+
+    error: Exception
+
+
+class _Batches(Dataset[Any]):
+    """Turns a list of keys into a batch inside the worker."""
+
+    def __init__(self, dataset: BaseDataset, swap: bool) -> None:
+        self._dataset, self._swap = dataset, swap
+
+    def __getitems__(self, keys: list[Key]) -> dict[str, Any] | _Failure:
+        try:
+            return collate([self._dataset[key] for key in keys], swap=self._swap)
+        except (ValueError, OSError) as error:
+            return _Failure(error)
+
+
+class _Plan:
+    """What torch's DataLoader takes for a batch sampler: the keys of the batches that are due."""
+
+    def __init__(self) -> None:
+        self.keys: list[list[Key]] = []
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        return iter(self.keys)
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+
+class Loader:
+    """The batches of one process; made by ``create_loader``.
+
+    Attributes:
+        num_images: samples of an epoch, all processes together.
+        batch_size: images of a full global batch.
+        num_workers: worker processes in use.
+    """
+
+    def __init__(
+        self,
+        dataset: BaseDataset,
+        *,
+        batch_size: int,
+        num_threads: int,
+        serial_batches: bool,
+        swap: bool,
+        seed: int,
+        rank: int,
+        world_size: int,
+        pin_memory: bool,
+    ) -> None:
+        self.num_images, self.batch_size = len(dataset), batch_size
+        self._serial, self._seed, self._rank, self._world_size = serial_batches, seed, rank, world_size
+        # More workers than processors or batches only cost memory; the result does not depend on their number.
+        self.num_workers = min(num_threads, _usable_cpus(), len(self))
+        self._plan = _Plan()
+        workers: dict[str, Any] = {}
+        if self.num_workers:
+            workers = {
+                "persistent_workers": True,
+                "prefetch_factor": _PREFETCH,
+                "worker_init_fn": _start_worker,
+            }
+        self._loader: DataLoader[Any] = DataLoader(
+            _Batches(dataset, swap),
+            batch_sampler=self._plan,
+            num_workers=self.num_workers,
+            collate_fn=_unchanged,
+            pin_memory=pin_memory and torch.cuda.is_available(),
+            # Of its own: DataLoader draws a number at every start, and the global state must not depend on that.
+            generator=torch.Generator(),
+            **workers,
+        )
+
+    def __len__(self) -> int:
+        """Global batches of an epoch, a last smaller one included."""
+        return math.ceil(self.num_images / self.batch_size)
+
+    def order(self, epoch: int) -> list[int]:
+        """The indices of an epoch in the order of use."""
+        indices = list(range(self.num_images))
+        if not self._serial:
+            random.Random(f"{self._seed}/{epoch}/order").shuffle(indices)
+        return indices
+
+    def batches(self, epoch: int, start: int = 0) -> Iterator[dict[str, Any]]:
+        """This process's part of each global batch of an epoch, from number ``start`` on; skipped ones are not read.
+
+        Yields:
+            The batch of ``util.types.Batch`` with ``share``, the weight of this part (all parts sum to 1), and
+            ``global_size``, the images of the global batch.
+
+        Raises:
+            ValueError: a file is broken or does not fit.
+            RuntimeError: the system ended a worker process.
+        """
+        order = self.order(epoch)
+        groups = [order[at : at + self.batch_size] for at in range(0, self.num_images, self.batch_size)][start:]
+        parts = [part_of_batch(group, self._rank, self._world_size) for group in groups]
+        self._plan.keys = [[(epoch, index) for index in indices] for indices, _ in parts]
+        loaded = iter(self._loader)
+        for group, (_, share) in zip(groups, parts):
+            batch = _next(loaded)
+            if isinstance(batch, _Failure):
+                raise batch.error
+            yield {**batch, "share": share, "global_size": len(group)}
+
+    def close(self) -> None:
+        """End the worker processes; the next ``batches`` would start new ones."""
+        iterator, self._loader._iterator = self._loader._iterator, None
+        if iterator is not None and self.num_workers:
+            iterator._shutdown_workers()  # type: ignore[attr-defined]
+
+
+def create_loader(
+    dataset: BaseDataset,
+    *,
+    batch_size: int,
+    num_threads: int,
+    serial_batches: bool,
+    direction: str,
+    seed: int,
+    rank: int = 0,
+    world_size: int = 1,
+    pin_memory: bool = False,
+) -> Loader:
+    """The loader of one process; fills the cache first where ``--cache ram`` asks for it.
+
+    Order, crops, flips and pairings depend on ``seed``, the epoch and the index only: not on the number of workers, nor
+    on that of processes.
+
+    Args:
+        dataset: what to read.
+        batch_size: images of a global batch, all processes together.
+        num_threads: worker processes wanted; 0 reads in the calling process.
+        serial_batches: indices in order instead of shuffled.
+        direction: ``BtoA`` swaps the sides A and B, here and nowhere else.
+        seed: of the order; that of the augmentation is the data set's.
+        rank: number of this process.
+        world_size: number of processes.
+        pin_memory: batches in page-locked memory, for faster copies to a GPU.
+
+    Raises:
+        ValueError: ``batch_size`` cannot be split over the processes, or the cache does not fit into memory.
+    """
+    check_batch_size(batch_size, world_size)
+    local = min(world_size, int(os.environ.get("LOCAL_WORLD_SIZE", world_size)))
+    dataset.fill_cache(copies=local)
+    return Loader(
+        dataset,
+        batch_size=batch_size,
+        num_threads=num_threads,
+        serial_batches=serial_batches,
+        swap=direction == "BtoA",
+        seed=seed,
+        rank=rank,
+        world_size=world_size,
+        pin_memory=pin_memory,
+    )
+
+
+def check_batch_size(batch_size: int, world_size: int) -> None:
+    """Refuse a global batch that the processes cannot share equally.
+
+    Raises:
+        ValueError: with the nearest sizes that work.
+    """
+    rest = batch_size % world_size
+    if rest:
+        below, above = batch_size - rest, batch_size - rest + world_size
+        good = f"{below} or {above}" if below else f"{above}"
+        raise ValueError(
+            f"--batch_size {batch_size} is the global batch and cannot be split over {world_size} processes: use {good}"
+        )
+
+
+def part_of_batch(indices: list[int], rank: int, world_size: int) -> tuple[list[int], float]:
+    """The part of a global batch that process ``rank`` computes, and its weight in the mean over the batch.
+
+    Parts are contiguous and differ by one image at most. Where there are fewer images than processes, image
+    ``rank % n`` is computed by several processes that share its weight, so that all do the same number of steps.
+    """
+    count = len(indices)
+    if count < world_size:
+        mine = rank % count
+        holders = len(range(mine, world_size, count))
+        return [indices[mine]], 1.0 / (count * holders)
+    size, extra = divmod(count, world_size)
+    begin = rank * size + min(rank, extra)
+    part = indices[begin : begin + size + (rank < extra)]
+    return part, len(part) / count
+
+
+def collate(samples: list[dict[str, Any]], *, swap: bool = False) -> dict[str, Any]:
+    """One batch from samples: tensors stacked, numbers to int64, everything else as lists.
+
+    Args:
+        samples: dicts with the same keys.
+        swap: exchange A and B in all keys, if there are both.
+
+    Raises:
+        ValueError: tensors of unequal size.
+    """
+    first = samples[0]
+    swap = swap and "A" in first and "B" in first
+    batch: dict[str, Any] = {}
+    for key in first:
+        values = [sample[key] for sample in samples]
+        name = _SIDE.sub(lambda found: "B" if found[1] == "A" else "A", key) if swap else key
+        if isinstance(values[0], torch.Tensor):
+            _check_sizes(key, samples)
+            batch[name] = torch.stack(values)
+        elif isinstance(values[0], int):
+            batch[name] = torch.tensor(values, dtype=torch.int64)
+        else:
+            batch[name] = values
+    return batch
+
+
+def _check_sizes(key: str, samples: list[dict[str, Any]]) -> None:
+    for sample in samples[1:]:
+        if sample[key].shape != samples[0][key].shape:
+            named = [
+                f"{each.get(f'{key}_paths', each.get('path'))} is {each[key].shape[-1]}x{each[key].shape[-2]}"
+                for each in (samples[0], sample)
+            ]
+            raise ValueError(
+                f"images of one batch differ in size: {', '.join(named)} pixels: "
+                f"use --preprocess resize_and_crop, or --batch_size 1"
+            )
+
+
+def _next(loaded: Iterator[Any]) -> Any:
+    try:
+        return next(loaded)
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        cause = str(error).splitlines()[0]
+        remedy = "the machine ran out of memory, most likely: lower --num_threads or --batch_size, or use --cache none"
+        if "shared memory" in str(error):
+            remedy = "shared memory is full: enlarge /dev/shm (docker: --shm-size) or use --num_threads 0"
+        raise RuntimeError(f"a process that reads images was ended from outside ({cause}): {remedy}") from None
+
+
+def _start_worker(number: int) -> None:
+    """Settings of a worker process: one thread, Ctrl-C left to the main process."""
+    torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # A SIGTERM to the whole group must let the main process save: leave with 0, which torch takes for an orderly end.
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+
+
+def _unchanged(batch: Any) -> Any:
+    return batch
+
+
+def _usable_cpus() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,0 +1,62 @@
+"""Inputs only, for inference."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from data import DATASETS
+from data.base_dataset import BaseDataset
+from data.image_folder import describe, has_images, require_images, subfolders
+from data.transforms import Prepared, prepare
+from options.base_options import DataOptions
+
+
+@DATASETS.register("single")
+class SingleDataset(BaseDataset):
+    """Images without partners: those in DATAROOT itself, or else in DATAROOT/PHASE.
+
+    They are the model's input (side A, ``--input_nc`` channels) whatever ``--direction`` says.
+    """
+
+    def __init__(self, options: DataOptions, *, input_nc: int, output_nc: int, seed: int = 0) -> None:
+        super().__init__(options, input_nc=input_nc, output_nc=output_nc, seed=seed)
+        self.root = _image_root(self.dataroot, options.phase)
+        flags = f"--dataroot {options.dataroot}"
+        self._paths = require_images(self.root, flags=flags, max_size=options.max_dataset_size)
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def num_units(self) -> int:
+        return len(self._paths)
+
+    def unit_paths(self, unit: int) -> tuple[str, ...]:
+        return (self._paths[unit],)
+
+    def decode(self, unit: int) -> tuple[Prepared, ...]:
+        path = self._paths[unit]
+        return (prepare(self.read(path), self.input_nc, self.options, path=path, flag="input_nc"),)
+
+    def sample(self, epoch: int, index: int) -> dict[str, Any]:
+        (a,) = self.fetch(index)
+        return {
+            "A": self.tensor(a, self.place(self.rng(epoch, index), a)),
+            "A_paths": self._paths[index],
+            "A_format": a.format,
+            "index": index,
+        }
+
+
+def _image_root(dataroot: Path, phase: str) -> Path:
+    if has_images(dataroot):
+        return dataroot
+    if (dataroot / phase).is_dir():
+        return dataroot / phase
+    unpaired = [name for name in subfolders(dataroot) if name in (f"{phase}A", f"{phase}B")]
+    if unpaired:
+        raise FileNotFoundError(
+            f"--dataroot {dataroot} --phase {phase}: {describe(dataroot)}: say which to use, "
+            f"e.g. --dataroot {dataroot / unpaired[0]}"
+        )
+    return dataroot

@@ -1,0 +1,204 @@
+"""From the pixels of a file to a tensor: channels, scaling, crop, flip, normalisation.
+
+What does not depend on random numbers (``prepare``) comes before what does (``draw_placement``, ``finish``), so that
+the first part can be kept in memory. 8-bit pictures go through Pillow exactly as published; deeper ones keep their
+depth.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from options.base_options import DataOptions
+from util.image_io import Format, Picture
+
+_NONE_MULTIPLE = 4  # --preprocess none: both sides become multiples of this
+_GREY = np.array([299, 587, 114], dtype=np.float64) / 1000  # ITU-R 601 luma, the weights of Pillow's mode "L"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A picture with the wanted channels and the scaled size.
+
+    Attributes:
+        array: ``[H, W, C]`` in the units of the file.
+        format: how the file stored it.
+    """
+
+    array: NDArray[Any]
+    format: Format
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where to cut, and whether to flip: drawn once for all sides of a sample."""
+
+    x: int
+    y: int
+    flip: bool
+
+
+def prepare(picture: Picture, channels: int, options: DataOptions, *, path: str, flag: str) -> Prepared:
+    """Bring a picture to its channels and its scaled size; nothing random.
+
+    Args:
+        picture: what the file holds.
+        channels: wanted.
+        options: ``preprocess``, ``load_size``, ``crop_size``, ``value_range``, ``alpha`` are used.
+        path: file name for messages.
+        flag: the flag that asked for the channels, for messages.
+
+    Raises:
+        ValueError: the channels do not fit, values lie outside the range, or the picture is smaller than the crop.
+    """
+    _check_range(picture, options.value_range, path)
+    array = to_channels(picture.array, channels, path=path, flag=flag, alpha=options.alpha)
+    height, width = array.shape[:2]
+    size = scaled_size(width, height, options)
+    if "crop" in options.preprocess and min(size) < options.crop_size:
+        raise ValueError(
+            f"{path}: {size[0]}x{size[1]} pixels are too few for --crop_size {options.crop_size}: "
+            f"lower --crop_size, or use --preprocess resize_and_crop, which scales to --load_size first"
+        )
+    return Prepared(resize(array, size), picture.format)
+
+
+def scaled_size(width: int, height: int, options: DataOptions) -> tuple[int, int]:
+    """Width and height after scaling, before the crop.
+
+    ``scale_width`` and ``scale_height`` keep the shape of the picture (the published code stretches it where the other
+    side falls below ``crop_size``); with a crop to follow, the picture is scaled up until the crop fits.
+    """
+    mode, load = options.preprocess, options.load_size
+    least = options.crop_size if "crop" in mode else 1
+    if mode == "resize_and_crop":
+        return load, load
+    if mode.startswith("scale_width"):
+        other = max(load * height // width, 1)
+        return (load, other) if other >= least else (max(least * width // height, load), least)
+    if mode.startswith("scale_height"):
+        other = max(load * width // height, 1)
+        return (other, load) if other >= least else (least, max(least * height // width, load))
+    if mode == "none":
+        return _to_multiple(width), _to_multiple(height)
+    return width, height
+
+
+def final_size(width: int, height: int, options: DataOptions) -> tuple[int, int]:
+    """Width and height of the tensor that a file of this size becomes."""
+    if "crop" in options.preprocess:
+        return options.crop_size, options.crop_size
+    return scaled_size(width, height, options)
+
+
+def draw_placement(rng: random.Random, width: int, height: int, options: DataOptions) -> Placement:
+    """Draw the crop's corner and the flip for a picture of the scaled size.
+
+    Always three draws, in the published order: x, y, flip; used or not.
+    """
+    x = rng.randint(0, max(0, width - options.crop_size))
+    y = rng.randint(0, max(0, height - options.crop_size))
+    flip = rng.random() > 0.5
+    return Placement(x, y, flip and not options.no_flip)
+
+
+def finish(prepared: Prepared, placement: Placement, options: DataOptions) -> Tensor:
+    """Crop, flip and normalise: float32 ``[C, H, W]`` in ``[-1, 1]``."""
+    array = prepared.array
+    if "crop" in options.preprocess:
+        size = options.crop_size
+        array = array[placement.y : placement.y + size, placement.x : placement.x + size]
+    if placement.flip:
+        array = array[:, ::-1]
+    return normalise(array, options.value_range)
+
+
+def normalise(array: NDArray[Any], value_range: tuple[float, ...] = ()) -> Tensor:
+    """``[H, W, C]`` in the units of the file as float32 ``[C, H, W]`` in ``[-1, 1]``.
+
+    Without ``value_range`` the full scale is 255 for uint8, 65535 for uint16 and 0 to 1 for float32.
+    """
+    planes = np.array(array.transpose(2, 0, 1), order="C")  # a copy of its own: the array may lie in the cache
+    if planes.dtype == np.uint8 and not value_range:
+        return torch.from_numpy(planes).float().div_(255).sub_(0.5).div_(0.5)
+    low, high = value_range or (0.0, 65535.0 if planes.dtype == np.uint16 else 1.0)
+    unit = (planes.astype(np.float32) - np.float32(low)) / np.float32(high - low)
+    # Bicubic scaling overshoots at edges; 8-bit pictures are clipped by Pillow, these here.
+    return torch.from_numpy(unit).sub_(0.5).div_(0.5).clamp_(-1, 1)
+
+
+def to_channels(array: NDArray[Any], channels: int, *, path: str, flag: str, alpha: str) -> NDArray[Any]:
+    """``[H, W, channels]``: colour becomes grey for 1, grey is repeated for 3, anything else must fit.
+
+    Raises:
+        ValueError: it does not.
+    """
+    has = array.shape[2]
+    if has == channels:
+        return array
+    if has == 1 and channels == 3:
+        return np.repeat(array, 3, axis=2)
+    if has == 3 and channels == 1:
+        return _grey(array)
+    hint = f"give --{flag} {has}, or other files"
+    if has in (1, 3) and channels in (2, 4):
+        hint += "; --alpha keep adds the alpha channel of files that have one" if alpha != "keep" else ""
+    elif has in (2, 4) and alpha == "keep":
+        hint += "; --alpha drop or white takes the alpha channel away"
+    elif has > 4 and path.endswith(".npy"):
+        hint += "; arrays are [H, W, C]"
+    raise ValueError(
+        f"{path}: has {has} channels, but --{flag} {channels} (with --alpha {alpha}) was asked for: {hint}"
+    )
+
+
+def resize(array: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
+    """Bicubic scaling of ``[H, W, C]`` to ``size`` = (width, height), in the type that it has.
+
+    8-bit pictures as Pillow does it; others in 32-bit float, channel by channel, so that their depth survives.
+    """
+    if size == (array.shape[1], array.shape[0]):
+        return array
+    if array.dtype == np.uint8 and array.shape[2] == 3:
+        return np.asarray(Image.fromarray(np.ascontiguousarray(array)).resize(size, Image.Resampling.BICUBIC))
+    kind = np.uint8 if array.dtype == np.uint8 else np.float32
+    planes = [
+        np.asarray(Image.fromarray(np.ascontiguousarray(plane)).resize(size, Image.Resampling.BICUBIC))
+        for plane in array.transpose(2, 0, 1).astype(kind, copy=False)
+    ]
+    scaled = np.stack(planes, axis=2)
+    return np.rint(scaled).clip(0, 65535).astype(np.uint16) if array.dtype == np.uint16 else scaled
+
+
+def _grey(array: NDArray[Any]) -> NDArray[Any]:
+    if array.dtype == np.uint8:
+        return np.asarray(Image.fromarray(np.ascontiguousarray(array)).convert("L"))[:, :, None]
+    grey = (array @ _GREY)[:, :, None]
+    return (np.rint(grey) if array.dtype == np.uint16 else grey).astype(array.dtype)
+
+
+def _to_multiple(side: int) -> int:
+    # Half to even, as Python rounds and the published code does: 50 becomes 48.
+    return max(round(side / _NONE_MULTIPLE) * _NONE_MULTIPLE, _NONE_MULTIPLE)
+
+
+def _check_range(picture: Picture, value_range: tuple[float, ...], path: str) -> None:
+    if not value_range and picture.format != "float32":
+        return
+    low, high = value_range or (0.0, 1.0)
+    least, most = float(picture.array.min()), float(picture.array.max())
+    slack = 1e-6 * (high - low)  # float32 rounding of values computed elsewhere
+    if least < low - slack or most > high + slack:
+        given = f"--value_range {low:g},{high:g}" if value_range else "the range 0 to 1 expected of float files"
+        raise ValueError(
+            f"{path}: values from {least:g} to {most:g} lie outside {given}: "
+            f"give --value_range LOW,HIGH that covers every file"
+        )

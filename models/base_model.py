@@ -1,0 +1,205 @@
+"""What every model has: networks, optimizers, their books, and one training step's mechanics."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from models.networks.factory import check_image_size
+from models.networks.init import init_weights
+from options.base_options import ModelOptions
+from util.engine import Engine
+from util.types import Batch, Losses, Visuals
+
+Step = tuple[Tensor, Mapping[str, Tensor]]
+"""What a step's closure returns: the loss to differentiate, and the losses to report."""
+
+
+class BaseModel(ABC):
+    """A recipe: how networks are built, fed and trained.
+
+    Two life cycles. Inference: construct, load, ``set_input``, ``forward``, ``visuals``. Training adds
+    ``setup_training`` once, ``begin_epoch`` once an epoch, and ``optimize_parameters`` for every batch.
+
+    Class attributes a model sets:
+        Options: its options, a frozen dataclass derived from ``ModelOptions``.
+        dataset_mode: the default of ``--dataset_mode``.
+        option_defaults: other options' defaults that this model changes, e.g. ``{"crop_size": 128}``.
+
+    Attributes:
+        networks: checkpoint name -> bare module; the files are ``<tag>_net_<name>.pth``.
+        optimizers: name -> optimizer.
+    """
+
+    Options: ClassVar[type[ModelOptions]] = ModelOptions
+    dataset_mode: ClassVar[str] = "unaligned"
+    option_defaults: ClassVar[Mapping[str, object]] = {}
+
+    def __init__(self, options: ModelOptions, engine: Engine) -> None:
+        self.engine = engine
+        self.networks: dict[str, nn.Module] = {}
+        self.optimizers: dict[str, torch.optim.Optimizer] = {}
+        self.share = 1.0 / engine.world.size
+        self.batch_size = 0  # images of this process's part of the batch
+        self._scalers: dict[str, torch.amp.GradScaler] = {}
+        self._init_type, self._init_gain = options.init_type, options.init_gain
+
+    # -- what a model implements ---------------------------------------------------------------------------------
+
+    @abstractmethod
+    def set_input(self, batch: Batch) -> None:
+        """Take a batch (``util.types.Batch``) to the device. Call ``self.take(batch)`` for what all models share."""
+
+    @abstractmethod
+    def forward(self) -> None:
+        """Run the generators on the input."""
+
+    @abstractmethod
+    def visuals(self) -> Visuals:
+        """The pictures of the last ``forward``, in the published order: ``[N, C, H, W]`` float32 in ``[-1, 1]``."""
+
+    def setup_training(self, dataset_size: int) -> None:
+        """Build what only training needs. ``dataset_size`` is the number of images in an epoch.
+
+        Raises:
+            ValueError: the model is for inference only.
+        """
+        raise ValueError(f"--model {type(self).__name__}: it is for test.py only and cannot be trained")
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Called before the first batch of an epoch (counted from 1), or of the rest of a resumed one."""
+
+    def optimize_parameters(self) -> Losses:
+        """One training step on the current input: published loss name -> detached 0-dim tensor on the device."""
+        raise ValueError(f"--model {type(self).__name__}: it is for test.py only and cannot be trained")
+
+    def extra_state(self) -> dict[str, Any]:
+        """Training state beyond networks and optimizers (tensors and primitives only)."""
+        return {}
+
+    def load_extra_state(self, state: Mapping[str, Any]) -> None:
+        """Restore what ``extra_state`` returned."""
+
+    # -- what models call ----------------------------------------------------------------------------------------
+
+    def add_network(self, name: str, net: nn.Module) -> nn.Module:
+        """Initialise a network by ``--init_type``, prepare it for the engine, and book it under its checkpoint name."""
+        init_weights(net, self._init_type, self._init_gain)
+        net = self.engine.prepare(net)
+        self.networks[name] = net
+        return net
+
+    def add_optimizer(self, name: str, parameters: Iterable[nn.Parameter], **settings: Any) -> None:
+        """Book an Adam optimizer (``lr``, ``betas``, ``weight_decay``...) over the parameters."""
+        optimizer = self.engine.adam(list(parameters), **settings)
+        for group in optimizer.param_groups:
+            group["initial_lr"] = group["lr"]
+        self.optimizers[name] = optimizer
+        scaler = self.engine.grad_scaler()
+        if scaler is not None:
+            self._scalers[name] = scaler
+
+    def take(self, batch: Batch, *sides: str) -> list[Tensor]:
+        """Move the named sides of a batch to the device, and note the batch's size and share.
+
+        Raises:
+            ValueError: a network cannot work at the images' size; the message says which multiple it needs.
+        """
+        tensors = [self.engine.to_device(batch[side]) for side in sides]
+        self.batch_size = tensors[0].shape[0]
+        self.share = float(batch.get("share", 1.0 / self.engine.world.size))
+        self.check_size(*tensors[0].shape[-2:])
+        return tensors
+
+    def check_size(self, height: int, width: int) -> None:
+        """Refuse images that a network cannot work on.
+
+        Raises:
+            ValueError: with the multiple or minimum that the network needs.
+        """
+        for net in self.networks.values():
+            check_image_size(net, height, width)
+
+    def update(self, name: str, closure: Callable[[], Step]) -> Losses:
+        """One step of one optimizer.
+
+        Everything the optimizer does not own is frozen while ``closure`` runs (under autocast), so that, for example,
+        D gets no gradients from G's step. Gradients are averaged over the processes.
+
+        Args:
+            name: which optimizer.
+            closure: returns the loss to differentiate and the losses to report.
+
+        Returns:
+            the reported losses, detached.
+        """
+        optimizer = self.optimizers[name]
+        own = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+        for net in self.networks.values():
+            for parameter in net.parameters():
+                parameter.requires_grad_(id(parameter) in own)
+        optimizer.zero_grad(set_to_none=True)
+        with self.engine.autocast():
+            loss, reported = closure()
+        if self.engine.world.size > 1:
+            loss = loss * (self.share * self.engine.world.size)
+        scaler = self._scalers.get(name)
+        (loss if scaler is None else scaler.scale(loss)).backward()
+        self.engine.average_gradients([p for group in optimizer.param_groups for p in group["params"]])
+        if scaler is None:
+            optimizer.step()
+        else:
+            scaler.step(optimizer)
+            scaler.update()
+        return {key: value.detach() for key, value in reported.items()}
+
+    # -- what the loop and the checkpoints call ------------------------------------------------------------------
+
+    @property
+    def lr(self) -> float:
+        """Learning rate of the first optimizer, for the logs."""
+        return float(next(iter(self.optimizers.values())).param_groups[0]["lr"])
+
+    def set_lr_factor(self, factor: float) -> None:
+        """Set every optimizer's learning rate to its initial rate times ``factor``."""
+        for optimizer in self.optimizers.values():
+            for group in optimizer.param_groups:
+                group["lr"] = group["initial_lr"] * factor
+
+    def train(self, mode: bool = True) -> None:
+        """Training mode of all networks (dropout, batch statistics) on or off."""
+        for net in self.networks.values():
+            net.train(mode)
+
+    def training_state(self) -> dict[str, Any]:
+        """Optimizers, loss scalers and extra state. Every process must call it."""
+        return {
+            "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
+            "scaler": {name: scaler.state_dict() for name, scaler in self._scalers.items()},
+            "extra": self.extra_state(),
+        }
+
+    def load_training_state(self, state: Mapping[str, Any]) -> None:
+        """Restore ``training_state``.
+
+        Raises:
+            ValueError: it belongs to another model.
+        """
+        if set(state["optimizers"]) != set(self.optimizers):
+            raise ValueError(
+                f"the state file belongs to another model: it has optimizers {', '.join(state['optimizers'])}, "
+                f"this model has {', '.join(self.optimizers)}; check --model"
+            )
+        for name, optimizer in self.optimizers.items():
+            rates = [group["initial_lr"] for group in optimizer.param_groups]
+            optimizer.load_state_dict(state["optimizers"][name])
+            for group, rate in zip(optimizer.param_groups, rates):
+                group["initial_lr"] = rate  # --lr of this start wins
+        for name, scaler in self._scalers.items():
+            if name in state["scaler"]:
+                scaler.load_state_dict(state["scaler"][name])
+        self.load_extra_state(state["extra"])

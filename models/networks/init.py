@@ -1,0 +1,70 @@
+"""Initialisation of a network's weights by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from util.suggest import unknown
+
+_FILLS: dict[str, Callable[[Tensor, float], object]] = {
+    "normal": lambda weight, gain: nn.init.normal_(weight, 0.0, gain),
+    "xavier": lambda weight, gain: nn.init.xavier_normal_(weight, gain=gain),
+    "kaiming": lambda weight, gain: nn.init.kaiming_normal_(weight, a=0.0, mode="fan_in"),
+    "orthogonal": lambda weight, gain: nn.init.orthogonal_(weight, gain=gain),
+}
+
+INIT_TYPES = tuple(_FILLS)
+
+
+def init_weights(net: nn.Module, init_type: str = "normal", init_gain: float = 0.02) -> None:
+    """Fill the weights of ``net`` in place, from torch's global generator.
+
+    Every module whose class name contains ``Conv`` or ``Linear`` and that owns a weight gets the chosen distribution
+    and a zero bias; an affine batch norm gets weights from N(1, ``init_gain``) and a zero bias. Everything else, and
+    every module with a true attribute ``keeps_own_init`` together with all that it contains, stays as constructed.
+
+    Args:
+        net: any module.
+        init_type: ``normal`` N(0, gain), ``xavier`` (Glorot and Bengio 2010, normal), ``kaiming`` (He et al. 2015,
+            normal, fan-in; it has no gain) or ``orthogonal`` (Saxe et al. 2014).
+        init_gain: scale of the distribution; for ``normal`` and for batch norm the standard deviation.
+
+    Raises:
+        ValueError: unknown ``init_type``.
+    """
+    if init_type not in _FILLS:
+        raise unknown(f"--init_type {init_type!r}", init_type, INIT_TYPES)
+    fill = _FILLS[init_type]
+    for module in _modules(net):
+        kind = type(module).__name__
+        weight, bias = _raw_weight(module), getattr(module, "bias", None)
+        if weight is None:
+            continue
+        if "Conv" in kind or "Linear" in kind:
+            fill(weight, init_gain)
+        elif "BatchNorm2d" in kind or isinstance(module, nn.SyncBatchNorm):
+            nn.init.normal_(weight, 1.0, init_gain)
+        else:
+            continue
+        if isinstance(bias, Tensor):
+            nn.init.zeros_(bias)
+
+
+def _modules(net: nn.Module) -> Iterator[nn.Module]:
+    """``net`` and what it contains, without the branches that keep their own initialisation."""
+    if getattr(net, "keeps_own_init", False):
+        return
+    yield net
+    for child in net.children():
+        yield from _modules(child)
+
+
+def _raw_weight(module: nn.Module) -> Tensor | None:
+    """The stored weight; under a parametrisation such as spectral norm ``module.weight`` is only a computed copy."""
+    name = "parametrizations.weight.original" if parametrize.is_parametrized(module, "weight") else "weight"
+    owner, _, attribute = name.rpartition(".")
+    weight = getattr(module.get_submodule(owner), attribute, None)
+    return weight if isinstance(weight, Tensor) else None

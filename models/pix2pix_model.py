@@ -1,0 +1,126 @@
+"""pix2pix: paired image-to-image translation."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from models import MODELS
+from models.base_model import BaseModel, Step
+from models.losses.gan import GANLoss
+from models.losses.penalties import gradient_penalty
+from models.networks.factory import build_discriminator, build_generator
+from options.base_options import ModelOptions
+from options.schema import arg
+from util.engine import Engine
+from util.image_pool import ImagePool
+from util.types import Batch, Losses, Visuals
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pix2PixOptions(ModelOptions):
+    """The published defaults: U-Net with batch norm, vanilla GAN, no history of fakes."""
+
+    norm: str = "batch"
+    netG: str = "unet_256"
+    gan_mode: str = "vanilla"
+    pool_size: int = 0
+    lambda_L1: float = arg(100.0, minimum=0.0, help="weight of the L1 term")
+    lambda_gp: float = arg(10.0, minimum=0.0, help="weight of the gradient penalty of --gan_mode wgangp")
+
+
+@MODELS.register("pix2pix")
+class Pix2PixModel(BaseModel):
+    """Paired translation with a conditional GAN and L1 (Isola et al. 2017, arXiv:1611.07004), Eq. (4)."""
+
+    Options = Pix2PixOptions
+    dataset_mode: ClassVar[str] = "aligned"
+    options: Pix2PixOptions
+
+    def __init__(self, options: Pix2PixOptions, engine: Engine) -> None:
+        super().__init__(options, engine)
+        self.options = options
+        dropout = 0.0 if options.no_dropout else 0.5
+        self.netG = self.add_network(
+            "G",
+            build_generator(
+                options.netG, options.input_nc, options.output_nc, ngf=options.ngf, norm=options.norm, dropout=dropout
+            ),
+        )
+        self.real_A = self.real_B = self.fake_B = torch.empty(0)
+
+    def setup_training(self, dataset_size: int) -> None:
+        """Build D on pairs (``input_nc + output_nc`` channels), the losses, and two Adam optimizers."""
+        o = self.options
+        self.netD = self.add_network(
+            "D",
+            build_discriminator(o.netD, o.input_nc + o.output_nc, ndf=o.ndf, n_layers_D=o.n_layers_D, norm=o.norm),
+        )
+        self.criterion_GAN = GANLoss(o.gan_mode)
+        if self.criterion_GAN.mode == "wgan":
+            logger.warning("--gan_mode %s: nothing bounds this critic, as published; wgangp has a penalty", o.gan_mode)
+        self.fake_pool = ImagePool(o.pool_size)
+        self.add_optimizer("G", self.netG.parameters(), lr=o.lr, betas=(o.beta1, 0.999))
+        self.add_optimizer("D", self.netD.parameters(), lr=o.lr, betas=(o.beta1, 0.999))
+
+    def set_input(self, batch: Batch) -> None:
+        """Take ``A`` ``[N, input_nc, H, W]`` and, where the batch has it, ``B`` ``[N, output_nc, H, W]``."""
+        if "B" in batch:
+            self.real_A, self.real_B = self.take(batch, "A", "B")
+        else:
+            (self.real_A,), self.real_B = self.take(batch, "A"), torch.empty(0)
+
+    def forward(self) -> None:
+        """``fake_B = G(real_A)``, ``[N, output_nc, H, W]``."""
+        with self.engine.autocast():
+            self.fake_B = self.netG(self.real_A)
+
+    def visuals(self) -> Visuals:
+        """``real_A``, ``fake_B``, and ``real_B`` where the batch had it."""
+        images = {"real_A": self.real_A, "fake_B": self.fake_B, "real_B": self.real_B}
+        return {name: image.detach().float() for name, image in images.items() if image.numel()}
+
+    def optimize_parameters(self) -> Losses:
+        """D's step on the current fakes, then G's against the updated D. Losses: G_GAN, G_L1, D_real, D_fake."""
+        self.forward()
+        losses_D = self.update("D", self.discriminator_losses)
+        losses_G = self.update("G", self.generator_losses)
+        return {**losses_G, **losses_D}
+
+    def discriminator_losses(self) -> Step:
+        """``(D_fake + D_real) / 2``, two passes through D as published (batch norm sees them one by one)."""
+        fake_AB = self.fake_pool.query(torch.cat([self.real_A, self.fake_B], 1).detach())
+        real_AB = torch.cat([self.real_A, self.real_B], 1)
+        D_fake = self.criterion_GAN(self.netD(fake_AB), False)
+        D_real = self.criterion_GAN(self.netD(real_AB), True)
+        losses = {"D_real": D_real, "D_fake": D_fake}
+        if self.criterion_GAN.mode == "wgangp":
+            losses["D_gp"] = gradient_penalty(self.netD, real_AB, fake_AB, weight=self.options.lambda_gp)
+        return 0.5 * torch.stack(list(losses.values())).sum(), losses
+
+    def generator_losses(self) -> Step:
+        """``G_GAN`` plus the reconstruction terms."""
+        prediction = self.netD(torch.cat([self.real_A, self.fake_B], 1))
+        losses = {"G_GAN": self.criterion_GAN(prediction, True, for_discriminator=False)}
+        losses.update(self.reconstruction_losses())
+        return torch.stack(list(losses.values())).sum(), losses
+
+    def reconstruction_losses(self) -> dict[str, Tensor]:
+        """``G_L1 = lambda_L1 * mean |fake_B - real_B|``, the weight included, as published."""
+        return {"G_L1": self.options.lambda_L1 * F.l1_loss(self.fake_B.float(), self.real_B.float())}
+
+    def extra_state(self) -> dict[str, Any]:
+        """The history of fakes."""
+        return {"fake_pool": self.fake_pool.state()}
+
+    def load_extra_state(self, state: Mapping[str, Any]) -> None:
+        """Restore the history of fakes."""
+        self.fake_pool.load_state(state["fake_pool"])

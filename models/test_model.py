@@ -1,0 +1,55 @@
+"""One-sided inference with a trained generator, for test.py."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from models import MODELS
+from models.base_model import BaseModel
+from models.networks.factory import build_generator
+from options.base_options import ModelOptions
+from options.schema import arg
+from util.engine import Engine
+from util.types import Batch, Visuals
+
+
+@dataclass(frozen=True, kw_only=True)
+class TestOptions(ModelOptions):
+    """Published defaults: the residual generator of CycleGAN, unless the run's own options are at hand."""
+
+    model_suffix: str = arg("", help="load <epoch>_net_G<suffix>.pth, e.g. _A for one side of CycleGAN")
+
+
+@MODELS.register("test")
+class TestModel(BaseModel):
+    """One generator on a folder of inputs, without targets; for test.py only."""
+
+    Options = TestOptions
+    dataset_mode: ClassVar[str] = "single"
+
+    def __init__(self, options: TestOptions, engine: Engine) -> None:
+        super().__init__(options, engine)
+        dropout = 0.0 if options.no_dropout else 0.5
+        self.netG = self.add_network(
+            "G" + options.model_suffix,
+            build_generator(
+                options.netG, options.input_nc, options.output_nc, ngf=options.ngf, norm=options.norm, dropout=dropout
+            ),
+        )
+        self.real = self.fake = torch.empty(0)
+
+    def set_input(self, batch: Batch) -> None:
+        """Take ``A`` ``[N, input_nc, H, W]``."""
+        (self.real,) = self.take(batch, "A")
+
+    def forward(self) -> None:
+        """``fake = G(real)``."""
+        with self.engine.autocast():
+            self.fake = self.netG(self.real)
+
+    def visuals(self) -> Visuals:
+        """``real`` and ``fake``."""
+        return {"real": self.real.detach().float(), "fake": self.fake.detach().float()}

@@ -1,0 +1,1 @@
+"""Typed, frozen options. Importable without torch."""

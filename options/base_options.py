@@ -1,0 +1,102 @@
+"""Options of both phases: the run, the engine, the data, the model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from options.schema import OptionError, arg
+
+GAN_MODES = ("vanilla", "lsgan", "hinge", "wgan", "wgangp", "original", "bce", "ls", "w")
+NORMS = ("batch", "instance", "none")
+INIT_TYPES = ("normal", "xavier", "kaiming", "orthogonal")
+PREPROCESS = (
+    "resize_and_crop",
+    "crop",
+    "scale_width",
+    "scale_width_and_crop",
+    "scale_height",
+    "scale_height_and_crop",
+    "none",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """Which run, which model, which data set."""
+
+    name: str = arg("experiment_name", help="name of the run: its folder in --checkpoints_dir and --results_dir")
+    model: str = arg("pix2pix", help="which model; see the list at the end of --help")
+    dataset_mode: str = arg("", help="which kind of data set (default: the model's own)")
+    checkpoints_dir: str = arg("./checkpoints", help="folder of all runs")
+    suffix: str = arg("", help="appended to --name as _suffix; {model}, {netG}, {load_size}... are filled in")
+    epoch: str = arg("latest", help="which checkpoint to load: latest, or an epoch number")
+    load_iter: int = arg(0, minimum=0, help="load checkpoint iter_<N> instead of --epoch; 0 = off")
+    config: str = arg("", metavar="FILE.json", help="read options from such a file as train_opt.json; flags win")
+    verbose: bool = arg(False, help="print the networks")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineOptions:
+    """Where and how exactly to compute."""
+
+    gpu_ids: str = arg("", help="GPUs: 0, or 0,1,2 (one process each); -1 = CPU (default: the first GPU, else CPU)")
+    seed: int = arg(0, minimum=0, help="all randomness: initialisation, order, augmentation, dropout")
+    deterministic: bool = arg(False, help="only deterministic algorithms; two runs write equal files")
+    precision: str = arg("fp32", choices=("fp32", "tf32", "bf16", "fp16"), help="arithmetic of the networks")
+    channels_last: bool = arg(False, help="NHWC memory layout; pays with bf16/fp16 and norm batch")
+    compile: bool = arg(False, help="torch.compile the networks")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataOptions:
+    """What is read, and how it is prepared."""
+
+    dataroot: str = arg("", help="folder of the data set (with phase subfolders)")
+    phase: str = arg("train", help="subfolder to use: train, val, test, ...")
+    direction: str = arg("AtoB", choices=("AtoB", "BtoA"), help="which side is the input")
+    serial_batches: bool = arg(False, help="take images in order instead of shuffled")
+    num_threads: int = arg(4, minimum=0, help="worker processes that read images; 0 = none")
+    batch_size: int = arg(1, minimum=1, help="images per step, over all processes together")
+    load_size: int = arg(286, minimum=1, help="scale images to this size (pixels)")
+    crop_size: int = arg(256, minimum=1, help="then crop to this size (pixels)")
+    max_dataset_size: float = arg(float("inf"), minimum=1, help="use at most so many images (first in natural order)")
+    preprocess: str = arg("resize_and_crop", choices=PREPROCESS, help="scaling and cropping at load time")
+    no_flip: bool = arg(False, help="no random left-right flips")
+    alpha: str = arg("drop", choices=("drop", "white", "keep"), help="transparency: ignore it, put on white, keep")
+    value_range: tuple[float, ...] = arg(
+        (), metavar="LOW,HIGH", help="values in the files that become -1 and 1 (default: by file type)", advanced=True
+    )
+    cache: str = arg("none", choices=("none", "ram"), help="ram: keep decoded, resized images in memory")
+
+    def __post_init__(self) -> None:
+        if self.value_range and (len(self.value_range) != 2 or self.value_range[0] >= self.value_range[1]):
+            raise OptionError(f"--value_range {self.value_range}: give two rising numbers, e.g. 0,4095")
+        if self.preprocess in ("resize_and_crop", "scale_width_and_crop", "scale_height_and_crop") and (
+            self.load_size < self.crop_size
+        ):
+            raise OptionError(
+                f"--load_size {self.load_size} is smaller than --crop_size {self.crop_size}: raise it or lower the crop"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelOptions:
+    """What the models share: networks, initialisation, optimizer."""
+
+    input_nc: int = arg(3, minimum=1, help="channels of the input image")
+    output_nc: int = arg(3, minimum=1, help="channels of the output image")
+    ngf: int = arg(64, minimum=1, help="width of the generator's first layer")
+    ndf: int = arg(64, minimum=1, help="width of the discriminator's first layer")
+    netG: str = arg("resnet_9blocks", help="generator: resnet_9blocks, resnet_6blocks, unet_256, unet_128")
+    netD: str = arg("basic", help="discriminator: basic (70x70 PatchGAN), n_layers, pixel")
+    n_layers_D: int = arg(3, minimum=1, help="layers of --netD n_layers")
+    norm: str = arg("instance", choices=NORMS, help="normalisation layers")
+    no_dropout: bool = arg(False, help="generator without dropout")
+    init_type: str = arg("normal", choices=INIT_TYPES, help="initialisation of the weights")
+    init_gain: float = arg(0.02, help="its standard deviation, or gain")
+    gan_mode: str = arg(
+        "lsgan", choices=GAN_MODES, help="GAN objective (original = bce = vanilla, ls = lsgan, w = wgan)"
+    )
+    pool_size: int = arg(50, minimum=0, help="fakes kept in the history that D sees; 0 = none")
+    lr: float = arg(0.0002, minimum=0.0, help="learning rate of Adam")
+    beta1: float = arg(0.5, minimum=0.0, help="first moment decay of Adam")

@@ -1,0 +1,87 @@
+"""The option files of a run: ``train_opt.txt`` for people, ``train_opt.json`` for programs."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from options.schema import OptionError
+
+
+def format_options(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> str:
+    """The published text: sorted ``name: value`` rows, with the default where it differs."""
+    rows = ["----------------- Options ---------------"]
+    for name, value in sorted(values.items()):
+        default = defaults.get(name, value)
+        comment = "" if value == default else f"\t[default: {default}]"
+        rows.append(f"{name:>25}: {value!s:<30}{comment}".rstrip())
+    rows.append("----------------- End -------------------")
+    return "\n".join(rows) + "\n"
+
+
+def write_options(values: Mapping[str, Any], defaults: Mapping[str, Any], folder: Path, phase: str) -> None:
+    """Write ``<phase>_opt.txt`` and ``<phase>_opt.json`` into ``folder``, each in one step."""
+    plain = {name: _plain(value) for name, value in sorted(values.items())}
+    texts = {"txt": format_options(values, defaults), "json": json.dumps(plain, indent=2) + "\n"}
+    for suffix, text in texts.items():
+        file = folder / f"{phase}_opt.{suffix}"
+        draft = file.with_name(file.name + ".tmp")
+        draft.write_text(text, encoding="utf-8")
+        draft.replace(file)
+
+
+def read_options(folder: Path, *, required: bool = True) -> dict[str, Any]:
+    """What ``train_opt.json`` of a run folder says, or ``train_opt.txt`` of a run of the original code.
+
+    Raises:
+        OptionError: the file cannot be read, or is missing while ``required``.
+    """
+    json_file, text_file = folder / "train_opt.json", folder / "train_opt.txt"
+    try:
+        if json_file.is_file():
+            loaded = json.loads(json_file.read_text(encoding="utf-8"))
+            if not isinstance(loaded, dict):
+                raise ValueError("not an object")
+            return loaded
+        if text_file.is_file():
+            return _from_text(text_file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise OptionError(f"--name {folder.name}: {folder}/train_opt.* cannot be read ({error})") from None
+    if required:
+        raise OptionError(f"--name {folder.name}: {json_file} does not exist; check --name and --checkpoints_dir")
+    return {}
+
+
+ORIGINAL_ONLY = (
+    "isTrain",
+    "checkpoints_dir",
+    "name",
+    "suffix",
+    "epoch_count",
+    "dataroot",
+    "phase",
+    "num_test",
+    "mask_size",
+)
+"""Rows of the original's file that are no options here, or that belong to the machine it was trained on."""
+
+
+def _from_text(text: str) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for line in text.splitlines():
+        name, colon, rest = line.partition(":")
+        if colon and name.strip().isidentifier() and name.strip() not in ORIGINAL_ONLY:
+            word = rest.split("[default:")[0].strip()
+            values[name.strip()] = word
+    return values
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_plain(each) for each in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value

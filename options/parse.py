@@ -1,0 +1,232 @@
+"""From a command line to frozen option records, in two passes: model and data set first, then what they declare."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from options.base_options import DataOptions, EngineOptions, ModelOptions, RunOptions
+from options.files import read_options
+from options.schema import OptionError, Spec, add_arguments, build, convert, specs
+from options.test_options import PHASE_DEFAULTS, ResultOptions
+from options.train_options import LogOptions, LoopOptions, ScheduleOptions
+from util.suggest import closest, unknown
+
+SHARED: dict[str, type] = {"run": RunOptions, "engine": EngineOptions}
+TRAIN: dict[str, type] = {**SHARED, "schedule": ScheduleOptions, "loop": LoopOptions, "log": LogOptions}
+TEST: dict[str, type] = {**SHARED, "result": ResultOptions}
+TITLES = {  # in the order of --help
+    "run": "the run",
+    "data": "data",
+    "model": "model",
+    "engine": "engine",
+    "schedule": "schedule",
+    "loop": "starting, resuming, saving",
+    "log": "logging",
+    "result": "results",
+}
+
+
+class HelpAsked(Exception):
+    """``--help`` was printed; the command is done."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Every option of one command, by owner. ``defaults`` is what each would be without flags and files."""
+
+    run: RunOptions
+    engine: EngineOptions
+    data: DataOptions
+    model: ModelOptions
+    schedule: ScheduleOptions = field(default_factory=ScheduleOptions)
+    loop: LoopOptions = field(default_factory=LoopOptions)
+    log: LogOptions = field(default_factory=LogOptions)
+    result: ResultOptions = field(default_factory=ResultOptions)
+    values: Mapping[str, Any] = field(default_factory=dict, repr=False)  # flat: flag -> value
+    defaults: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    given: frozenset[str] = frozenset()  # flags on the command line
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> None:  # type: ignore[override]
+        raise OptionError(message)
+
+
+def parse_train(argv: Sequence[str], models: Any, datasets: Any) -> Options:
+    """Options of ``train.py``.
+
+    With ``--continue_train`` the run's saved options hold, and flags win; ``--config`` files come between.
+
+    Args:
+        argv: words of the command line, without the program.
+        models: registry with ``names``, ``get`` and ``summaries``.
+        datasets: the same for data sets.
+
+    Raises:
+        OptionError: unknown flag or value; the message has the closest match.
+        HelpAsked: ``--help`` was among the words, and was answered.
+    """
+    words = _first_pass(argv)
+    saved: dict[str, Any] = {}
+    if words.get("continue_train", "False") == "True":
+        name = words["name"] or RunOptions.name
+        if words["suffix"]:
+            name = _resolve("train.py", argv, TRAIN, models, datasets, {}).run.name
+        saved = read_options(Path(words["checkpoints_dir"] or RunOptions.checkpoints_dir) / name, required=False)
+        for key in ("continue_train", "overwrite", "dry_run", "epoch", "load_iter", "gpu_ids"):
+            saved.pop(key, None)
+    return _resolve("train.py", argv, TRAIN, models, datasets, saved)
+
+
+def parse_test(argv: Sequence[str], models: Any, datasets: Any) -> Options:
+    """Options of ``test.py``: what the run was trained with, changed by flags. Raises as ``parse_train``."""
+    words = _first_pass(argv)
+    folder = Path(words["checkpoints_dir"] or RunOptions.checkpoints_dir) / (words["name"] or RunOptions.name)
+    saved = read_options(folder, required=False) if not words["help"] else {}
+    saved = {key: value for key, value in saved.items() if key not in PHASE_DEFAULTS and key != "load_size"}
+    if not saved and not words["model"]:
+        argv = ["--model", "test", *argv]
+    if saved and words["model"] and words["model"] != saved.get("model"):
+        saved.pop("dataset_mode", None)  # another model reads another kind of data
+    saved["checkpoints_dir"] = words["checkpoints_dir"] or RunOptions.checkpoints_dir
+    return _resolve("test.py", argv, TEST, models, datasets, saved, phase_defaults=PHASE_DEFAULTS)
+
+
+def _first_pass(argv: Sequence[str]) -> dict[str, Any]:
+    """The few words that decide what the other words mean."""
+    parser = _Parser(add_help=False, allow_abbrev=False)
+    for name in ("model", "dataset_mode", "name", "checkpoints_dir", "config", "suffix"):
+        parser.add_argument(f"--{name}", default="")
+    parser.add_argument("--continue_train", nargs="?", const="True", default="False")
+    parser.add_argument("-h", "--help", action="store_true")
+    return vars(parser.parse_known_args(list(argv))[0])
+
+
+def _resolve(
+    program: str,
+    argv: Sequence[str],
+    records: Mapping[str, type],
+    models: Any,
+    datasets: Any,
+    saved: Mapping[str, Any],
+    phase_defaults: Mapping[str, object] | None = None,
+) -> Options:
+    words = _first_pass(argv)
+    config = _read_config(words["config"]) if words["config"] else {}
+    files = {**saved, **config}
+    model_name = words["model"] or str(files.get("model", RunOptions.model))
+    if words["help"] and not words["model"]:
+        classes = {**records, "data": DataOptions, "model": ModelOptions}
+        model_class = dataset_class = None
+    else:
+        model_name = _named("--model", model_name, models)
+        model_class = models.get(model_name)
+        mode = words["dataset_mode"] or str(files.get("dataset_mode") or model_class.dataset_mode)
+        dataset_class = datasets.get(_named("--dataset_mode", mode, datasets))
+        classes = {**records, "data": dataset_class.Options, "model": model_class.Options}
+        files = {**files, "model": model_name, "dataset_mode": datasets.canonical(mode)}
+    known = _all_specs(classes)
+    parser = _parser(program, classes, models, datasets, model_name if model_class else "")
+    flags = _flags(parser, argv, known)
+    if words["help"]:
+        parser.print_help()
+        raise HelpAsked
+    assert model_class is not None and dataset_class is not None
+    defaults = {name: spec.default for name, spec in known.items()}
+    for changes in (model_class.option_defaults, dataset_class.option_defaults, phase_defaults or {}):
+        defaults.update({name: value for name, value in changes.items() if name in known})
+    values = {**defaults, **{name: convert(known[name], value) for name, value in files.items() if name in known}}
+    for stray in (name for name in config if name not in known):
+        raise OptionError(f"--config {words['config']}: {unknown(f'option {stray!r}', stray, _near(known, stray))}")
+    values.update({name: convert(known[name], text) for name, text in flags.items()})
+    values["model"], values["dataset_mode"] = model_name, files["dataset_mode"]
+    if phase_defaults is not None and "load_size" not in flags:
+        values["load_size"] = values["crop_size"]
+    if values["suffix"]:
+        values["name"] = f"{values['name']}_{_fill(values['suffix'], values)}"
+        values["suffix"] = ""
+    built = {part: build(cls, values) for part, cls in classes.items()}
+    return Options(**built, values=values, defaults=defaults, given=frozenset(flags))
+
+
+def _named(flag: str, name: str, registry: Any) -> str:
+    try:
+        return str(registry.canonical(name))
+    except ValueError as error:
+        raise OptionError(f"{flag} {name}: {error}") from None
+
+
+def _fill(suffix: str, values: Mapping[str, Any]) -> str:
+    try:
+        return suffix.format(**values)
+    except (KeyError, IndexError, ValueError) as error:
+        raise OptionError(f"--suffix {suffix}: no option is called {error}") from None
+
+
+def _all_specs(classes: Mapping[str, type]) -> dict[str, Spec]:
+    known: dict[str, Spec] = {}
+    for cls in classes.values():
+        for name, spec in specs(cls).items():
+            if name in known:
+                raise TypeError(f"--{name} is declared by {known[name].owner} and by {spec.owner}")
+            known[name] = spec
+    return known
+
+
+def _parser(program: str, classes: Mapping[str, type], models: Any, datasets: Any, model: str) -> _Parser:
+    listing = ["models (--model NAME --help lists a model's own options):"]
+    listing += [f"  {name:<20} {line}" for name, line in sorted(models.summaries().items())]
+    listing += ["", "data sets (--dataset_mode NAME):"]
+    listing += [f"  {name:<20} {line}" for name, line in sorted(datasets.summaries().items())]
+    parser = _Parser(
+        prog=f"python {program}",
+        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, max_help_position=32, width=110),
+        epilog="\n".join(listing),
+        allow_abbrev=False,
+        argument_default=argparse.SUPPRESS,
+        usage=f"python {program} --dataroot DIR --name RUN [--model MODEL] [options]"
+        if program == "train.py"
+        else f"python {program} --name RUN [options]",
+    )
+    for part, title in TITLES.items():
+        if part in classes:
+            add_arguments(parser, classes[part], f"model {model}" if part == "model" and model else title)
+    return parser
+
+
+def _flags(parser: _Parser, argv: Sequence[str], known: Mapping[str, Spec]) -> dict[str, str]:
+    """Flag -> word for what is on the command line."""
+    rest_of = [word for word in argv if word not in ("-h", "--help")]
+    found, rest = parser.parse_known_args(rest_of)
+    if rest:
+        stray = rest[0]
+        if not stray.startswith("--"):
+            raise OptionError(f"unexpected word {stray!r}: options start with --; quote values that contain spaces")
+        word = stray.lstrip("-").split("=")[0]
+        near = closest(word, _near(known, word))
+        hint = f": did you mean --{near}?" if near else ""
+        raise OptionError(f"unknown option --{word}{hint} (python {parser.prog.split()[-1]} --help lists all)")
+    return vars(found)
+
+
+def _near(known: Mapping[str, Spec], word: str) -> list[str]:
+    """Option names worth suggesting for ``word``."""
+    return difflib.get_close_matches(word, list(known), n=3, cutoff=0.4) or list(known)[:3]
+
+
+def _read_config(file: str) -> dict[str, Any]:
+    try:
+        loaded = json.loads(Path(file).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise OptionError(f"--config {file}: no such file") from None
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise OptionError(f"--config {file}: not a readable JSON file ({error})") from None
+    if not isinstance(loaded, dict):
+        raise OptionError(f'--config {file}: expected an object such as {{"model": "pix2pix", "lr": 0.0002}}')
+    return loaded

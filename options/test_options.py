@@ -1,0 +1,35 @@
+"""Options of testing only, and what testing changes in the others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from options.schema import arg
+
+PHASE_DEFAULTS: dict[str, object] = {
+    "phase": "test",
+    "no_flip": True,
+    "serial_batches": True,
+    "batch_size": 1,
+    "max_dataset_size": float("inf"),
+    "num_threads": 0,
+    "cache": "none",
+    "epoch": "latest",
+    "load_iter": 0,
+    "config": "",
+    "verbose": False,
+    "gpu_ids": "",
+    "compile": False,
+}
+"""What a test does not take over from the run's ``train_opt.json``. ``load_size`` becomes ``crop_size`` as well."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResultOptions:
+    """What test.py makes of the pictures."""
+
+    results_dir: str = arg("./results/", help="results go to <results_dir>/<name>/<phase>_<epoch>/")
+    num_test: float = arg(float("inf"), minimum=1, help="stop after so many images (default: all)")
+    eval: bool = arg(False, help="dropout off and running statistics; the published protocol tests without")
+    aspect_ratio: float = arg(1.0, minimum=0.01, help="width of the saved pictures is multiplied by this")
+    display_winsize: int = arg(256, minimum=1, help="width of a picture on the page (pixels)")

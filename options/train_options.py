@@ -1,0 +1,71 @@
+"""Options of training only: how long, what to save, what to show."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from options.schema import OptionError, arg
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScheduleOptions:
+    """How long to train, and the learning rate on the way."""
+
+    n_epochs: int = arg(100, minimum=0, help="epochs at the initial learning rate")
+    n_epochs_decay: int = arg(100, minimum=0, help="epochs over which it falls")
+    n_iters: int = arg(0, minimum=0, help="bound the run by steps: steps at the initial learning rate")
+    n_iters_decay: int = arg(0, minimum=0, help="steps over which it falls")
+    epoch_count: int = arg(1, minimum=1, help="number of the first epoch (a resumed run knows its own)")
+    lr_policy: str = arg(
+        "linear", choices=("linear", "step", "plateau", "cosine", "constant"), help="shape of the learning rate"
+    )
+    lr_decay_iters: int = arg(50, minimum=1, help="epochs (or steps, with --n_iters) between two cuts of policy step")
+    plateau_metric: str = arg("", help="loss whose epoch mean steers --lr_policy plateau, e.g. G_L1")
+    sched_compat: str = arg(
+        "correct",
+        choices=("correct", "reference"),
+        help="reference: the published schedules with their quirks (last linear epoch at rate 0)",
+        advanced=True,
+    )
+
+    def __post_init__(self) -> None:
+        if self.lr_policy == "plateau" and not self.plateau_metric:
+            raise OptionError("--lr_policy plateau needs a metric: name a loss, e.g. --plateau_metric G_L1")
+        if self.lr_policy == "plateau" and self.n_iters + self.n_iters_decay:
+            raise OptionError("--lr_policy plateau works by epochs: leave out --n_iters, or choose --lr_policy linear")
+        if self.n_iters + self.n_iters_decay and self.sched_compat == "reference":
+            raise OptionError("--sched_compat reference knows epochs only: leave out --n_iters, or use correct")
+        if not self.n_iters + self.n_iters_decay + self.n_epochs + self.n_epochs_decay:
+            raise OptionError("--n_epochs 0 with --n_epochs_decay 0: nothing to train, raise one of them")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoopOptions:
+    """Starting, resuming, saving."""
+
+    continue_train: bool = arg(False, help="go on with the run --name where it stopped; its saved options hold")
+    overwrite: bool = arg(False, help="delete an existing run of this --name and start afresh")
+    dry_run: bool = arg(False, help="print the resolved run (networks, data, memory, steps) and stop")
+    save_latest_freq: int = arg(5000, minimum=1, help="images between two saves of `latest`")
+    save_epoch_freq: int = arg(5, minimum=1, help="epochs between two checkpoints that are kept")
+    save_by_iter: bool = arg(False, help="save iter_<images> instead of `latest`")
+    keep_checkpoints: int = arg(0, minimum=0, help="keep only the newest K epoch (and iter) checkpoints; 0 = all")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogOptions:
+    """What is shown and written while training. Frequencies count images."""
+
+    print_freq: int = arg(100, minimum=1, help="images between two lines of losses")
+    display_freq: int = arg(400, minimum=1, help="images between two pictures")
+    update_html_freq: int = arg(1000, minimum=1, help="images between two updates of the web page's pictures")
+    display_winsize: int = arg(256, minimum=1, help="width of a picture on the pages (pixels)")
+    no_html: bool = arg(False, help="do not write checkpoints/<name>/web/index.html")
+    display_id: int = arg(1, help="visdom window; 0 = no visdom")
+    display_ncols: int = arg(4, minimum=1, help="pictures in a row of the visdom panel")
+    display_server: str = arg("http://localhost", help="visdom server")
+    display_port: int = arg(8097, minimum=1, help="its port")
+    display_env: str = arg("main", help="visdom environment")
+    use_tensorboard: bool = arg(False, help="also log to TensorBoard")
+    use_wandb: bool = arg(False, help="also log to Weights & Biases")
+    wandb_project_name: str = arg("image-to-image-gans", help="its project")

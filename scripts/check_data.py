@@ -1,0 +1,60 @@
+"""Check a data set: broken files, missing partners, mixed sizes, copies; and draw a contact sheet.
+
+Every file is decoded in full. Exit code 0: sound, or warnings only; 1: problems; 2: bad arguments.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from tqdm import tqdm
+
+from data.check import examine_all, find_phases, report
+from data.contact_sheet import contact_sheet
+
+_SHOWN = 20  # lines of each kind
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the check; returns the exit code."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("dataroot", type=Path, help="folder of the data set")
+    parser.add_argument("--phase", nargs="+", default=[], help="phases to check (default: all)")
+    parser.add_argument("--dataset_mode", default="", choices=("", "aligned", "unaligned", "single"), help="layout")
+    parser.add_argument("--contact_sheet", type=Path, metavar="FILE.jpg", help="draw small pictures of all phases")
+    parser.add_argument("--num_samples", type=int, default=24, help="samples of a phase on it (default: 24)")
+    args = parser.parse_args(argv)
+    try:
+        phases = find_phases(args.dataroot, args.phase, args.dataset_mode)
+    except (FileNotFoundError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    paths = list(dict.fromkeys(path for phase in phases for files in phase.sides.values() for path in files))
+    facts = examine_all(
+        paths,
+        progress=lambda results: tqdm(results, total=len(paths), unit="file", disable=None),
+        threads=os.cpu_count() or 1,
+    )
+    result = report(phases, facts)
+    print("\n".join(result.facts))
+    for title, lines in (("warning", result.warnings), ("problem", result.problems)):
+        for line in lines[:_SHOWN]:
+            print(f"{title}: {line}")
+        if len(lines) > _SHOWN:
+            print(f"{title}: ... and {len(lines) - _SHOWN} more")
+    print(f"{len(paths)} files: {len(result.problems)} problems, {len(result.warnings)} warnings")
+    if args.contact_sheet:
+        args.contact_sheet.parent.mkdir(parents=True, exist_ok=True)
+        contact_sheet(phases, count=max(args.num_samples, 1)).save(args.contact_sheet, quality=90)
+        print(f"contact sheet: {args.contact_sheet}")
+    return 1 if result.problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,102 @@
+"""Send a finished run to a visdom server: the loss plot of its ``metrics.jsonl`` and the pictures of its epochs.
+
+Usage:
+    python -m visdom.server
+    python scripts/replay_visdom.py checkpoints/facades_pix2pix
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from util.loggers.curve import LossCurves
+from util.loggers.html_log import epoch_image
+from util.loggers.jsonl import FILE_NAME, ImageEvent, read_metrics
+from util.loggers.visdom_log import MAX_POINTS, VisdomBoard
+from util.types import ScalarRecord
+
+MAX_PANELS = 40
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return 0 when all was sent, 2 (and one line on standard error) when it could not be."""
+    args = _parser().parse_args(argv)
+    try:
+        replay(args.run_folder, server=args.display_server, port=args.display_port, env=args.display_env)
+    except (OSError, ValueError, ImportError) as error:
+        print(f"replay_visdom.py: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def replay(run_folder: Path, *, server: str, port: int, env: str) -> None:
+    """Draw the windows of a run on a server, as the training would have.
+
+    The image panel keeps the last pictures of every epoch and has a slider over them; of more than 40 epochs, 40 evenly
+    spread ones.
+
+    Raises:
+        FileNotFoundError: the folder or its ``metrics.jsonl`` is missing.
+        ValueError: ``metrics.jsonl`` is spoilt.
+        ConnectionError: no server answers.
+        ImportError: visdom does not import.
+    """
+    metrics = run_folder / FILE_NAME
+    if not metrics.is_file():
+        raise FileNotFoundError(f"{metrics} does not exist; give the folder of a run, such as checkpoints/NAME")
+    curves = LossCurves(MAX_POINTS)
+    epochs: dict[int, ImageEvent] = {}
+    for record in read_metrics(metrics):
+        if isinstance(record, ScalarRecord):
+            curves.add(record)
+        elif isinstance(record, ImageEvent):
+            epochs[record.epoch] = record
+    board = VisdomBoard(run_folder.resolve().name, server=server, port=port, env=env)
+    board.connect()
+    board.draw_losses(curves)
+    board.clear_images()
+    drawn = 0
+    for event in tqdm(_spread(list(epochs.values()), MAX_PANELS), desc="epochs", leave=False, disable=None):
+        images = _read_images(run_folder / "web" / "images", event)
+        board.draw_images(images, headline=f"epoch {event.epoch}, {event.total_iters:,} images", history=True)
+        drawn += bool(images)
+    board.save()
+    print(f"{len(curves.curves)} losses and the pictures of {drawn} epochs are at {board.address}/env/{env}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description="Send a finished run's losses and pictures to a visdom server.")
+    parser.add_argument("run_folder", type=Path, metavar="RUN_FOLDER", help="folder of the run: checkpoints/NAME")
+    parser.add_argument("--display_server", default="http://localhost", help="visdom server (default: %(default)s)")
+    parser.add_argument("--display_port", type=int, default=8097, help="its port (default: %(default)s)")
+    parser.add_argument("--display_env", default="main", help="visdom environment (default: %(default)s)")
+    return parser
+
+
+def _read_images(folder: Path, event: ImageEvent) -> dict[str, np.ndarray]:
+    files = {visual: folder / epoch_image(event.epoch, visual) for visual in event.visuals}
+    images = {}
+    for visual, file in files.items():
+        if file.is_file():
+            with Image.open(file) as image:
+                images[visual] = np.asarray(image.convert("RGB"))
+    return images
+
+
+def _spread(events: list[ImageEvent], limit: int) -> list[ImageEvent]:
+    if len(events) <= limit:
+        return events
+    return [events[round(index * (len(events) - 1) / (limit - 1))] for index in range(limit)]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Sets up with the test tools, checks style and types, and runs all tests, the long ones too.
+#
+#   bash scripts/run_tests.sh [arguments for pytest, e.g. tests/util -k image]
+#
+# Every check runs even when one before it failed; the exit status is 0 only if all passed.
+set -euo pipefail
+
+repo="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+python="$(bash "$repo/scripts/setup.sh" --dev --print-python)"
+cd "$repo"
+
+# The networks of the tests are tiny: more threads only get into each other's way, above all when a test starts several
+# processes.
+export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
+
+failed=""
+check() {
+    local title="$1"
+    shift
+    printf '== %s\n' "$title"
+    "$@" || failed="$failed, $title"
+}
+
+check "ruff check" "$python" -m ruff check .
+check "ruff format" "$python" -m ruff format --check .
+check "mypy" "$python" -m mypy
+
+printf '== pytest\n'
+status=0
+"$python" -m pytest "$@" || status=$?
+if [ -n "$failed" ]; then
+    printf 'failed before the tests: %s\n' "${failed#, }"
+    [ "$status" -ne 0 ] || status=1
+fi
+exit "$status"

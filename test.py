@@ -1,0 +1,210 @@
+"""Test a trained model: ``python test.py --name RUN`` makes a folder of pictures with a page to look at them.
+
+Everything else comes from the run's ``train_opt.json`` and can be overridden. As a library: ``main(argv)``.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from data import DATASETS
+from models import MODELS
+from options.parse import HelpAsked, Options, parse_test
+from util.exit_code import EXIT_DONE, exit_code
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from data.base_dataset import BaseDataset
+    from data.loader import Loader
+    from models.base_model import BaseModel
+    from util.background import BackgroundWriter
+    from util.engine import Engine
+    from util.html import HTML
+
+logger = logging.getLogger("test")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Test from a command line.
+
+    Args:
+        argv: its words without the program; default ``sys.argv[1:]``.
+
+    Returns:
+        0 done, 1 failed, 2 bad options or data, 130 stopped by Ctrl-C.
+    """
+    argv = list(sys.argv[1:] if argv is None else argv)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    try:
+        return _run(parse_test(argv, MODELS, DATASETS))
+    except HelpAsked:
+        return EXIT_DONE
+    except (Exception, KeyboardInterrupt) as error:
+        return exit_code("test.py", error, verbose="--verbose" in argv)
+
+
+def _run(options: Options) -> int:
+    from data.identity import sample_size
+    from options.files import write_options
+    from util.checkpoint import Checkpointer, checkpoint_tag
+    from util.engine import start_engine
+    from util.html import HTML
+    from util.run_folder import check_name
+
+    run, result = options.run, options.result
+    check_name(run.name)
+    folder = Path(run.checkpoints_dir) / run.name
+    if not folder.is_dir():
+        raise FileNotFoundError(f"--name {run.name}: {folder} does not exist; check --name and --checkpoints_dir")
+    engine = start_engine(**vars(options.engine))
+    dataset = DATASETS.get(run.dataset_mode)(
+        options.data, input_nc=options.model.input_nc, output_nc=options.model.output_nc, seed=options.engine.seed
+    )
+    model = MODELS.get(run.model)(options.model, engine)
+    checkpoints = Checkpointer(folder)
+    checkpoints.finish_save()
+    tag = checkpoint_tag(run.epoch, run.load_iter)
+    for name, net in model.networks.items():
+        checkpoints.load_network(tag, name, net)
+        if run.verbose:
+            logger.info("network %s\n%s", name, net)
+    model.train(not result.eval)
+    loader = _loader(options, dataset, model, engine)
+    model.check_size(*sample_size(dataset))
+
+    place = f"{options.data.phase}_{run.epoch}" + (f"_iter{run.load_iter}" if run.load_iter > 0 else "")
+    web_dir = Path(result.results_dir) / run.name / place
+    _clear(web_dir / "images")
+    title = f"Experiment = {run.name}, Phase = {options.data.phase}, Epoch = {run.epoch}"
+    count = _translate(options, model, loader, dataset.root, HTML(web_dir, title))
+    write_options(options.values, options.defaults, folder, "test")
+    skipped = loader.num_images - count
+    logger.info(
+        "%d images%s: %s", count, f" ({skipped} left out by --num_test)" if skipped else "", web_dir / "index.html"
+    )
+    return EXIT_DONE
+
+
+def _loader(options: Options, dataset: BaseDataset, model: BaseModel, engine: Engine) -> Loader:
+    """Batches in order; one by one where the pictures of a larger batch would not be the same."""
+    from data.loader import create_loader
+
+    d, batch_size = options.data, options.data.batch_size
+    if batch_size > 1 and (reason := _couples_samples(model)):
+        logger.warning("--batch_size %d: 1 is used, because %s; --eval would allow more", batch_size, reason)
+        batch_size = 1
+    return create_loader(
+        dataset,
+        batch_size=batch_size,
+        num_threads=d.num_threads,
+        serial_batches=True,
+        direction=d.direction,
+        seed=options.engine.seed,
+        pin_memory=engine.device.type == "cuda",
+    )
+
+
+def _couples_samples(model: BaseModel) -> str:
+    """Why a picture would depend on the others in its batch; empty if it does not."""
+    from torch import nn
+
+    active = [module for net in model.networks.values() for module in net.modules() if module.training]
+    if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in active):
+        return "batch norm takes its statistics from the batch"
+    if any(isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0 for module in active):
+        return "dropout draws one mask for the batch"
+    return ""
+
+
+def _translate(options: Options, model: BaseModel, loader: Loader, root: Path, page: HTML) -> int:
+    """Run the model over the data set; returns how many images were written."""
+    import torch
+    from tqdm import tqdm
+
+    from util.background import BackgroundWriter
+    from util.seed import seed_step
+
+    total = int(min(options.result.num_test, loader.num_images))
+    used: set[str] = set()
+    done = 0
+    with BackgroundWriter() as writer, tqdm(total=total, unit=" img", disable=None) as bar:
+        for batch in loader.batches(epoch=1):
+            seed_step(options.engine.seed, done, rank=0)  # dropout of an image does not depend on the others
+            model.set_input(batch)
+            with torch.inference_mode():
+                model.forward()
+                visuals = {name: image.cpu() for name, image in model.visuals().items()}
+            for row in range(min(model.batch_size, total - done)):
+                name = _name(Path(batch["A_paths"][row]), root, used)
+                formats = {side: batch.get(f"{side}_format", ["uint8"] * (row + 1))[row] for side in "AB"}
+                _write(options, writer, page, name, {key: image[row] for key, image in visuals.items()}, formats)
+                done += 1
+                bar.update()
+            if done >= total:
+                break
+    page.save()
+    return done
+
+
+def _write(
+    options: Options,
+    writer: BackgroundWriter,
+    page: HTML,
+    name: str,
+    visuals: dict[str, Tensor],
+    formats: dict[str, Any],
+) -> None:
+    """Queue the pictures of one sample, in the depth of the input, and add its row to the page."""
+    from util.image_io import save_array, to_display, write_image
+
+    value_range = options.data.value_range if len(options.data.value_range) == 2 else None
+    files = []
+    for label, image in visuals.items():
+        image = _stretch(image, options.result.aspect_ratio)
+        file = page.get_image_dir() / f"{name}_{label}.png"
+        depth = formats["B"] if label == "real_B" else formats["A"]
+        if depth == "float32" or image.shape[0] not in (1, 3, 4):  # the page shows a PNG, the values are beside it
+            writer.submit(write_image, file.with_name(f"{file.stem}.tif"), image, depth, value_range=value_range)
+            writer.submit(save_array, file, to_display(image))
+        else:
+            writer.submit(write_image, file, image, depth, value_range=value_range)
+        files.append(f"{name}_{label}.png")
+    page.add_header(name)
+    page.add_images(files, list(visuals), files, width=options.result.display_winsize)
+
+
+def _stretch(image: Tensor, aspect_ratio: float) -> Tensor:
+    """``[C, H, W]`` widened (ratio above 1) or heightened (below 1), as published."""
+    if aspect_ratio == 1.0:
+        return image
+    import torch.nn.functional as F
+
+    height, width = image.shape[-2:]
+    size = (height, round(width * aspect_ratio)) if aspect_ratio > 1 else (round(height / aspect_ratio), width)
+    return F.interpolate(image[None], size=size, mode="bicubic", antialias=True)[0].clamp(-1, 1)
+
+
+def _name(path: Path, root: Path, used: set[str]) -> str:
+    """The file's path below ``root`` without its suffix; the second of two such names keeps the suffix."""
+    path = path.relative_to(root) if path.is_relative_to(root) else Path(path.name)
+    name = path.with_suffix("").as_posix()
+    if name in used:
+        name = f"{name}_{path.suffix[1:]}"
+    used.add(name)
+    return name
+
+
+def _clear(images: Path) -> None:
+    """Delete the pictures of an earlier test, so that none of them is taken for one of this test."""
+    if images.is_dir() and (images.parent / "index.html").is_file():
+        for file in (*images.rglob("*.png"), *images.rglob("*.tif")):
+            file.unlink()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,219 @@
+"""Checkpoints on disk: several files that appear together or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import platform
+import re
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+FORMAT = 1
+MARKER = "save.commit"
+DRAFT = ".tmp"
+_TAGGED = re.compile(r"(?P<tag>latest|iter_\d+|best_\w+?|\d+)_(?:net_.+|state)\.pth")
+
+
+class Checkpointer:
+    """Saves and loads ``<tag>_net_<name>.pth`` and ``<tag>_state.pth`` in a run's folder.
+
+    A save writes every file under a temporary name and flushes it to disk, then writes a marker that lists the
+    renames, renames, and removes the marker. A kill before the marker leaves the old checkpoint; after it, ``recover``
+    finishes the renames. There is no moment with a mixture.
+
+    Args:
+        folder: the run's folder.
+        keep: keep only so many numbered checkpoints of each kind (epochs, ``iter_<n>``); 0 keeps all.
+    """
+
+    def __init__(self, folder: Path, keep: int = 0) -> None:
+        self.folder, self.keep = folder, keep
+
+    def save(self, tags: Sequence[str], networks: Mapping[str, nn.Module], state: Mapping[str, Any]) -> None:
+        """Write the same checkpoint under every tag, in one transaction.
+
+        Raises:
+            OSError: the disk is full or the folder cannot be written; the previous checkpoint is untouched.
+        """
+        renames: list[tuple[str, str]] = []
+        try:
+            for part, content in (
+                *((f"net_{name}", _plain_state(net)) for name, net in networks.items()),
+                ("state", state),
+            ):
+                first = self.folder / f"{tags[0]}_{part}.pth{DRAFT}"
+                with open(first, "wb") as file:
+                    torch.save(content, file)
+                    file.flush()
+                    os.fsync(file.fileno())
+                renames.append((first.name, first.name.removesuffix(DRAFT)))
+                for tag in tags[1:]:
+                    other = self.folder / f"{tag}_{part}.pth{DRAFT}"
+                    _link_or_copy(first, other)
+                    renames.append((other.name, other.name.removesuffix(DRAFT)))
+            marker = self.folder / MARKER
+            with open(f"{marker}{DRAFT}", "w", encoding="utf-8") as text:
+                json.dump(renames, text)
+                text.flush()
+                os.fsync(text.fileno())
+        except BaseException:
+            for draft in self.folder.glob(f"*{DRAFT}"):
+                draft.unlink(missing_ok=True)
+            raise
+        os.replace(f"{marker}{DRAFT}", marker)
+        _flush_folder(self.folder)
+        self.finish_save()
+        self._prune()
+
+    def recover(self) -> None:
+        """Before training: finish a save that was cut off after its marker, drop the drafts of one cut off before."""
+        self.finish_save()
+        for draft in self.folder.glob(f"*{DRAFT}"):
+            draft.unlink(missing_ok=True)
+
+    def finish_save(self) -> None:
+        """Do the renames that a marker lists, if there is one. Harmless while another process saves."""
+        marker = self.folder / MARKER
+        if marker.is_file():
+            for draft, final in json.loads(marker.read_text(encoding="utf-8")):
+                with contextlib.suppress(FileNotFoundError):  # renamed already
+                    os.replace(self.folder / draft, self.folder / final)
+            _flush_folder(self.folder)
+            marker.unlink(missing_ok=True)
+
+    def tags(self) -> list[str]:
+        """Tags of what is there: latest first, then numbered ones from new to old."""
+        found = {match["tag"] for file in self.folder.glob("*.pth") if (match := _TAGGED.fullmatch(file.name))}
+        return sorted(found, key=lambda tag: (tag != "latest", not tag.isdigit(), -_number(tag), tag))
+
+    def load_network(self, tag: str, name: str, net: nn.Module) -> None:
+        """Load ``<tag>_net_<name>.pth`` into ``net``; also files of the original code (see ``adapt_state``).
+
+        Raises:
+            FileNotFoundError: no such file; the message lists the checkpoints there are.
+            ValueError: the file is damaged, or of another network.
+        """
+        file = self.folder / f"{tag}_net_{name}.pth"
+        if not file.is_file():
+            there = ", ".join(self.tags()) or "no checkpoint at all"
+            raise FileNotFoundError(f"--epoch {tag}: {file} does not exist; there is: {there}")
+        loaded = _load(file)
+        if not isinstance(loaded, Mapping) or not all(isinstance(value, torch.Tensor) for value in loaded.values()):
+            raise ValueError(f"{file}: not a state_dict of a network")
+        state = adapt_state(loaded, net)
+        own = net.state_dict()
+        missing, extra = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
+        shapes = [key for key in own if key in state and own[key].shape != state[key].shape]
+        if missing or extra or shapes:
+            details = [f"it lacks {missing[0]}" if missing else "", f"it has {extra[0]}" if extra else ""]
+            if shapes:
+                wrong = shapes[0]
+                details.append(f"{wrong} is {tuple(state[wrong].shape)}, not {tuple(own[wrong].shape)}")
+            raise ValueError(
+                f"{file}: a checkpoint of another network ({len(missing) + len(extra) + len(shapes)} entries differ; "
+                f"{'; '.join(filter(None, details))}); give the options it was trained with: "
+                "--model, --netG, --norm, --ngf, --no_dropout, --input_nc, --output_nc"
+            )
+        net.load_state_dict(state)
+
+    def load_state(self, tag: str) -> dict[str, Any] | None:
+        """``<tag>_state.pth``, or None when there is none (a checkpoint of the original code).
+
+        Raises:
+            ValueError: damaged, or written by a newer version.
+        """
+        file = self.folder / f"{tag}_state.pth"
+        if not file.is_file():
+            return None
+        state = _load(file)
+        if not isinstance(state, dict) or state.get("format") != FORMAT:
+            found = state.get("format") if isinstance(state, dict) else None
+            raise ValueError(f"{file}: written in format {found}, this version reads {FORMAT}; update the program")
+        return state
+
+    def _prune(self) -> None:
+        if not self.keep:
+            return
+        tags = self.tags()
+        for kind in ([t for t in tags if t.isdigit()], [t for t in tags if t.startswith("iter_")]):
+            for tag in kind[self.keep :]:
+                for file in self.folder.glob(f"{tag}_*.pth"):
+                    if (match := _TAGGED.fullmatch(file.name)) and match["tag"] == tag:
+                        file.unlink(missing_ok=True)
+
+
+def adapt_state(state: Mapping[str, torch.Tensor], net: nn.Module) -> dict[str, torch.Tensor]:
+    """A state_dict as ``net`` expects it: no ``module.`` prefix of DataParallel, and without the statistics that
+    InstanceNorm layers kept before torch 0.4."""
+    keys = {key: key.removeprefix("module.") for key in state}
+    adapted = {keys[key]: value for key, value in state.items()}
+    stale = ("running_mean", "running_var", "num_batches_tracked")
+    own = net.state_dict().keys()
+    for name, module in net.named_modules():
+        if isinstance(module, nn.InstanceNorm2d):
+            for each in stale:
+                if f"{name}.{each}" not in own:
+                    adapted.pop(f"{name}.{each}", None)
+    return adapted
+
+
+def checkpoint_tag(epoch: str, load_iter: int) -> str:
+    """The tag that ``--epoch`` and ``--load_iter`` ask for."""
+    return f"iter_{load_iter}" if load_iter > 0 else epoch
+
+
+def _plain_state(net: nn.Module) -> dict[str, torch.Tensor]:
+    return {key: value.detach().cpu().contiguous() for key, value in net.state_dict().items()}
+
+
+def _load(file: Path) -> Any:
+    try:
+        return torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds for a damaged file
+        raise ValueError(
+            f"{file}: damaged or not a checkpoint ({str(error).splitlines()[0]}); restore another copy"
+        ) from error
+
+
+def _link_or_copy(source: Path, target: Path) -> None:
+    target.unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:  # a file system without hard links
+        shutil.copyfile(source, target)
+        with open(target, "rb+") as file:
+            os.fsync(file.fileno())
+
+
+def _flush_folder(folder: Path) -> None:
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _number(tag: str) -> int:
+    digits = re.sub(r"\D", "", tag)
+    return int(digits) if digits else 0
+
+
+def size_on_disk(networks: Iterable[nn.Module], optimizers: Iterable[torch.optim.Optimizer]) -> int:
+    """Bytes of one checkpoint: the networks, and two moments for every parameter that Adam trains."""
+    weights = sum(value.numel() * value.element_size() for net in networks for value in net.state_dict().values())
+    trained = {id(p): p.numel() * p.element_size() for o in optimizers for g in o.param_groups for p in g["params"]}
+    return weights + 2 * sum(trained.values())
+
+
+def versions() -> dict[str, str]:
+    """Versions worth knowing when a checkpoint behaves oddly elsewhere."""
+    return {"python": platform.python_version(), "torch": str(torch.__version__), "numpy": np.__version__}

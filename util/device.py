@@ -1,0 +1,79 @@
+"""Choosing the device from ``--gpu_ids``, and what it can tell about its memory."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import torch
+
+logger = logging.getLogger(__name__)
+
+
+def parse_gpu_ids(text: str) -> list[int]:
+    """``"0,1"`` -> ``[0, 1]``; ``"-1"`` (or any negative number) -> ``[]``, the CPU; ``""`` -> the first GPU, if any.
+
+    Raises:
+        ValueError: not a list of numbers, or a GPU that this machine does not have.
+    """
+    count = torch.cuda.device_count()
+    if not text.strip():
+        if count or _mps():
+            return [0]
+        logger.info("no GPU found: computing on the CPU")
+        return []
+    try:
+        ids = [int(word) for word in text.split(",") if word.strip()]
+    except ValueError:
+        raise ValueError(f"--gpu_ids {text}: expected numbers such as 0 or 0,1, or -1 for the CPU") from None
+    ids = [number for number in ids if number >= 0]
+    if len(set(ids)) != len(ids):
+        raise ValueError(f"--gpu_ids {text}: a GPU is named twice")
+    if ids and not count and not (_mps() and ids == [0]):
+        raise ValueError(f"--gpu_ids {text}: this machine has no usable GPU; use --gpu_ids -1 for the CPU")
+    for number in ids if count else []:
+        if number >= count:
+            raise ValueError(f"--gpu_ids {text}: there is no GPU {number}; this machine has 0 to {count - 1}")
+    return ids
+
+
+def device_for(gpu_ids: list[int], local_rank: int = 0, *, own_process: bool = False) -> torch.device:
+    """The device of this process: the GPU at its place in the list, else the CPU.
+
+    Args:
+        gpu_ids: as ``parse_gpu_ids`` gave them.
+        local_rank: number of this process on this machine.
+        own_process: one process a GPU without a list (``torchrun`` alone): take GPU number ``local_rank``.
+
+    Raises:
+        ValueError: more processes than GPUs.
+    """
+    if not gpu_ids:
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        return torch.device("mps")
+    ids = list(range(torch.cuda.device_count())) if own_process else gpu_ids
+    if local_rank >= len(ids):
+        shown = ",".join(map(str, ids))
+        raise ValueError(f"--gpu_ids {shown}: process {local_rank} has no GPU of its own; name one GPU a process")
+    device = torch.device("cuda", ids[local_rank])
+    torch.cuda.set_device(device)
+    return device
+
+
+def peak_memory_mb(device: torch.device) -> float:
+    """Peak memory so far in MiB: of the GPU's allocator, or of this process on the CPU (0 where unknown)."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    if device.type == "mps":
+        return float(torch.mps.driver_allocated_memory()) / 2**20
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0.0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
+
+
+def _mps() -> bool:
+    return bool(torch.backends.mps.is_available())

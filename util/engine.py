@@ -1,0 +1,127 @@
+"""Where and how a model computes: device, precision, memory layout, compilation, processes. Models only ask it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from util import distributed
+from util.device import device_for, parse_gpu_ids
+from util.distributed import World
+from util.seed import seed_everything, use_deterministic_algorithms
+
+AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Engine:
+    """The same model code runs on the CPU, one GPU or many processes through these few verbs.
+
+    Attributes:
+        device: where this process computes.
+        precision: ``fp32`` (exact), ``tf32``, ``bf16`` or ``fp16`` (networks under autocast, float32 weights).
+        channels_last: NHWC memory layout of networks and inputs.
+        compile: compile the networks with ``torch.compile``.
+        world: this process's place among all.
+    """
+
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    precision: str = "fp32"
+    channels_last: bool = False
+    compile: bool = False
+    world: World = field(default_factory=World)
+
+    def start(self) -> None:
+        """Join the other processes and set the arithmetic of this one.
+
+        Raises:
+            ValueError: the device cannot do ``precision``.
+        """
+        if self.precision == "fp16" and self.device.type == "cpu":
+            raise ValueError("--precision fp16: the CPU has no fast fp16; use bf16 or fp32")
+        if self.precision == "tf32" and self.device.type != "cuda":
+            raise ValueError(f"--precision tf32: NVIDIA GPUs only, not {self.device.type}; use fp32 or bf16")
+        if self.precision == "bf16" and self.device.type == "cuda" and not torch.cuda.is_bf16_supported():
+            raise ValueError("--precision bf16: this GPU does not support it; use fp16 or fp32")
+        torch.backends.cudnn.allow_tf32 = self.precision == "tf32"
+        torch.set_float32_matmul_precision("high" if self.precision == "tf32" else "highest")
+        if self.device.type == "cuda" and not torch.are_deterministic_algorithms_enabled():
+            torch.backends.cudnn.benchmark = True
+        distributed.start(self.world, self.device)
+
+    def prepare(self, net: nn.Module) -> nn.Module:
+        """Move a network to the device, in the right layout, batch norm over all processes, compiled if asked.
+
+        The module stays the same object with the same state_dict keys.
+        """
+        net = distributed.synchronise_batch_norm(net.to(self.device), self.device)
+        distributed.broadcast_parameters(net)
+        if self.channels_last:
+            net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if self.compile:
+            net.compile()
+        return net
+
+    def to_device(self, tensor: Tensor) -> Tensor:
+        """Move an image batch ``[N, C, H, W]`` (or anything else) to the device, asynchronously if it is pinned."""
+        tensor = tensor.to(self.device, non_blocking=True)
+        if self.channels_last and tensor.ndim == 4:
+            return tensor.contiguous(memory_format=torch.channels_last)
+        return tensor
+
+    def autocast(self) -> contextlib.AbstractContextManager[Any]:
+        """The context in which networks run: lower precision under bf16 and fp16, nothing otherwise."""
+        dtype = AUTOCAST.get(self.precision)
+        if dtype is None:
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, dtype=dtype)
+
+    def grad_scaler(self) -> torch.amp.GradScaler | None:
+        """A loss scaler for fp16; None where none is needed."""
+        return torch.amp.GradScaler(self.device.type) if self.precision == "fp16" else None
+
+    def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Replace every gradient by its mean over the processes."""
+        if self.world.size > 1:
+            distributed.average_gradients(parameters)
+
+    def adam(self, parameters: Iterable[nn.Parameter], **settings: Any) -> torch.optim.Adam:
+        """Adam, fused into one kernel where torch has that for this device (CPU and CUDA)."""
+        return torch.optim.Adam(parameters, fused=self.device.type in ("cpu", "cuda"), **settings)
+
+
+def start_engine(
+    *,
+    gpu_ids: str = "",
+    seed: int = 0,
+    deterministic: bool = False,
+    precision: str = "fp32",
+    channels_last: bool = False,
+    compile: bool = False,
+) -> Engine:
+    """The engine of this process, started: device chosen, other processes joined, everything seeded.
+
+    Args:
+        gpu_ids: ``"0,1"``, ``"-1"`` for the CPU, ``""`` for the first GPU if there is one.
+        seed: of every random generator.
+        deterministic: only deterministic algorithms.
+        precision: see ``Engine``.
+        channels_last: see ``Engine``.
+        compile: see ``Engine``.
+
+    Raises:
+        ValueError: a GPU or a precision that this machine does not have.
+    """
+    world = distributed.world_from_environment()
+    if deterministic:
+        use_deterministic_algorithms()
+    device = device_for(parse_gpu_ids(gpu_ids), world.local_rank, own_process=world.size > 1 and not gpu_ids)
+    engine = Engine(device, precision, channels_last, compile, world)
+    engine.start()
+    seed_everything(seed)
+    return engine

@@ -1,0 +1,43 @@
+"""From an exception to an exit code and one line, in one place for every command."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+
+EXIT_DONE, EXIT_FAILED, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 0, 1, 2, 130
+
+
+def report_error(program: str, message: object) -> None:
+    """One line on stderr: ``program: error: message``."""
+    print(f"{program}: error: {' '.join(str(message).split())}", file=sys.stderr)
+
+
+def exit_code(program: str, error: BaseException, *, verbose: bool = False) -> int:
+    """Tell the user what went wrong in one line, with a traceback only for what nobody foresaw.
+
+    Args:
+        program: for the start of the line, e.g. ``train.py``.
+        error: ``ValueError`` and ``FileNotFoundError`` mean bad input; everything else, a run that failed.
+        verbose: print the traceback in any case.
+
+    Returns:
+        2 for bad input, 1 for a failed run, 130 for Ctrl-C.
+    """
+    if verbose:
+        traceback.print_exception(error)
+    if isinstance(error, KeyboardInterrupt):
+        report_error(program, "stopped at once; what was saved before is untouched")
+        return EXIT_INTERRUPTED
+    if isinstance(error, (ValueError, FileNotFoundError)):
+        report_error(program, error)
+        return EXIT_BAD_INPUT
+    if type(error).__name__ == "OutOfMemoryError":
+        report_error(program, "the GPU's memory is full: lower --batch_size or --crop_size, or try --precision bf16")
+    elif isinstance(error, OSError):
+        report_error(program, f"{error}; what was saved before is untouched")
+    else:
+        if not verbose and type(error) is not RuntimeError and not getattr(error, "one_line", False):
+            traceback.print_exception(error)
+        report_error(program, f"{type(error).__name__}: {error}" if not str(error) else error)
+    return EXIT_FAILED

@@ -1,0 +1,153 @@
+"""The training page: ``web/index.html`` with the loss curves and the pictures of every epoch, newest first."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from util.html import image_row, page
+from util.loggers.base import Logger
+from util.loggers.curve import LossCurves
+from util.loggers.jsonl import FILE_NAME as METRICS
+from util.loggers.jsonl import ImageEvent, read_metrics
+from util.loggers.svg_chart import chart
+from util.text_file import replace_text
+from util.types import EpochRecord, ImageRecord, ScalarRecord
+
+REFRESH_SECONDS = 30
+
+
+class HtmlLogger(Logger):
+    """Writes ``web/index.html`` and ``web/images/epoch<number>_<visual>.png``.
+
+    The pictures of an epoch are those of its first image event; later events of the epoch replace them when a multiple
+    of ``update_html_freq`` images is crossed, as published. Only epochs that were drawn are on the page. It is written
+    again with every drawn event and every epoch. A browser loads it again every 30 seconds while the run goes on and
+    no more after ``close`` (the original code: every second, for ever).
+
+    Args:
+        run_dir: folder of the run; it exists.
+        name: name of the experiment.
+        resume_iters: None starts a new page; else curves and drawn epochs up to this number of images are taken over
+            from ``metrics.jsonl``, and so are the pictures that lie in ``web/images``.
+        options: the run's options, shown in a folded table.
+        display_winsize: width of a picture in CSS pixels.
+        update_html_freq: images between two drawings of an epoch's pictures.
+    """
+
+    def __init__(
+        self,
+        run_dir: Path,
+        name: str,
+        *,
+        resume_iters: int | None = None,
+        options: Mapping[str, object] | None = None,
+        display_winsize: int = 256,
+        update_html_freq: int = 1000,
+    ) -> None:
+        if update_html_freq < 1:
+            raise ValueError(f"--update_html_freq {update_html_freq}: must be at least 1 image")
+        self._title = f"Experiment name = {name}"
+        self._web = run_dir / "web"
+        self._images = self._web / "images"
+        self._images.mkdir(parents=True, exist_ok=True)
+        self._options = _options_panel(options or {})
+        self._width = display_winsize
+        self._freq = update_html_freq
+        self._curves = LossCurves()
+        self._rows: dict[int, str] = {}  # epoch -> its row of pictures
+        self._seen_iters = 0  # place of the last image event
+        self._epochs = ""  # "epoch 3 of 200"
+        self._latest: ScalarRecord | None = None
+        self._closed = False
+        if resume_iters is not None and (run_dir / METRICS).exists():
+            self._take_over(run_dir / METRICS, resume_iters)
+        self._save()
+
+    def start_epoch(self, epoch: int, last_epoch: int, num_images: int, done: int) -> None:
+        self._epochs = f"epoch {epoch} of {last_epoch}"
+
+    def log_scalars(self, record: ScalarRecord) -> None:
+        self._latest = record
+        self._curves.add(record)
+
+    def log_images(self, record: ImageRecord) -> None:
+        if self._is_due(record.epoch, record.total_iters):
+            for visual, pixels in record.images.items():
+                _write_png(self._images / epoch_image(record.epoch, visual), pixels)
+            self._add_row(record.epoch, tuple(record.images))
+            self._save()
+        self._seen_iters = record.total_iters
+
+    def log_epoch(self, record: EpochRecord) -> None:
+        self._save()
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._save()
+
+    def _is_due(self, epoch: int, total_iters: int) -> bool:
+        return epoch not in self._rows or total_iters // self._freq > self._seen_iters // self._freq
+
+    def _add_row(self, epoch: int, visuals: Sequence[str]) -> None:
+        files = [epoch_image(epoch, visual) for visual in visuals]
+        self._rows[epoch] = image_row(f"epoch [{epoch}]", files, visuals, files, self._width)
+
+    def _take_over(self, metrics: Path, resume_iters: int) -> None:
+        for record in read_metrics(metrics, until=resume_iters):
+            if isinstance(record, ScalarRecord):
+                self.log_scalars(record)
+            elif isinstance(record, ImageEvent):
+                there = [v for v in record.visuals if (self._images / epoch_image(record.epoch, v)).exists()]
+                if there:
+                    self._add_row(record.epoch, there)
+                self._seen_iters = record.total_iters
+
+    def _save(self) -> None:
+        pieces = [self._status(), self._charts(), self._options]
+        pieces += [self._rows[epoch] for epoch in sorted(self._rows, reverse=True)]
+        if not self._rows:
+            pieces.append('<p class="status">No pictures yet.</p>')
+        refresh = 0 if self._closed else REFRESH_SECONDS
+        replace_text(self._web / "index.html", [page(self._title, pieces, refresh=refresh)])
+
+    def _status(self) -> str:
+        parts = [self._epochs] if self._epochs else []
+        if self._latest is not None:
+            last = self._latest
+            parts += [f"{last.total_iters:,} images", f"{last.images_per_s:.3g} images/s", f"lr {last.lr:.3g}"]
+            parts += [f"{last.data_wait:.0%} of the time waiting for data", f"{last.memory_mb:,.0f} MB peak"]
+        state = "ended" if self._closed else "training, as of"
+        parts.append(f"{state} {time.strftime('%Y-%m-%d %H:%M:%S')}")
+        return '<p class="status">' + "".join(f"<span>{escape(part)}</span>" for part in parts) + "</p>"
+
+    def _charts(self) -> str:
+        charts = [chart(name, curve) for name, curve in self._curves.curves.items()]
+        return '<div class="charts">' + "".join(charts) + "</div>" if charts else ""
+
+
+def epoch_image(epoch: int, visual: str) -> str:
+    """Return the file name of an epoch's picture: ``epoch003_fake_B.png``."""
+    return f"epoch{epoch:03d}_{visual}.png"
+
+
+def _write_png(path: Path, pixels: np.ndarray) -> None:
+    temporary = path.with_name(path.name + ".tmp")
+    Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).save(temporary, format="PNG")
+    os.replace(temporary, path)
+
+
+def _options_panel(options: Mapping[str, object]) -> str:
+    if not options:
+        return ""
+    rows = "".join(
+        f"<tr><td>{escape(str(name))}</td><td>{escape(str(value))}</td></tr>" for name, value in sorted(options.items())
+    )
+    return f'<details class="panel"><summary>Options</summary><table>{rows}</table></details>'

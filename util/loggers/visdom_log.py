@@ -1,0 +1,238 @@
+"""visdom: images, captions and loss curves of a run, live in a browser."""
+
+from __future__ import annotations
+
+import logging
+import math
+import socket
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+from PIL import Image
+
+from util.loggers.curve import LossCurves
+from util.loggers.live import Event, LiveLogger
+from util.types import ImageRecord, ScalarRecord
+
+MAX_POINTS = 2000
+ADVICE = "Start a server by `python -m visdom.server`, or turn visdom off by --display_id 0."
+
+_CONNECT_SECONDS, _ANSWER_SECONDS = 3.0, 10.0
+
+
+class VisdomBoard:
+    """The windows of one run on a visdom server. Every method waits for the server, and raises when it does not answer.
+
+    Windows: ``display_id`` the loss plot, ``display_id + 1`` the images (one panel of ``ncols`` columns; with
+    ``ncols`` 0 every image has a window of its own, from ``display_id + 1`` on), ``display_id + 2`` their captions.
+
+    Args:
+        name: name of the experiment, for the titles.
+        server: ``http://host``.
+        port: port of the server.
+        env: visdom environment; windows of the same id in the same environment are reused.
+        display_id: id of the loss plot.
+        ncols: images in a row.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        server: str = "http://localhost",
+        port: int = 8097,
+        env: str = "main",
+        display_id: int = 1,
+        ncols: int = 4,
+    ) -> None:
+        self._name = name
+        self._server = server if "://" in server else f"http://{server}"
+        self._port = port
+        self._env = env
+        self._id = display_id
+        self._ncols = ncols
+        self._client: Any = None
+
+    @property
+    def address(self) -> str:
+        return f"{self._server}:{self._port}"
+
+    @property
+    def connected(self) -> bool:
+        return self._client is not None
+
+    def connect(self) -> None:
+        """Open the connection.
+
+        Raises:
+            ConnectionError: no server answers at the address.
+            ImportError: visdom is not installed or does not import.
+        """
+        # A knock at the door first: importing visdom takes seconds, and most runs have no server.
+        parts = urlsplit(self._server)
+        try:
+            socket.create_connection((parts.hostname or "localhost", self._port), _CONNECT_SECONDS).close()
+        except OSError as error:
+            raise ConnectionError(f"No visdom server answers at {self.address} ({error})") from None
+        self._client = _new_client(self._server, self._port, self._env)
+
+    def disconnect(self) -> None:
+        """Forget the connection; ``connect`` opens a new one."""
+        self._client = None
+
+    def draw_losses(self, curves: LossCurves) -> None:
+        """Replace the loss plot by the curves."""
+        traces = [
+            {
+                "type": "scatter",
+                "mode": "lines",
+                "name": name,
+                "x": [bucket.x for bucket in curve.buckets],
+                "y": [bucket.mean for bucket in curve.buckets],
+            }
+            for name, curve in curves.curves.items()
+        ]
+        title = f"{self._name} loss over time"
+        layout = {"title": title, "showlegend": True, "xaxis": {"title": "images"}, "yaxis": {"title": "loss"}}
+        self._send(
+            {"data": traces, "win": str(self._id), "layout": layout, "opts": {"title": title, "showlegend": True}}
+        )
+
+    def draw_images(self, images: Mapping[str, np.ndarray], *, headline: str, history: bool = False) -> None:
+        """Replace the images and their captions.
+
+        Args:
+            images: visual name -> uint8 ``[H, W, 3]`` or ``[H, W, 1]``; sizes may differ.
+            headline: where they come from, in the caption.
+            history: keep the images that the panel holds; visdom gives it a slider. Begin with ``clear_images``.
+        """
+        if not images:
+            return
+        if self._ncols <= 0:
+            for number, (visual, pixels) in enumerate(images.items(), start=1):
+                self._send_image(_grid([pixels], 1), str(self._id + number), f"{visual}, {headline}", history)
+            return
+        ncols = min(self._ncols, len(images))
+        self._send_image(_grid(list(images.values()), ncols), str(self._id + 1), headline, history)
+        title = f"{self._name} labels"
+        table = _caption_table(list(images), ncols, headline)
+        self._client.text(table, win=str(self._id + 2), opts={"title": title})
+
+    def clear_images(self) -> None:
+        """Take the image panel away, so that a history can begin: visdom adds none to a panel that began without."""
+        self._client.close(win=str(self._id + 1))
+
+    def save(self) -> None:
+        """Let the server write the environment to its disk, so that it survives a restart of the server."""
+        self._client.save([self._env])
+
+    def _send_image(self, pixels: np.ndarray, window: str, caption: str, history: bool) -> None:
+        options = {"title": f"{self._name} images", "caption": caption, "store_history": history}
+        self._client.image(pixels.transpose(2, 0, 1), win=window, opts=options)
+
+    def _send(self, message: dict[str, Any]) -> None:
+        self._client._send({**message, "eid": self._env})
+
+
+class VisdomLogger(LiveLogger):
+    """Shows a run on a visdom server, which may be dead, slow, or come and go.
+
+    What could not be sent stays away, but the loss plot is whole again after a reconnection (tried at most once a
+    minute). The plot holds at most 2000 points a loss.
+
+    Args:
+        board: the windows.
+        history: losses of the part of the run that was trained before.
+    """
+
+    def __init__(self, board: VisdomBoard, *, history: Iterable[ScalarRecord] = (), **live: Any) -> None:
+        super().__init__(ADVICE, **live)
+        self._board = board
+        self._curves = LossCurves(MAX_POINTS)
+        for record in history:
+            self._curves.add(record)
+
+    def deliver(self, events: list[Event], send: bool) -> None:
+        scalars = [event for event in events if isinstance(event, ScalarRecord)]
+        images = [event for event in events if isinstance(event, ImageRecord)]
+        for record in scalars:
+            self._curves.add(record)
+        if not send:
+            return
+        try:
+            if not self._board.connected:
+                self._board.connect()
+            if scalars:
+                self._board.draw_losses(self._curves)
+            if images:
+                last = images[-1]
+                self._board.draw_images(last.images, headline=f"epoch {last.epoch}, {last.total_iters:,} images")
+        except Exception:
+            self._board.disconnect()
+            raise
+
+    def finish(self) -> None:
+        if self._board.connected:
+            self._board.save()
+
+
+def _new_client(server: str, port: int, env: str) -> Any:
+    try:
+        import requests
+        import visdom
+    except Exception as error:  # an old release with a new Python fails in other ways than ImportError, too
+        message = f"visdom does not import ({error}); install it by `pip install -r requirements.txt`"
+        raise ImportError(message) from None
+
+    session = requests.Session()
+    if urlsplit(server).hostname in ("localhost", "127.0.0.1", "::1"):
+        session.trust_env = False  # a proxy for the internet cannot reach this machine's own server
+
+    class Client(visdom.Visdom):
+        """visdom's client with a limit to how long it waits for an answer."""
+
+        def _handle_post(self, url: str, data: Any = None) -> str:
+            # Not the errors of requests: visdom would put a sentence without the reason in their place.
+            here = f"The visdom server at {server}:{port}"
+            try:
+                answer = session.post(url, data=data or {}, timeout=(_CONNECT_SECONDS, _ANSWER_SECONDS))
+            except requests.Timeout:
+                raise ConnectionError(f"{here} does not answer within {_ANSWER_SECONDS:g} s") from None
+            except requests.RequestException as error:
+                raise ConnectionError(f"{here} is gone ({type(error).__name__})") from None
+            if not answer.ok:
+                raise ConnectionError(f"{here} answered {answer.status_code} {answer.reason} to {url}")
+            return answer.text
+
+    # Its log says nothing that our errors do not say better.
+    logging.getLogger("visdom").setLevel(logging.CRITICAL)
+    # Without the incoming socket: nothing is read from the windows, and it would start a thread that prints.
+    return Client(server=server, port=port, env=env, raise_exceptions=True, use_incoming_socket=False)
+
+
+def _grid(images: Sequence[np.ndarray], ncols: int) -> np.ndarray:
+    height, width = (max(image.shape[axis] for image in images) for axis in (0, 1))
+    gap = 2
+    rows = math.ceil(len(images) / ncols)
+    grid = np.full((rows * (height + gap) - gap, ncols * (width + gap) - gap, 3), 255, dtype=np.uint8)
+    for index, image in enumerate(images):
+        top, left = (index // ncols) * (height + gap), (index % ncols) * (width + gap)
+        grid[top : top + height, left : left + width] = _as_rgb(image, width, height)
+    return grid
+
+
+def _as_rgb(image: np.ndarray, width: int, height: int) -> np.ndarray:
+    picture = Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image).convert("RGB")
+    if picture.size != (width, height):
+        picture = picture.resize((width, height), Image.Resampling.NEAREST)
+    return np.asarray(picture)
+
+
+def _caption_table(names: Sequence[str], ncols: int, headline: str) -> str:
+    cell = 'style="border:1px solid #999;padding:4px 10px;text-align:center"'
+    rows = [names[start : start + ncols] for start in range(0, len(names), ncols)]
+    body = "".join("<tr>" + "".join(f"<td {cell}>{escape(name)}</td>" for name in row) + "</tr>" for row in rows)
+    return f'<p>{escape(headline)}</p><table style="border-collapse:collapse">{body}</table>'

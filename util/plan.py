@@ -1,0 +1,103 @@
+"""How long a run trains, and at which rate, from the options and the progress alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from util.progress import Progress
+from util.schedule import Plateau, lr_factor, lr_factor_by_iters
+from util.suggest import unknown
+
+
+@dataclass
+class Plan:
+    """A run of ``n_epochs + n_epochs_decay`` epochs, or of ``n_iters + n_iters_decay`` steps where these are given.
+
+    Attributes:
+        steps_per_epoch: batches in an epoch, the last partial one included.
+    """
+
+    steps_per_epoch: int
+    n_epochs: int = 100
+    n_epochs_decay: int = 100
+    n_iters: int = 0
+    n_iters_decay: int = 0
+    lr_policy: str = "linear"
+    lr_decay_iters: int = 50
+    epoch_count: int = 1
+    sched_compat: str = "correct"
+    plateau_metric: str = ""
+    plateau: Plateau = field(default_factory=Plateau)
+
+    def __post_init__(self) -> None:
+        self.factor(Progress(epoch=self.epoch_count))  # raises for a rate that would vanish, before anything is made
+
+    @property
+    def by_steps(self) -> bool:
+        """Whether the run is bounded by steps."""
+        return self.n_iters + self.n_iters_decay > 0
+
+    @property
+    def total_steps(self) -> int:
+        """Steps of the whole run."""
+        if self.by_steps:
+            return self.n_iters + self.n_iters_decay
+        return max(0, self.n_epochs + self.n_epochs_decay - self.epoch_count + 1) * self.steps_per_epoch
+
+    @property
+    def last_epoch(self) -> int:
+        """Number of the last epoch."""
+        if self.by_steps:
+            return self.epoch_count - 1 + math.ceil(self.total_steps / self.steps_per_epoch)
+        return self.n_epochs + self.n_epochs_decay
+
+    def finished(self, progress: Progress) -> bool:
+        """Whether nothing is left to train."""
+        return progress.steps >= self.total_steps if self.by_steps else progress.epoch > self.last_epoch
+
+    def factor(self, progress: Progress) -> float:
+        """What the initial learning rate is multiplied by for the next step."""
+        if self.lr_policy == "plateau":
+            return self.plateau.current
+        if self.by_steps:
+            return lr_factor_by_iters(
+                self.lr_policy,
+                iteration=progress.steps,
+                n_iters=self.n_iters,
+                n_iters_decay=self.n_iters_decay,
+                lr_decay_iters=self.lr_decay_iters,
+            )
+        return lr_factor(
+            self.lr_policy,
+            epoch=progress.epoch,
+            n_epochs=self.n_epochs,
+            n_epochs_decay=self.n_epochs_decay,
+            lr_decay_iters=self.lr_decay_iters,
+            sched_compat=self.sched_compat,
+            epoch_count=self.epoch_count,
+        )
+
+    def check_metric(self, names: Iterable[str]) -> None:
+        """Refuse a ``--plateau_metric`` that the model does not report.
+
+        Raises:
+            ValueError: with the names there are.
+        """
+        names = tuple(names)
+        if self.lr_policy == "plateau" and self.plateau_metric not in names:
+            raise unknown(f"--plateau_metric {self.plateau_metric}", self.plateau_metric, names)
+
+    def end_epoch(self, means: Mapping[str, float]) -> None:
+        """Tell the plateau policy the epoch's means."""
+        if self.lr_policy == "plateau":
+            self.plateau.update(means[self.plateau_metric])
+
+    def state(self) -> dict[str, float]:
+        """What the plateau policy has seen; nothing else is remembered."""
+        return self.plateau.state()
+
+    def load_state(self, state: dict[str, float]) -> None:
+        """Restore ``state``."""
+        self.plateau.load_state(state)

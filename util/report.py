@@ -1,0 +1,82 @@
+"""What a run is going to be, in words: for ``--dry_run`` and the first lines of every run."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from util.device import peak_memory_mb
+from util.plan import Plan
+
+
+def count_parameters(net: nn.Module) -> int:
+    """Trainable and frozen parameters of a network."""
+    return sum(parameter.numel() for parameter in net.parameters())
+
+
+def describe_networks(networks: Mapping[str, nn.Module]) -> list[str]:
+    """One line a network: its checkpoint name, class and size."""
+    return [
+        f"network {name}: {type(net).__name__}, {count_parameters(net):,} parameters" for name, net in networks.items()
+    ]
+
+
+def describe_data(mode: str, summary: Mapping[str, object]) -> list[str]:
+    """The data set's own summary in lines."""
+    return [f"data ({mode}): " + ", ".join(f"{key} {value}" for key, value in summary.items())]
+
+
+def describe_plan(plan: Plan, num_images: int, batch_size: int) -> list[str]:
+    """How long the run is."""
+    end = f"{plan.total_steps:,} steps" if plan.by_steps else f"epochs {plan.epoch_count} to {plan.last_epoch}"
+    return [
+        f"schedule: {end}; {num_images:,} images and {plan.steps_per_epoch:,} steps of batch {batch_size} an epoch, "
+        f"{plan.total_steps:,} steps in all; learning rate {plan.lr_policy}"
+    ]
+
+
+def describe_checkpoints(folder: Path, size: int, count: int) -> list[str]:
+    """What the checkpoints will take, with a warning when the disk has less.
+
+    Args:
+        folder: where they go; need not exist.
+        size: bytes of one.
+        count: how many are kept at the end, ``latest`` not counted.
+    """
+    existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    free, total = shutil.disk_usage(existing).free, size * (count + 1)
+    line = f"checkpoints: {_mb(size)} each, {count} numbered ones: up to {_mb(total)}; the disk has {_mb(free)} free"
+    return [line] if total < free else [line, "warning: that is more than the disk has; set --keep_checkpoints K"]
+
+
+def measure_step(step: Callable[[], object], device: torch.device) -> tuple[float, float]:
+    """Run a step twice; seconds of the second, and peak memory in MiB afterwards."""
+    step()
+    _wait(device)
+    begin = time.perf_counter()
+    step()
+    _wait(device)
+    return time.perf_counter() - begin, peak_memory_mb(device)
+
+
+def describe_step(seconds: float, memory_mb: float, steps: int) -> list[str]:
+    """What the measured step means for the run."""
+    hours = seconds * steps / 3600
+    return [
+        f"measured on one step of random images: {seconds:.3f} s, peak memory {memory_mb:,.0f} MB; "
+        f"the whole run takes about {hours:.1f} h at this rate, data loading not counted"
+    ]
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _mb(size: int) -> str:
+    return f"{size / 2**30:.1f} GB" if size >= 2**30 else f"{size / 2**20:.0f} MB"

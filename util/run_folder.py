@@ -1,0 +1,92 @@
+"""The folder of a run: whether it may be used, and by one process at a time."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import IO
+
+OURS = ("*_net_*.pth", "*_state.pth", "*_opt.txt", "*_opt.json", "loss_log.*", "metrics.jsonl", "*.tmp", "save.commit")
+OUR_FOLDERS = ("web", "tensorboard", "wandb", "images_noisy")
+LOCK = ".lock"
+
+
+def check_name(name: str) -> None:
+    """Refuse a run name that would lead out of the folder of runs.
+
+    Raises:
+        ValueError: empty, absolute, or with ``..``.
+    """
+    path = Path(name)
+    if not name.strip() or path.is_absolute() or ".." in path.parts or name.strip(" .") == "":
+        raise ValueError(f"--name {name!r}: give a plain name, such as facades_pix2pix")
+
+
+def holds_run(folder: Path) -> bool:
+    """Whether a run wrote anything here."""
+    return any(any(folder.glob(pattern)) for pattern in OURS)
+
+
+def check_run_folder(folder: Path, *, continue_train: bool, overwrite: bool) -> None:
+    """Refuse to start where that would lose something. Creates nothing.
+
+    Raises:
+        ValueError: there is a run already, or none to continue, or the folder cannot be written.
+    """
+    name = folder.name
+    if continue_train and overwrite:
+        raise ValueError("--continue_train and --overwrite contradict each other: give one of them")
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"--name {name}: {folder} is a file; choose another --name")
+    if continue_train and not holds_run(folder):
+        raise ValueError(f"--continue_train: there is no run in {folder}; check --name, or leave the flag out to start")
+    if not continue_train and not overwrite and holds_run(folder):
+        raise ValueError(
+            f"--name {name}: {folder} holds a run already; --continue_train goes on with it, "
+            "--overwrite deletes it, another --name keeps it"
+        )
+    existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
+        raise ValueError(f"--checkpoints_dir {folder.parent}: {existing} cannot be written; choose another folder")
+
+
+def open_run_folder(folder: Path, *, overwrite: bool) -> IO[str]:
+    """Make the folder, take its lock, and with ``overwrite`` delete what an earlier run wrote (nothing else).
+
+    Returns:
+        the lock: keep it open while the run lasts.
+
+    Raises:
+        ValueError: another process trains here.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = _lock(folder)
+    if overwrite:
+        for pattern in OURS:
+            for file in folder.glob(pattern):
+                file.unlink()
+        for name in OUR_FOLDERS:
+            shutil.rmtree(folder / name, ignore_errors=True)
+    return lock
+
+
+def _lock(folder: Path) -> IO[str]:
+    file = open(folder / LOCK, "a+", encoding="utf-8")  # noqa: SIM115  (held open while the run lasts)
+    try:
+        import fcntl
+    except ImportError:  # Windows has no flock
+        return file
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.seek(0)
+        holder = file.read().strip() or "unknown"
+        file.close()
+        raise ValueError(
+            f"--name {folder.name}: process {holder} is training in {folder}; wait, or choose another --name"
+        ) from None
+    file.truncate(0)
+    file.write(str(os.getpid()))
+    file.flush()
+    return file

@@ -1,0 +1,60 @@
+"""The records and dictionaries that cross a border between packages. Standard library only at import time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+Batch = Mapping[str, Any]
+"""What a loader gives to a model: ``A``, ``B`` float32 ``[N, C, H, W]`` in ``[-1, 1]``, ``A_paths``, ``B_paths``
+lists of str, ``index`` int64 ``[N]``; for class data ``image``, ``label``, ``index``, ``path``. Optional: ``A_format``,
+``B_format`` (how the file stored it: ``uint8``, ``uint16``, ``float32``) and ``share``, the weight of this process's
+part of the global batch (default ``1 / number of processes``)."""
+
+Losses = dict[str, "Tensor"]
+"""Published loss name -> detached 0-dim tensor on the model's device."""
+
+Visuals = dict[str, "Tensor"]
+"""Published visual name -> ``[N, C, H, W]`` in ``[-1, 1]``; C is 1 or 3 unless the data have other channels."""
+
+
+@dataclass(frozen=True)
+class ScalarRecord:
+    """One line of the console: the losses of one batch."""
+
+    epoch: int
+    epoch_iter: int  # images seen in this epoch
+    total_iters: int  # images seen in all
+    losses: dict[str, float]  # published names in published order
+    lr: float
+    t_comp: float  # seconds of computing per image
+    t_data: float  # seconds waited for data per image
+    images_per_s: float
+    data_wait: float  # share of the wall time spent waiting for data, 0..1
+    memory_mb: float  # peak memory of the device so far
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """The end of an epoch: the mean of every loss over its images."""
+
+    epoch: int
+    total_iters: int
+    means: dict[str, float]
+    lr: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class ImageRecord:
+    """The visuals of one sample, ready to draw."""
+
+    epoch: int
+    total_iters: int
+    images: dict[str, np.ndarray]  # visual name -> uint8 [H, W, 3] or [H, W, 1]
+    paths: tuple[str, ...]
