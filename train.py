@@ -42,6 +42,10 @@ VOLATILE = {
 """Options of one start of a run, not of the run: its files hold these values instead."""
 
 
+PLACE = ("name", "checkpoints_dir", "dataroot", "num_threads")
+"""Options that say where a run lives and how it is fed; its state does not depend on them."""
+
+
 @dataclass
 class Session:
     """A run in progress: everything the loop needs, and the four things it does from time to time."""
@@ -93,7 +97,7 @@ class Session:
             "meter": self.meter.state(),
             "rng": rng_state(),
             "sampler": {"position": self.progress.epoch_iter, **fingerprint(self.dataset)},
-            "options": {**self.options.values, **VOLATILE},
+            "options": {key: value for key, value in self.options.values.items() if key not in (*VOLATILE, *PLACE)},
             "versions": versions(),
         }
         if self.engine.world.is_main:

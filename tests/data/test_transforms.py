@@ -1,0 +1,173 @@
+"""Geometry and normalisation against the published results, and what goes beyond them."""
+
+import json
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from data.transforms import (
+    Placement,
+    draw_placement,
+    final_size,
+    finish,
+    normalise,
+    prepare,
+    resize,
+    scaled_size,
+    to_channels,
+)
+from options.base_options import DataOptions
+from util.image_io import Picture
+
+GOLDEN = Path(__file__).parent.parent / "golden" / "atme_transforms"
+CASES = json.loads((GOLDEN / "transforms.json").read_text())["cases"]
+
+
+def golden_picture() -> Picture:
+    drawn = (np.random.default_rng(9).uniform(0, 1, (10, 13, 3)) * 255).astype(np.uint8)
+    return Picture(np.kron(drawn, np.ones((5, 5, 1), np.uint8)), "uint8")
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_published_results(name: str) -> None:
+    case = CASES[name]
+    mode, colour = name.removeprefix("tf_").rsplit("_", 1)
+    options = DataOptions(preprocess=mode, load_size=48, crop_size=32)
+    prepared = prepare(golden_picture(), 3 if colour == "rgb" else 1, options, path="golden", flag="input_nc")
+    height, width = prepared.array.shape[:2]
+
+    placement = draw_placement(random.Random(3), width, height, options)
+    if "crop" in mode:  # else the published code draws a corner by the unscaled size, and does not use it
+        assert [placement.x, placement.y] == case["params"]["crop_pos"]
+        assert placement.flip == case["params"]["flip"]
+    tensor = finish(prepared, Placement(placement.x, placement.y, case["params"]["flip"]), options)
+
+    assert list(tensor.shape) == case["shape"]
+    tolerance = 2 / 255 * 2  # two grey levels, in units of [-1, 1]: other versions of Pillow may round otherwise
+    torch.testing.assert_close(tensor.flatten()[:6], torch.tensor(case["first"]), atol=tolerance, rtol=0)
+    assert tensor.mean().item() == pytest.approx(case["mean"], abs=1e-3)
+    assert tensor.std(unbiased=False).item() == pytest.approx(case["std"], abs=2e-3)
+    if colour == "rgb":
+        stored = torch.from_numpy(np.load(GOLDEN / "golden_misc.npz")[name])
+        torch.testing.assert_close(tensor[:, ::2, ::2], stored, atol=tolerance, rtol=0)
+
+
+def test_no_flip_takes_no_draw_away() -> None:
+    plain, still = DataOptions(), DataOptions(no_flip=True)
+    for seed in range(8):
+        first = draw_placement(random.Random(seed), 300, 290, plain)
+        second = draw_placement(random.Random(seed), 300, 290, still)
+        assert (first.x, first.y) == (second.x, second.y)
+        assert not second.flip
+    assert any(draw_placement(random.Random(seed), 300, 290, plain).flip for seed in range(8))
+
+
+@pytest.mark.parametrize(
+    ("size", "mode", "load", "crop", "expected"),
+    [
+        # From the published size table where that does not stretch.
+        ((1280, 720), "scale_height", 512, 512, (910, 512)),
+        ((640, 260), "scale_height", 256, 256, (630, 256)),
+        ((640, 260), "scale_height", 512, 512, (1260, 512)),
+        ((1280, 720), "resize_and_crop", 286, 256, (286, 286)),
+        ((1281, 721), "none", 286, 256, (1280, 720)),
+        # Where it stretches (to 512x512): the shape is kept.
+        ((400, 800), "scale_height", 512, 512, (256, 512)),
+        ((1280, 720), "scale_width", 512, 512, (512, 288)),
+        # With a crop to follow: scaled up until 512x512 fits. 512 * 1280 / 720 = 910.2; 512 * 800 / 400 = 1024.
+        ((1280, 720), "scale_width_and_crop", 512, 512, (910, 512)),
+        ((400, 800), "scale_height_and_crop", 512, 512, (512, 1024)),
+        ((2, 3), "none", 286, 256, (4, 4)),
+    ],
+)
+def test_scaled_size(size: tuple[int, int], mode: str, load: int, crop: int, expected: tuple[int, int]) -> None:
+    options = DataOptions(preprocess=mode, load_size=load, crop_size=crop)
+    assert scaled_size(*size, options) == expected
+    assert final_size(*size, options) == ((crop, crop) if "crop" in mode else expected)
+
+
+def test_crop_larger_than_the_picture_is_refused() -> None:
+    options = DataOptions(preprocess="crop", crop_size=64)
+    with pytest.raises(ValueError, match=r"small\.png: 65x50 pixels are too few for --crop_size 64"):
+        prepare(golden_picture(), 3, options, path="small.png", flag="input_nc")
+
+
+def test_channels() -> None:
+    rgb = np.array([[[255, 0, 0], [10, 20, 30]]], dtype=np.uint8)
+    # 0.299 * 255 = 76.2; 0.299 * 10 + 0.587 * 20 + 0.114 * 30 = 18.2
+    grey = to_channels(rgb, 1, path="f", flag="input_nc", alpha="drop")
+    assert grey.tolist() == [[[76], [18]]]
+    deep = to_channels(rgb.astype(np.uint16) * 257, 1, path="f", flag="input_nc", alpha="drop")
+    assert deep.tolist() == [[[19595], [4665]]]  # 257 * 76.245 and 257 * 18.15, rounded
+    assert to_channels(grey, 3, path="f", flag="input_nc", alpha="drop")[0, 0].tolist() == [76, 76, 76]
+
+
+@pytest.mark.parametrize(
+    ("has", "wanted", "alpha", "words"),
+    [
+        (3, 4, "drop", "--alpha keep"),
+        (4, 3, "keep", "--alpha drop or white"),
+        (5, 3, "drop", "--output_nc 5"),
+        (1, 2, "drop", "--alpha keep"),
+    ],
+)
+def test_channels_that_do_not_fit(has: int, wanted: int, alpha: str, words: str) -> None:
+    with pytest.raises(ValueError, match=f"x.png: has {has} channels, but --output_nc {wanted}") as error:
+        to_channels(np.zeros((2, 2, has), np.uint8), wanted, path="x.png", flag="output_nc", alpha=alpha)
+    assert words in str(error.value)
+
+
+def test_16_bit_depth_survives_scaling() -> None:
+    ramp = np.arange(0, 64 * 1000, 1000, dtype=np.uint16).reshape(1, 64, 1).repeat(8, axis=0)
+    scaled = resize(ramp, (128, 8))
+    assert scaled.dtype == np.uint16
+    # Bicubic reproduces a ramp away from the border: twice the width, half the slope, samples at (x + 0.5) / 2 - 0.5.
+    inside = np.arange(20, 100)
+    np.testing.assert_allclose(scaled[4, inside, 0], ((inside + 0.5) / 2 - 0.5) * 1000, atol=1)
+
+
+def test_scaling_of_many_channels_is_that_of_each() -> None:
+    array = np.random.default_rng(0).integers(0, 256, (20, 24, 5), dtype=np.uint8)
+    together = resize(array, (13, 11))
+    rgb = resize(np.ascontiguousarray(array[:, :, 1:4]), (13, 11))
+    assert together.shape == (11, 13, 5)
+    np.testing.assert_array_equal(together[:, :, 1:4], rgb)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value_range", "values", "expected"),
+    [
+        (np.uint8, (), [0, 51, 255], [-1, -0.6, 1]),
+        (np.uint16, (), [0, 13107, 65535], [-1, -0.6, 1]),
+        (np.float32, (), [0, 0.2, 1], [-1, -0.6, 1]),
+        (np.uint16, (0.0, 4095.0), [0, 819, 4095], [-1, -0.6, 1]),
+        (np.float32, (-10.0, 10.0), [-10, -6, 10], [-1, -0.6, 1]),
+    ],
+)
+def test_normalise(dtype: type, value_range: tuple[float, ...], values: list[float], expected: list[float]) -> None:
+    array = np.array(values, dtype=dtype).reshape(1, 3, 1)
+    tensor = normalise(array, value_range)
+    assert tensor.dtype == torch.float32 and tensor.shape == (1, 1, 3)
+    torch.testing.assert_close(tensor.flatten(), torch.tensor(expected, dtype=torch.float32))
+
+
+def test_values_outside_the_range_are_refused() -> None:
+    picture = Picture(np.array([[[0.0], [1.5]]], dtype=np.float32), "float32")
+    with pytest.raises(ValueError, match=r"f\.tif: values from 0 to 1\.5 .*--value_range"):
+        prepare(picture, 1, DataOptions(preprocess="none"), path="f.tif", flag="input_nc")
+    options = DataOptions(preprocess="none", value_range=(0.0, 1.0))
+    with pytest.raises(ValueError, match=r"--value_range 0,1"):
+        prepare(Picture(np.full((4, 4, 1), 9, np.uint8), "uint8"), 1, options, path="f.png", flag="input_nc")
+
+
+def test_overshoot_of_scaling_stays_in_range() -> None:
+    edges = np.zeros((8, 8, 1), np.float32)
+    edges[:, 4:] = 1.0
+    options = DataOptions(preprocess="resize_and_crop", load_size=32, crop_size=32)
+    prepared = prepare(Picture(edges, "float32"), 1, options, path="f", flag="input_nc")
+    assert prepared.array.max() > 1  # bicubic overshoots, so the next line tests something
+    tensor = finish(prepared, Placement(0, 0, False), options)
+    assert tensor.min() == -1 and tensor.max() == 1
