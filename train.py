@@ -38,6 +38,8 @@ VOLATILE = {
     "config": "",
     "verbose": False,
     "gpu_ids": "",
+    "epoch": "latest",
+    "load_iter": 0,
 }
 """Options of one start of a run, not of the run: its files hold these values instead."""
 

@@ -8,6 +8,7 @@ import random
 import re
 import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,7 @@ from data.base_dataset import BaseDataset
 Key = tuple[int, int]  # epoch, index
 
 _PREFETCH = 4  # batches that each worker prepares ahead
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _SIDE = re.compile(r"^([AB])(?=$|_)")
 
 
@@ -126,7 +128,8 @@ class Loader:
         groups = [order[at : at + self.batch_size] for at in range(0, self.num_images, self.batch_size)][start:]
         parts = [part_of_batch(group, self._rank, self._world_size) for group in groups]
         self._plan.keys = [[(epoch, index) for index in indices] for indices, _ in parts]
-        loaded = iter(self._loader)
+        with _signals_held():
+            loaded = iter(self._loader)
         for group, (_, share) in zip(groups, parts):
             batch = _next(loaded)
             if isinstance(batch, _Failure):
@@ -271,12 +274,27 @@ def _next(loaded: Iterator[Any]) -> Any:
         raise RuntimeError(f"a process that reads images was ended from outside ({cause}): {remedy}") from None
 
 
+@contextmanager
+def _signals_held() -> Iterator[None]:
+    """Keep SIGINT and SIGTERM waiting: a worker that is just being started could not ignore them yet."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _start_worker(number: int) -> None:
     """Settings of a worker process: one thread, Ctrl-C left to the main process."""
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # A SIGTERM to the whole group must let the main process save: leave with 0, which torch takes for an orderly end.
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
 
 
 def _unchanged(batch: Any) -> Any:

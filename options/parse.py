@@ -90,7 +90,7 @@ def parse_test(argv: Sequence[str], models: Any, datasets: Any) -> Options:
     folder = Path(words["checkpoints_dir"] or RunOptions.checkpoints_dir) / (words["name"] or RunOptions.name)
     saved = read_options(folder, required=False) if not words["help"] else {}
     saved = {key: value for key, value in saved.items() if key not in PHASE_DEFAULTS and key != "load_size"}
-    if not saved and not words["model"]:
+    if not saved and not words["model"] and not words["help"]:
         argv = ["--model", "test", *argv]
     if saved and words["model"] and words["model"] != saved.get("model"):
         saved.pop("dataset_mode", None)  # another model reads another kind of data

@@ -213,7 +213,8 @@ write_main_requirements() {
 
 # For Python 3.11 and older, visdom is a source package whose build uses pkg_resources, which newer setuptools lack. The
 # limit is for the environment in which pip builds it: older pips read it from PIP_CONSTRAINT, newer ones from
-# PIP_BUILD_CONSTRAINT. Both are lists separated by spaces, hence the URL, which has none.
+# PIP_BUILD_CONSTRAINT. Both are lists separated by spaces, hence the URL, which has none. Before 23.1, pip builds such
+# a package in that environment only when told to (--use-pep517), otherwise with the setuptools that torch brought.
 install_visdom() {
     local requirement constraint version
     requirement="$(grep -E '^visdom([^a-zA-Z0-9_-]|$)' "$repo/requirements.txt")"
@@ -225,7 +226,7 @@ install_visdom() {
     printf 'setuptools<81\n' >"$scratch/visdom-build.txt"
     constraint="$("$env_python" -c 'import pathlib, sys; print(pathlib.Path(sys.argv[1]).resolve().as_uri())' "$scratch/visdom-build.txt")"
     PIP_CONSTRAINT="${PIP_CONSTRAINT:+$PIP_CONSTRAINT }$constraint" \
-        PIP_BUILD_CONSTRAINT="${PIP_BUILD_CONSTRAINT:+$PIP_BUILD_CONSTRAINT }$constraint" run_pip "$requirement"
+        PIP_BUILD_CONSTRAINT="${PIP_BUILD_CONSTRAINT:+$PIP_BUILD_CONSTRAINT }$constraint" run_pip --use-pep517 "$requirement"
 }
 
 install_packages() {

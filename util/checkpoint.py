@@ -8,6 +8,7 @@ import os
 import platform
 import re
 import shutil
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,7 @@ class Checkpointer:
         try:
             for part, content in (
                 *((f"net_{name}", _plain_state(net)) for name, net in networks.items()),
-                ("state", state),
+                ("state", _canonical(state)),
             ):
                 first = self.folder / f"{tags[0]}_{part}.pth{DRAFT}"
                 with open(first, "wb") as file:
@@ -172,6 +173,18 @@ def checkpoint_tag(epoch: str, load_iter: int) -> str:
 
 def _plain_state(net: nn.Module) -> dict[str, torch.Tensor]:
     return {key: value.detach().cpu().contiguous() for key, value in net.state_dict().items()}
+
+
+def _canonical(value: Any) -> Any:
+    """The same content in fresh containers and interned strings: pickle then writes equal bytes for equal content,
+    whichever objects happened to be shared."""
+    if isinstance(value, str):
+        return sys.intern(str(value))
+    if isinstance(value, Mapping):
+        return {_canonical(key): _canonical(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)([_canonical(item) for item in value])
+    return value
 
 
 def _load(file: Path) -> Any:

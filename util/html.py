@@ -21,10 +21,9 @@ STYLE = """
 *{box-sizing:border-box}
 body{margin:0 auto;max-width:1600px;padding:20px 24px 48px;background:var(--back);color:var(--text);
 font:15px/1.45 system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,sans-serif}
-h1{font-size:22px;line-height:1.25;margin:0 0 4px;overflow-wrap:anywhere}
+h1{font-size:22px;line-height:1.25;margin:0 0 14px;overflow-wrap:anywhere}
 a{color:var(--accent)}
-.status{color:var(--soft);margin:0 0 18px}
-.status span{white-space:nowrap}.status span+span::before{content:" \\00b7 "}
+.status{display:flex;flex-wrap:wrap;gap:0 18px;color:var(--soft);margin:-10px 0 18px}
 .entry,.panel{background:var(--card);border:1px solid var(--line);border-radius:10px;margin:0 0 14px;padding:12px 16px}
 .entry{content-visibility:auto;contain-intrinsic-size:auto 360px}
 .entry h3{font-size:15px;font-weight:600;margin:0 0 10px;overflow-wrap:anywhere}
@@ -33,6 +32,7 @@ a{color:var(--accent)}
 .entry tr{display:flex;flex-wrap:wrap;gap:12px}
 .entry td{display:block;border:0;padding:0;max-width:100%}
 .entry p{margin:0}
+.entry p:empty{display:none}
 .entry td p:not(:first-child){color:var(--soft);font-size:13px;text-align:center;padding-top:4px}
 .entry br{display:none}
 .entry img{display:block;max-width:100%;height:auto;border-radius:6px;background:var(--line)}

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}  # channels -> grey, grey + alpha, RGB, RGBA
@@ -25,14 +26,45 @@ def is_png16(data: bytes) -> bool:
 def read_png16(data: bytes) -> NDArray[Any]:
     """Decode a 16-bit PNG to uint16 ``[H, W, C]``, C in 1 to 4.
 
-    Raises:
-        RuntimeError: broken data (torchvision's message).
-    """
-    import torch
-    from torchvision.io import ImageReadMode, decode_png
+    Pillow's decoder keeps one byte of each number. Run with raw modes that take the other one, or that know nothing of
+    16 bit, it gives all of them.
 
-    pixels = decode_png(torch.frombuffer(bytearray(data), dtype=torch.uint8), mode=ImageReadMode.UNCHANGED)
-    return np.ascontiguousarray(pixels.numpy().transpose(1, 2, 0))
+    Raises:
+        ValueError: broken data.
+        OSError: broken data (Pillow's message).
+    """
+    header, packed = _png_chunks(data)
+    width, height, _, colour_type, _, _, interlace = struct.unpack(">IIBBBBB", header)
+    channels = {kind: count for count, kind in _PNG_COLOUR_TYPES.items()}[colour_type]
+
+    def unpacked(mode: str, raw_mode: str) -> NDArray[Any]:
+        return np.asarray(Image.frombytes(mode, (width, height), packed, "zip", raw_mode, interlace))
+
+    if channels == 1:
+        return unpacked("I;16", "I;16B")[:, :, None].astype(np.uint16)
+    if channels == 2:  # four bytes a pixel, as 8-bit RGBA
+        return unpacked("RGBA", "RGBA").view(">u2").astype(np.uint16)
+    mode = "RGB" if channels == 3 else "RGBA"
+    high, low = unpacked(mode, f"{mode};16B"), unpacked(mode, f"{mode};16L")
+    return high.astype(np.uint16) << 8 | low
+
+
+def _png_chunks(data: bytes) -> tuple[bytes, bytes]:
+    """The IHDR chunk and all IDAT chunks together."""
+    header, packed, at = b"", [], len(_PNG_SIGNATURE)
+    while at + 12 <= len(data):
+        size, kind = struct.unpack_from(">I4s", data, at)
+        body = data[at + 8 : at + 8 + size]
+        if data[at + 8 + size : at + 12 + size] != struct.pack(">I", zlib.crc32(kind + body)):
+            raise ValueError(f"broken or truncated PNG chunk {kind.decode('latin-1')}")
+        if kind == b"IHDR":
+            header = body
+        elif kind == b"IDAT":
+            packed.append(body)
+        elif kind == b"IEND":
+            return header, b"".join(packed)
+        at += 12 + size
+    raise ValueError("PNG without an end: the file is truncated")
 
 
 def encode_png16(array: NDArray[Any], level: int = 2) -> bytes:

@@ -201,9 +201,11 @@ def _image_header(name: str, png16: bool) -> Header:
             channels = {0: 1, 2: 3, 4: 2, 6: 4}[_png_colour_type(name)]
             has_alpha = channels in (2, 4)
         orientation = _orientation(image)
-        # Pillow swaps the size of a turned TIFF when it opens it.
-        swapped = orientation >= 5 and image.format != "TIFF"
-        width, height = reversed(image.size) if swapped else image.size
+        # From the tags: whether a turned TIFF has its size swapped at opening depends on Pillow's version.
+        tags: Any = getattr(image, "tag_v2", {})
+        width, height = tags.get(256, image.width), tags.get(257, image.height)
+        if orientation >= 5:
+            width, height = height, width
     return Header(width, height, channels, kind, has_alpha, orientation)
 
 

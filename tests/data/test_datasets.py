@@ -135,7 +135,7 @@ def test_single_reads_the_root_or_the_phase(tmp_path: Path, draw: Draw) -> None:
     assert str(make("single", tmp_path / "phased", phase="test").root).endswith("phased/test")
     draw("unpaired/testA/1.png")
     draw("unpaired/testB/1.png")
-    with pytest.raises(FileNotFoundError, match="--dataroot .*unpaired/testA"):
+    with pytest.raises(FileNotFoundError, match=r"--dataroot .*unpaired/testA"):
         make("single", tmp_path / "unpaired", phase="test")
 
 

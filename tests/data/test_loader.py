@@ -17,7 +17,7 @@ from PIL import Image
 
 from data import DATASETS
 from data.base_dataset import BaseDataset
-from data.loader import Loader, check_batch_size, collate, create_loader, part_of_batch
+from data.loader import Loader, _next, check_batch_size, collate, create_loader, part_of_batch
 from options.base_options import DataOptions
 
 Make = Callable[..., Loader]
@@ -241,3 +241,23 @@ def test_spawned_workers_give_the_same(loader: Make, folder: Path, tmp_path: Pat
     assert done.returncode == 0, done.stderr
     expected = [batch["A"].double().sum().item() for batch in loader().batches(2)]
     assert [float(word) for word in done.stdout.split()] == [1, *expected]
+
+
+@pytest.mark.parametrize(
+    ("message", "words"),
+    [
+        ("DataLoader worker (pid 7) is killed by signal: Killed. Details are lost", r"out of memory.*--num_threads"),
+        ("DataLoader worker (pid 7) is killed by signal: Bus error. It is out of shared memory.", "--shm-size"),
+    ],
+)
+def test_the_end_of_a_worker_comes_with_a_remedy(message: str, words: str) -> None:
+    def ended() -> Iterator[None]:
+        raise RuntimeError(message)
+        yield
+
+    with pytest.raises(RuntimeError, match=words) as error:
+        _next(ended())
+    assert "\n" not in str(error.value)
+    with pytest.raises(RuntimeError, match=r"^something else$"):
+        message = "something else"
+        _next(ended())

@@ -5,23 +5,25 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import TextIO
 
 from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 from util.loggers.base import Logger
 from util.loggers.loss_log import loss_line
 from util.types import EpochRecord, ScalarRecord
 
-_BAR = "{desc} {percentage:3.0f}%|{bar:10}| {n_fmt}/{total_fmt} {rate_fmt}, epoch {remaining}{postfix}"
+_BAR = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} {rate_noinv_fmt}, left {remaining}{postfix}"
 
 
 class ConsoleLogger(Logger):
     """Shows the run on ``stream``.
 
-    On a terminal: one bar an epoch with images/s, the time left of the epoch and of the run, the share of the time that
-    is spent waiting for data, the learning rate and the losses; a finished epoch leaves one line. Elsewhere: the lines
-    of ``loss_log.txt`` and one line an epoch.
+    On a terminal: a bar with images/s, the time left of the epoch and of the run and the share of the time that is
+    spent waiting for data, under it the learning rate and the losses; a finished epoch leaves one line. Log messages to
+    the terminal appear above the bar. Elsewhere: the lines of ``loss_log.txt`` and one line an epoch.
 
     Args:
         stream: default standard error.
@@ -33,6 +35,10 @@ class ConsoleLogger(Logger):
         self._terminal = self._stream.isatty()
         self._clock = clock
         self._bar: tqdm | None = None
+        self._losses: tqdm | None = None  # the line under the bar
+        self._redirection = ExitStack()
+        if self._terminal:
+            self._redirection.enter_context(logging_redirect_tqdm())
         self._started = clock()
         self._seen = 0  # images since this process began, for the time left
         self._left = 0  # images that the run still has to see
@@ -53,7 +59,11 @@ class ConsoleLogger(Logger):
                 leave=False,
                 dynamic_ncols=True,
                 bar_format=_BAR,
+                position=0,
                 file=self._stream,
+            )
+            self._losses = tqdm(
+                total=0, bar_format="{desc}", leave=False, dynamic_ncols=True, position=1, file=self._stream
             )
 
     def advance(self, num_images: int) -> None:
@@ -63,10 +73,10 @@ class ConsoleLogger(Logger):
             self._bar.update(num_images)
 
     def log_scalars(self, record: ScalarRecord) -> None:
-        if self._bar is not None:
+        if self._bar is not None and self._losses is not None:
             losses = " ".join(f"{name} {value:.3f}" for name, value in record.losses.items())
-            state = f"run {self.time_left()}, data wait {record.data_wait:.0%}, lr {record.lr:.2g} | {losses}"
-            self._bar.set_postfix_str(state, refresh=False)
+            self._bar.set_postfix_str(f"run {self.time_left()}, data wait {record.data_wait:.0%}", refresh=False)
+            self._losses.set_description_str(f"  lr {record.lr:.3g}  {losses}", refresh=True)
         else:
             self._say(loss_line(record))
 
@@ -80,6 +90,7 @@ class ConsoleLogger(Logger):
 
     def close(self) -> None:
         self._close_bar()
+        self._redirection.close()
 
     def time_left(self) -> str:
         """The time that the rest of the run takes at the mean speed so far: ``1:02:03``, ``02:03``, or ``?``."""
@@ -92,9 +103,10 @@ class ConsoleLogger(Logger):
         self._stream.flush()
 
     def _close_bar(self) -> None:
-        if self._bar is not None:
-            self._bar.close()
-            self._bar = None
+        for line in (self._losses, self._bar):  # the lower one first: the cursor ends where the bar stood
+            if line is not None:
+                line.close()
+        self._bar = self._losses = None
 
 
 def _clock_time(seconds: float) -> str:

@@ -37,7 +37,7 @@ class Curve:
     order, so a resumed run that is fed its old values first draws what the uninterrupted one draws.
     """
 
-    def __init__(self, capacity: int = 400) -> None:
+    def __init__(self, capacity: int = 200) -> None:
         if capacity < 2:
             raise ValueError(f"a curve needs a capacity of at least 2, got {capacity}")
         self.capacity = capacity
@@ -69,7 +69,7 @@ class Curve:
 class LossCurves:
     """One curve a loss over the images seen, in the order in which the losses first came."""
 
-    def __init__(self, capacity: int = 400) -> None:
+    def __init__(self, capacity: int = 200) -> None:
         self.capacity = capacity
         self.curves: dict[str, Curve] = {}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -69,12 +70,13 @@ class WandbLogger(LiveLogger):
 
     def _start(self) -> Any:
         online = os.environ.get("WANDB_MODE", "online") not in ("offline", "disabled", "dryrun")
-        if online and not self._wandb.api.api_key:
+        if online and not _has_key(self._wandb):
             raise ConnectionError("Weights & Biases knows no key of this user")  # init would ask at the keyboard
         id_file = self._run_dir / _ID_FILE
         known = id_file.read_text(encoding="utf-8").strip() if self._resume and id_file.exists() else ""
         ways = {"id": known, "resume": "allow"} if known and online else {}
-        run = self._wandb.init(**self._settings, **ways)
+        # console off: wandb would put its own stream in the place of the one that the progress bar draws on
+        run = self._wandb.init(**self._settings, **ways, settings=self._wandb.Settings(console="off"))
         id_file.write_text(f"{run.id}\n", encoding="utf-8")
         run.define_metric("total_iters")
         run.define_metric("*", step_metric="total_iters")
@@ -92,6 +94,12 @@ class WandbLogger(LiveLogger):
             speed = {"images_per_s": event.images_per_s, "data_wait": event.data_wait, "memory_mb": event.memory_mb}
             return {**fields, "lr": event.lr, **speed}
         return {**{f"epoch/{name}": value for name, value in event.means.items()}, "epoch/seconds": event.seconds}
+
+
+def _has_key(wandb: Any) -> bool:
+    if "prompt" in inspect.signature(wandb.login).parameters:
+        return bool(wandb.login(prompt=False))
+    return bool(wandb.api.api_key)  # releases whose login always asks
 
 
 def _plain(options: Mapping[str, object]) -> dict[str, object]:

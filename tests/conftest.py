@@ -1,0 +1,61 @@
+"""Small data sets and small runs, shared by the tests."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+SIZE = 32
+TRAINABLE_ARGS = ["--gpu_ids", "-1", "--netG", "resnet_6blocks", "--ngf", "4", "--ndf", "4", "--load_size", "36"]
+TRAINABLE_ARGS += ["--crop_size", str(SIZE), "--num_threads", "0", "--display_id", "0"]
+"""Flags that make any model small enough for a test."""
+
+
+def draw_pair(seed: int, size: int = SIZE) -> Image.Image:
+    """A photo-like left half and a label-like right half of the same random boxes: ``[2 * size, size]``."""
+    rng = np.random.default_rng(seed)
+    label = np.full((size, size, 3), 40, np.uint8)
+    for _ in range(4):
+        y, x = rng.integers(0, size - 8, 2)
+        label[y : y + rng.integers(4, 12), x : x + rng.integers(4, 12)] = rng.integers(0, 255, 3)
+    photo = np.clip(label[..., ::-1].astype(int) + rng.integers(-12, 12, label.shape), 0, 255).astype(np.uint8)
+    return Image.fromarray(np.concatenate([photo, label], axis=1))
+
+
+@pytest.fixture(scope="session")
+def dataroot(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Every layout in one folder: aligned ``train``/``test``, unaligned ``trainA``..., single by naming a folder."""
+    root = tmp_path_factory.mktemp("data")
+    for phase, count in (("train", 5), ("test", 3)):
+        for side in ("", "A", "B"):
+            (root / f"{phase}{side}").mkdir()
+        for number in range(count):
+            pair = draw_pair(number + (100 if phase == "test" else 0))
+            pair.save(root / phase / f"{number}.png")
+            pair.crop((SIZE, 0, 2 * SIZE, SIZE)).save(root / f"{phase}A" / f"{number}.png")
+            pair.crop((0, 0, SIZE, SIZE)).save(root / f"{phase}B" / f"{number}.png")
+    return root
+
+
+@pytest.fixture()
+def workdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty current folder, so that ./checkpoints and ./results of a test are its own."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def _no_leaking_state() -> object:
+    """Threads and global arithmetic settings are the same for every test."""
+    import torch
+
+    before = torch.are_deterministic_algorithms_enabled()
+    yield
+    torch.use_deterministic_algorithms(before)
+    return None

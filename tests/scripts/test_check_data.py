@@ -1,0 +1,116 @@
+"""The check of every file, from the command line."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from scripts.check_data import main
+
+
+def save(file: Path, width: int = 16, height: int = 16, mode: str = "RGB", **extra: Any) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    seed = sum(str(file).encode())
+    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 4), dtype=np.uint8)
+    Image.fromarray(pixels).convert(mode).save(file, **extra)
+
+
+def run(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str]:
+    code = main([str(word) for word in words])
+    return code, capsys.readouterr().out
+
+
+def test_a_sound_set_of_pairs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for phase in ("train", "test"):
+        for number in range(3):
+            save(tmp_path / phase / f"{number}.png", 32, 16)
+    code, said = run(capsys, tmp_path)
+    assert code == 0
+    assert "train: side by side, files: A 3" in said and "32x16 (3); 3 channels uint8 (3)" in said
+    assert "6 files: 0 problems, 0 warnings" in said
+
+
+def test_problems_and_warnings_of_folders(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    a, b = tmp_path / "train" / "A", tmp_path / "train" / "B"
+    for number in range(4):
+        save(a / f"{number}.png")
+        save(b / f"{number}.jpg")
+    save(a / "alone.png")
+    save(b / "left.png", 20, 16, "RGBA")
+    save(b / "0.jpg", 24, 16)
+    (a / "2.png").write_bytes((a / "2.png").read_bytes()[:100])
+    shutil.copy(a / "1.png", a / "3.png")
+    shutil.copytree(b, tmp_path / "test")
+    code, said = run(capsys, tmp_path)
+    assert code == 1
+    for words in (
+        "problem: train: 1 of 5 files in A have no partner in B: alone.png",
+        "problem: train: 1 of 5 files in B have no partner in A: left.png",
+        "problem: train: the sides of pair 0 differ in size: 16x16 and 24x16",
+        "2.png: cannot be read as an image",
+        "train B: 3 different sizes",
+        "have an alpha channel",
+        "equal images in more than one phase (results on them say nothing about new images): 5",
+        "equal images more than once: 1",
+    ):
+        assert words in said
+    assert "15 files: 4 problems" in said
+
+
+def test_orientation_and_depth(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    save(tmp_path / "trainA" / "1.jpg", exif=exif)
+    save(tmp_path / "trainB" / "1.png")
+    Image.fromarray(np.arange(256, dtype=np.uint16).reshape(16, 16)).save(tmp_path / "trainB" / "2.png")
+    code, said = run(capsys, tmp_path)
+    assert code == 0
+    assert "train: unaligned, files: A 1, B 2" in said
+    assert "1 of 1 files have an EXIF orientation" in said
+    assert "train B: mixed bit depth" in said and "train B: mixed grey and colour" in said
+
+
+def test_odd_and_upright_files_are_no_pairs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save(tmp_path / "train" / "1.png", 31, 16)
+    save(tmp_path / "train" / "2.png", 16, 30)
+    code, said = run(capsys, tmp_path, "--dataset_mode", "aligned")
+    assert code == 1
+    assert "1.png: a width of 31 pixels" in said and "2.png: 16x30 pixels look like one picture" in said
+    assert run(capsys, tmp_path, "--dataset_mode", "single")[0] == 0
+
+
+def test_contact_sheet_shows_pairs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    left = np.full((16, 16, 3), (255, 0, 0), np.uint8)
+    right = np.full((16, 16, 3), (0, 0, 255), np.uint8)
+    (tmp_path / "set" / "train").mkdir(parents=True)
+    for number in range(3):
+        Image.fromarray(np.hstack([left, right])).save(tmp_path / "set" / "train" / f"{number}.png")
+    (tmp_path / "set" / "train" / "9.png").write_bytes(b"broken")
+    code, said = run(capsys, tmp_path / "set", "--contact_sheet", tmp_path / "sheet.png")
+    assert code == 1 and "contact sheet: " in said
+    sheet = np.asarray(Image.open(tmp_path / "sheet.png").convert("RGB"))
+    assert (sheet == (0, 0, 255)).all(axis=2).sum() == 3 * 16 * 16
+    assert (sheet == (255, 0, 0)).all(axis=2).sum() > 3 * 16 * 16  # and the red box of the broken file
+
+
+def test_bad_arguments(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save(tmp_path / "train" / "1.png", 32, 16)
+    (tmp_path / "void").mkdir()
+    for words in ([tmp_path / "gone"], [tmp_path, "--phase", "val"], [tmp_path / "void"]):
+        assert run(capsys, *words)[0] == 2
+    with pytest.raises(SystemExit) as error:
+        main([str(tmp_path), "--dataset_mode", "sideways"])
+    assert error.value.code == 2
+
+
+def test_it_runs_as_a_program_from_anywhere(tmp_path: Path) -> None:
+    save(tmp_path / "train" / "1.png", 32, 16)
+    script = Path(__file__).parents[2] / "scripts" / "check_data.py"
+    done = subprocess.run([sys.executable, script, "train"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "1 files: 0 problems" in done.stdout

@@ -1,0 +1,308 @@
+"""The pages say what is true: links resolve, flags and files exist, commands parse, examples run."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from data import DATASETS
+from models import MODELS
+from options.base_options import DataOptions, EngineOptions, ModelOptions, RunOptions
+from options.parse import parse_test, parse_train
+from options.schema import specs
+from options.test_options import ResultOptions
+from options.train_options import LogOptions, LoopOptions, ScheduleOptions
+
+REPO = Path(__file__).resolve().parents[1]
+PAGES = sorted(
+    file for file in (*REPO.glob("*.md"), *REPO.glob("docs/*.md"), REPO / "datasets/README.md") if file.is_file()
+)
+TUTORIALS = {"docs/add_a_model.md", "docs/add_a_dataset.md"}
+"""Pages whose commands use what the page itself adds."""
+
+OTHER_TOOLS = {"help", "nproc_per_node", "nnodes", "no-build-isolation", "logdir"}
+"""Flags of programs that are not ours."""
+
+
+def page_id(page: Path) -> str:
+    return page.relative_to(REPO).as_posix()
+
+
+def blocks(text: str) -> Iterator[tuple[str, str]]:
+    """(language, content) of every fenced block."""
+    for found in re.finditer(r"^```(\w*)\n(.*?)^```$", text, re.M | re.S):
+        yield found[1], found[2]
+
+
+def prose(text: str) -> str:
+    return re.sub(r"^```.*?^```$", "", text, flags=re.M | re.S)
+
+
+def commands(text: str) -> list[list[str]]:
+    """The words of every line of a bash block that calls train.py or test.py, from the program on."""
+    found = []
+    for language, block in blocks(text):
+        for line in block.replace("\\\n", " ").splitlines() if language == "bash" else ():
+            words = shlex.split(line, comments=True)
+            at = [place for place, word in enumerate(words) if word in ("train.py", "test.py")]
+            found += [words[at[0] :]] if at else []
+    return found
+
+
+def anchors(text: str) -> set[str]:
+    """The link targets of a page's headings, as GitHub makes them."""
+    titles = re.findall(r"^#+ (.*)$", prose(text), re.M)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+# --- links ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_id)
+def test_links_resolve(page: Path) -> None:
+    broken = []
+    for link in re.findall(r"\]\(([^)\s]+)\)", prose(page.read_text(encoding="utf-8"))):
+        if re.match(r"[a-z]+:", link):
+            continue
+        name, _, anchor = link.partition("#")
+        target = (page.parent / name).resolve() if name else page
+        if not target.exists() or (anchor and anchor not in anchors(target.read_text(encoding="utf-8"))):
+            broken.append(link)
+    assert broken == []
+
+
+def test_every_page_of_docs_can_be_reached_from_the_readme() -> None:
+    readme = (REPO / "README.md").read_text(encoding="utf-8")
+    assert [page.name for page in REPO.glob("docs/*.md") if f"](docs/{page.name})" not in readme] == []
+
+
+# --- files and flags --------------------------------------------------------------------------------------------------
+
+
+def example_files(text: str) -> dict[str, str]:
+    """Path -> content of the code blocks that begin with ``# path/to/file.py``."""
+    found = {}
+    for language, block in blocks(text):
+        name = re.match(r"# (\S+\.py)\n", block)
+        if language == "python" and name:
+            found[name[1]] = block
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_id)
+def test_named_files_exist(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    folders = "benchmarks|data|datasets|docs|models|options|scripts|tests|util"
+    named = re.findall(rf"(?<![\w/.])((?:{folders})/[\w/]+\.(?:py|sh|md))\b", text)
+    missing = {name for name in named if not (REPO / name).is_file()} - set(example_files(text))
+    assert missing == set()
+
+
+def test_tree_of_the_architecture_page_exists() -> None:
+    text = (REPO / "docs/architecture.md").read_text(encoding="utf-8")
+    tree = next(block for _, block in blocks(text) if "train.py" in block)
+    there = {path.name for path in REPO.rglob("*.py") if not path.relative_to(REPO).parts[0].startswith(".")}
+    assert [name for name in re.findall(r"\b\w+\.py\b", tree) if name not in there] == []
+
+
+def parser_flags() -> set[str]:
+    owners: list[type] = [RunOptions, EngineOptions, DataOptions, ModelOptions]
+    owners += [ScheduleOptions, LoopOptions, LogOptions, ResultOptions]
+    owners += [MODELS.get(name).Options for name in MODELS.summaries()]
+    owners += [DATASETS.get(name).Options for name in DATASETS.summaries()]
+    all_specs = [spec for owner in owners for spec in specs(owner).values()]
+    return {name for spec in all_specs for name in (spec.name, *spec.aliases)}
+
+
+def script_flags() -> set[str]:
+    """Flags that the project's own scripts understand, from their text."""
+    files = [*REPO.glob("scripts/*.py"), *REPO.glob("datasets/*.py")]
+    found = {flag for file in files for flag in re.findall(r'"--([\w-]+)"', file.read_text(encoding="utf-8"))}
+    shells = [*REPO.glob("scripts/*.sh"), *REPO.glob("datasets/*.sh")]
+    return found | {flag for file in shells for flag in re.findall(r"^\s*--([\w-]+)\)", file.read_text(), re.M)}
+
+
+def flags_in(text: str) -> set[str]:
+    return set(re.findall(r"(?<![\w-])--([A-Za-z][\w-]*)", text))
+
+
+def published_only() -> set[str]:
+    """The flags that the page of differences lists as not supported."""
+    text = (REPO / "docs/differences.md").read_text(encoding="utf-8")
+    section = text.split("## Published flags that are not here")[1].split("\n## ")[0]
+    return {flag for row in re.findall(r"^\| (`--.*?) \|", section, re.M) for flag in flags_in(row)}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_id)
+def test_named_flags_exist(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    known = parser_flags() | script_flags() | OTHER_TOOLS
+    for code in example_files(text).values():
+        known |= set(re.findall(r"^ +(\w+): \S+ = arg\(", code, re.M))
+    if page.name == "differences.md":
+        known |= published_only()
+    assert flags_in(text) - known == set()
+
+
+def test_flags_listed_as_not_supported_are_not() -> None:
+    assert len(published_only()) > 5
+    assert published_only() & parser_flags() == set()
+
+
+# --- commands ---------------------------------------------------------------------------------------------------------
+
+
+def parse(words: list[str]) -> None:
+    parse_one = parse_train if words[0] == "train.py" else parse_test
+    parse_one(words[1:], MODELS, DATASETS)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [words for page in PAGES if page_id(page) not in TUTORIALS for words in commands(page.read_text(encoding="utf-8"))],
+    ids=" ".join,
+)
+def test_command_lines_parse(words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    parse(words)
+
+
+def test_the_readme_has_commands_of_both_programs() -> None:
+    programs = [words[0] for words in commands((REPO / "README.md").read_text(encoding="utf-8"))]
+    assert programs.count("train.py") >= 5 and programs.count("test.py") >= 2
+
+
+# --- tables -----------------------------------------------------------------------------------------------------------
+
+
+def first_cells(flag: str) -> dict[str, str]:
+    """Name -> row of the README's table whose first head is the flag."""
+    text = (REPO / "README.md").read_text(encoding="utf-8")
+    table = text.split(f"| `--{flag}` |")[1].split("\n\n")[0]
+    return {row[1]: row[0] for row in re.finditer(r"^\| `(\w+)` \|.*$", table, re.M)}
+
+
+def test_readme_lists_all_models_with_their_papers() -> None:
+    rows = first_cells("model")
+    assert set(rows) == set(MODELS.summaries())
+    for name, summary in MODELS.summaries().items():
+        for paper in re.findall(r"arXiv:[\d.]+\d", summary):
+            assert paper in rows[name]
+
+
+def test_readme_lists_all_data_sets() -> None:
+    assert set(first_cells("dataset_mode")) == set(DATASETS.summaries())
+
+
+# --- the examples of the two tutorials --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def copy_of_the_project(tmp_path: Path) -> Path:
+    """The project without tests and documents, to add files to."""
+    root = tmp_path / "project"
+    for name in ("data", "models", "options", "util"):
+        shutil.copytree(REPO / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("train.py", "test.py"):
+        shutil.copy(REPO / name, root)
+    return root
+
+
+RUN = """
+import json, sys
+import test, train
+from data import DATASETS
+from models import MODELS
+from options.parse import parse_test, parse_train
+
+for words in json.loads(sys.argv[1]):
+    (parse_train if words[0] == "train.py" else parse_test)(words[1:], MODELS, DATASETS)
+for words in json.loads(sys.argv[2]):
+    code = (train if words[0] == "train.py" else test).main(words[1:])
+    if code:
+        sys.exit(f"{words}: exit code {code}")
+"""
+
+SMALL = (
+    "--gpu_ids -1 --netG resnet_6blocks --ngf 4 --ndf 4 --load_size 16 --crop_size 16 --num_threads 0 --display_id 0"
+)
+
+
+def run_example(root: Path, page: str, runs: list[str]) -> None:
+    """Add the page's files to the project, parse the page's commands there, and run ``runs``."""
+    text = (REPO / page).read_text(encoding="utf-8")
+    for name, code in example_files(text).items():
+        assert not (root / name).exists(), f"{name} is a file of the project: the page needs another name"
+        (root / name).write_text(code, encoding="utf-8")
+    assert commands(text), "the page shows how to use the example"
+    done = subprocess.run(
+        [sys.executable, "-c", RUN, json.dumps(commands(text)), json.dumps([shlex.split(each) for each in runs])],
+        cwd=root,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": ""},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def draw(file: Path, width: int, seed: int) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 256, (16, width, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(file)
+
+
+def test_example_models_train_and_test(copy_of_the_project: Path) -> None:
+    root = copy_of_the_project
+    for number in range(2):
+        for phase in ("train", "test"):
+            draw(root / "pairs" / phase / f"{number}.png", 32, number)
+    run_example(
+        root,
+        "docs/add_a_model.md",
+        [
+            f"train.py --model regression --distance l2 --dataroot pairs --name r --n_iters 1 {SMALL}",
+            "test.py --name r --gpu_ids -1",
+            f"train.py --model edge_pix2pix --dataroot pairs --name e --n_iters 1 --print_freq 1 {SMALL} --crop_size 24 "
+            "--load_size 24",
+        ],
+    )
+    results = {file.name for file in (root / "results/r/test_latest/images").iterdir()}
+    assert results == {f"{number}_{visual}.png" for number in (0, 1) for visual in ("real_A", "fake_B", "real_B")}
+    assert (root / "checkpoints/r/latest_net_G.pth").is_file() and not (
+        root / "checkpoints/r/latest_net_D.pth"
+    ).exists()
+    assert " G_L1: " in (log := (root / "checkpoints/e/loss_log.txt").read_text()) and " G_edge: " in log
+
+
+def test_example_data_set_trains_and_tests(copy_of_the_project: Path) -> None:
+    root = copy_of_the_project
+    for number in range(2):
+        for side in ("before", "after"):
+            draw(root / "repairs" / side / f"{number}.png", 16, number)
+    rows = "".join(f"before/{number}.png;after/{number}.png\n" for number in range(2))
+    for phase in ("train", "test"):
+        (root / "repairs" / f"{phase}.txt").write_text(rows)
+    run_example(
+        root,
+        "docs/add_a_dataset.md",
+        [
+            "train.py --model pix2pix --dataset_mode listed --dataroot repairs --name l --n_iters 1 "
+            f"{SMALL} --netD pixel",
+            "test.py --name l --gpu_ids -1",
+        ],
+    )
+    images = root / "results/l/test_latest/images/before"
+    assert {file.name for file in images.glob("*_fake_B.png")} == {"0_fake_B.png", "1_fake_B.png"}
+    real = np.asarray(Image.open(images / "1_real_A.png"))
+    assert np.array_equal(real, np.asarray(Image.open(root / "repairs/before/1.png")))

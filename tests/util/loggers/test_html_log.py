@@ -1,0 +1,133 @@
+"""The training page: what is on it, in which order, and what stays after a resume."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.util.loggers.records import epoch, images, scalars
+from util.loggers.html_log import HtmlLogger
+from util.loggers.jsonl import JsonlLogger
+
+
+def _page(folder: Path) -> str:
+    return (folder / "web" / "index.html").read_text(encoding="utf-8")
+
+
+def _epochs(folder: Path) -> list[int]:
+    return [int(number) for number in re.findall(r"<h3>epoch \[(\d+)\]</h3>", _page(folder))]
+
+
+def _grey(folder: Path, name: str) -> int:
+    return int(np.asarray(Image.open(folder / "web" / "images" / name)).flat[0])
+
+
+def test_the_newest_epoch_comes_first_and_only_drawn_ones_come(tmp_path: Path) -> None:
+    logger = HtmlLogger(tmp_path, "x")
+    assert _epochs(tmp_path) == []
+    for number in (1, 3, 12):
+        logger.log_images(images(number * 10, number))
+    assert _epochs(tmp_path) == [12, 3, 1]
+    assert re.findall('src="images/(.*?)"', _page(tmp_path))[:2] == ["epoch012_real_A.png", "epoch012_fake_B.png"]
+
+
+def test_pictures_are_written_as_they_are(tmp_path: Path) -> None:
+    logger = HtmlLogger(tmp_path, "x")
+    logger.log_images(images(10, value=77, size=5))
+    for name, mode in (("epoch001_real_A.png", "L"), ("epoch001_fake_B.png", "RGB")):
+        with Image.open(tmp_path / "web" / "images" / name) as picture:
+            assert (picture.mode, picture.size, np.unique(np.asarray(picture)).tolist()) == (mode, (5, 5), [77])
+    assert {path.suffix for path in (tmp_path / "web" / "images").iterdir()} == {".png"}
+
+
+def test_pictures_of_an_epoch_are_drawn_again_when_a_multiple_is_crossed(tmp_path: Path) -> None:
+    logger = HtmlLogger(tmp_path, "x", update_html_freq=100)
+    shown = []
+    for total in (48, 96, 144, 192, 240):  # batches of 48: no multiple of 100 is ever met
+        logger.log_images(images(total, 1, value=total))
+        shown.append(_grey(tmp_path, "epoch001_real_A.png"))
+    assert shown == [48, 48, 144, 144, 240]
+
+
+def test_the_page_reloads_while_the_run_goes_on_and_not_after(tmp_path: Path) -> None:
+    logger = HtmlLogger(tmp_path, "x")
+    assert '<meta content="30" http-equiv="refresh">' in _page(tmp_path)
+    logger.close()
+    assert "http-equiv" not in _page(tmp_path)
+    logger.close()
+
+
+def test_title_state_curves_and_options(tmp_path: Path) -> None:
+    logger = HtmlLogger(tmp_path, "a<b", options={"lr": 0.0002, "dataroot": "<i>&"}, display_winsize=192)
+    logger.start_epoch(2, 7, 100, 0)
+    logger.log_scalars(scalars(1500, 2, G_GAN=0.5))
+    logger.log_images(images(1500, 2))
+    logger.log_epoch(epoch(2, 1500))
+    page = _page(tmp_path)
+    assert "<title>Experiment name = a&lt;b</title>" in page
+    assert all(text in page for text in ("epoch 2 of 7", "1,500 images", "8 images/s", "lr 0.0002", "25% of the time"))
+    assert re.search(r"<figcaption><b>G_GAN</b><span>0\.5</span></figcaption><svg ", page)
+    assert "<tr><td>dataroot</td><td>&lt;i&gt;&amp;</td></tr><tr><td>lr</td><td>0.0002</td></tr>" in page
+    assert "<details" in page and "width:192px" in page
+
+
+def _run(folder: Path, resume_iters: int | None, last: int) -> None:
+    """A run of epochs of 40 images with events every 10; the grey value of a picture tells its place."""
+    loggers = [
+        JsonlLogger(folder, resume_iters),
+        HtmlLogger(folder, "x", resume_iters=resume_iters, update_html_freq=25),
+    ]
+    for logger in loggers:
+        for total in range((resume_iters or 0) + 10, last + 1, 10):
+            number = (total - 1) // 40 + 1
+            logger.log_scalars(scalars(total, number, G=(total * 7) % 13))
+            logger.log_images(images(total, number, value=total))
+        logger.close()
+
+
+@pytest.mark.parametrize(("resume_iters", "killed_at"), [(40, 60), (60, 120), (70, 70), (0, 30)])
+def test_a_resumed_run_draws_the_page_of_the_uninterrupted_one(
+    tmp_path: Path, resume_iters: int, killed_at: int
+) -> None:
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    for folder in (whole, parts):
+        folder.mkdir()
+    _run(whole, None, 160)
+    _run(parts, None, killed_at)
+    _run(parts, resume_iters, 160)
+    assert _epochs(parts) == [4, 3, 2, 1]
+    without_time = [re.sub(r"ended [-\d]+ [:\d]+", "", _page(folder)) for folder in (whole, parts)]
+    assert without_time[0] == without_time[1]
+    for picture in (whole / "web" / "images").iterdir():
+        assert (parts / "web" / "images" / picture.name).read_bytes() == picture.read_bytes(), picture.name
+
+
+def test_epochs_after_the_checkpoint_leave_the_page(tmp_path: Path) -> None:
+    _run(tmp_path, None, 160)
+    HtmlLogger(tmp_path, "x", resume_iters=80)
+    assert _epochs(tmp_path) == [2, 1]
+
+
+def test_pictures_that_someone_deleted_are_not_on_the_page(tmp_path: Path) -> None:
+    _run(tmp_path, None, 80)
+    for file in (tmp_path / "web" / "images").glob("epoch001_*"):
+        file.unlink()
+    HtmlLogger(tmp_path, "x", resume_iters=80)
+    assert _epochs(tmp_path) == [2]
+
+
+def test_a_frequency_below_one_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="--update_html_freq 0"):
+        HtmlLogger(tmp_path, "x", update_html_freq=0)
+
+
+def test_a_folder_that_cannot_be_written_raises(tmp_path: Path) -> None:
+    logger = HtmlLogger(tmp_path, "x")
+    (tmp_path / "web" / "index.html").unlink()
+    (tmp_path / "web" / "index.html").mkdir()
+    with pytest.raises(OSError):
+        logger.log_images(images(10))
