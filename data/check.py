@@ -104,12 +104,14 @@ def _header_warnings(named: list[tuple[str, Header]], alpha: str) -> list[str]:
     turned = [path for path, header in named if header.orientation != 1]
     if turned:
         warnings.append(f"images are turned upright by their EXIF orientation, e.g. {turned[0]}")
-    for what, values in (
-        ("bit depth", {header.format: path for path, header in named}),
-        ("channels", {str(header.channels - header.alpha): path for path, header in named}),
-    ):
-        if len(values) > 1:
-            warnings.append(f"mixed {what}: " + ", ".join(f"{value} ({path})" for value, path in values.items()))
+    for folder in sorted({Path(path).parent for path, _ in named}):  # the sides of a pair may differ
+        side = [(path, header) for path, header in named if Path(path).parent == folder]
+        for what, values in (
+            ("bit depth", {header.format: path for path, header in side}),
+            ("channels", {str(header.channels - header.alpha): path for path, header in side}),
+        ):
+            if len(values) > 1:
+                warnings.append(f"mixed {what}: " + ", ".join(f"{value} ({path})" for value, path in values.items()))
     return warnings
 
 

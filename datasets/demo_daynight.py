@@ -241,7 +241,7 @@ def _lamp_pools(canvas: Canvas, scene: Scene) -> Array:
 def _bloom(light: Array, unit: float) -> Array:
     """The glow of wet air around lights: a narrow and a wide blur, computed small, [h, w, 3]."""
     n = len(light)
-    step = n // 128
+    step = 4  # divides any canvas: sizes are multiples of 4
     small = light.reshape(n // step, step, n // step, step, 3).mean(axis=(1, 3))
     glow = 0.6 * blurred(small, 2.2 * unit / step) + 1.25 * blurred(small, 10 * unit / step)
     return np.stack([resized(glow[:, :, i], n, n) for i in range(3)], axis=2).clip(0)

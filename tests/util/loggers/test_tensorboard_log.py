@@ -50,5 +50,5 @@ def test_a_new_run_starts_new(tmp_path: Path) -> None:
 
 def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    with pytest.raises(ValueError, match="--use_tensorboard: .*pip install tensorboard"):
+    with pytest.raises(ValueError, match=r"--use_tensorboard: .*pip install tensorboard"):
         TensorboardLogger(tmp_path)

@@ -143,6 +143,9 @@ def test_close_does_not_wait_for_a_server_that_hangs(server: VisdomServer) -> No
     start = time.perf_counter()
     logger.close()
     assert time.perf_counter() - start < 3
+    server.gate.set()
+    assert logger._thread is not None
+    logger._thread.join(20)  # or its late warning would fall into another test
 
 
 def test_a_server_that_dies_and_comes_back(caplog: pytest.LogCaptureFixture) -> None:

@@ -111,5 +111,5 @@ def test_without_a_key_one_warning_and_no_question(
 
 def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "wandb", None)
-    with pytest.raises(ValueError, match="--use_wandb: .*pip install wandb"):
+    with pytest.raises(ValueError, match=r"--use_wandb: .*pip install wandb"):
         WandbLogger(tmp_path, "x", project="p")

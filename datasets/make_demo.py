@@ -1,0 +1,254 @@
+"""Draw a data set to try the models on: facades (pairs), daynight (two unpaired domains) or shapes (classes).
+
+The same arguments give the same files, and image i does not depend on how many are drawn.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from datasets.command_line import OneLineParser, exit_code
+from datasets.demo_daynight import draw_street
+from datasets.demo_facades import draw_facade
+from datasets.demo_houses import PALETTE
+from datasets.demo_shapes import CLASSES, draw_shape
+
+_VERSION = 1  # of the drawings: raise it when they change
+_NOTE = "demo.json"  # marks a folder as drawn by this script, and says with what
+_STAGE = ".drawing"  # images lie here until all are drawn
+
+Draw = Callable[[np.random.Generator, int, int], npt.NDArray[np.uint8]]
+
+
+@dataclass(frozen=True)
+class Folder:
+    """One folder of images of a set."""
+
+    name: str
+    phase: str  # train or test
+    draw: Draw  # (generator, size, index) -> image
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of set."""
+
+    key: int  # part of the seed of every image
+    size: int  # default width and height
+    folders: tuple[Folder, ...]
+    classes: tuple[str, ...] = ()
+
+
+KINDS = {
+    "facades": Kind(
+        0, 256, tuple(Folder(phase, phase, lambda rng, size, _: draw_facade(rng, size)) for phase in ("train", "test"))
+    ),
+    "daynight": Kind(
+        1,
+        256,
+        tuple(
+            Folder(phase + domain, phase, draw)
+            for phase in ("train", "test")
+            for domain, draw in (
+                ("A", lambda rng, size, _: draw_street(rng, size, night=False)),
+                ("B", lambda rng, size, _: draw_street(rng, size, night=True)),
+            )
+        ),
+    ),
+    "shapes": Kind(
+        2,
+        64,
+        tuple(
+            Folder(phase, phase, lambda rng, size, index: draw_shape(rng, size, index % len(CLASSES)))
+            for phase in ("train", "test")
+        ),
+        CLASSES,
+    ),
+}
+
+
+def _parser() -> OneLineParser:
+    parser = OneLineParser((__doc__ or "").split("\n")[0])
+    parser.formatter_class = argparse.HelpFormatter
+    parser.add_argument("kind", choices=sorted(KINDS), help="what to draw")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the data set")
+    parser.add_argument("--n_train", type=int, default=200, help="images in each training folder (default: 200)")
+    parser.add_argument("--n_test", type=int, default=40, help="images in each test folder (default: 40)")
+    parser.add_argument("--size", type=int, help="width and height in pixels (default: 256; shapes: 64)")
+    parser.add_argument("--seed", type=int, default=0, help="another seed gives other images (default: 0)")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace the image folders of a DIR that holds other files, too"
+    )
+    return parser
+
+
+def _check(kind: Kind, size: int, n_train: int, n_test: int, seed: int) -> None:
+    least = max(1, len(kind.classes))
+    why = f"one of each of the {least} classes" if kind.classes else "one image"
+    if n_train < least:
+        raise ValueError(f"--n_train {n_train}: give {least} or more, {why}")
+    if n_test and n_test < least:
+        raise ValueError(f"--n_test {n_test}: give 0, or {least} or more, {why}")
+    if not 32 <= size <= 1024 or size % 4:
+        raise ValueError(f"--size {size}: give a multiple of 4 from 32 to 1024")
+    if seed < 0:
+        raise ValueError(f"--seed {seed}: give 0 or more")
+
+
+def draw_image(kind: Kind, folder: int, index: int, *, size: int, seed: int) -> npt.NDArray[np.uint8]:
+    """Image ``index`` (from 0) of a folder: a function of these arguments alone."""
+    rng = np.random.default_rng([seed, kind.key, folder, index])
+    return kind.folders[folder].draw(rng, size, index)
+
+
+def image_name(kind: Kind, folder: int, index: int) -> str:
+    """Path of an image below the data set: ``train/0001.png``, with classes ``train/red_star/0004.png``."""
+    middle = f"{kind.classes[index % len(kind.classes)]}/" if kind.classes else ""
+    return f"{kind.folders[folder].name}/{middle}{index + 1:04d}.png"
+
+
+# --- the folder -------------------------------------------------------------------------------------------------------
+
+
+def _read_note(out: Path) -> dict[str, Any]:
+    try:
+        note = json.loads((out / _NOTE).read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError, UnicodeDecodeError, json.JSONDecodeError):
+        return {}
+    return note if isinstance(note, dict) and note.get("drawn_by") == "make_demo.py" else {}
+
+
+def _write_note(out: Path, note: dict[str, Any]) -> None:
+    (out / _NOTE).write_text(json.dumps(note, indent=1) + "\n", encoding="utf-8")
+
+
+def _foreign_file(out: Path, note: dict[str, Any]) -> str:
+    """A file or folder in ``out`` that this script did not make, or an empty string."""
+    ours = r"" if note.get("kind") not in KINDS else "|".join(f.name for f in KINDS[note["kind"]].folders)
+    image = re.compile(rf"({ours})(/({'|'.join(CLASSES)}))?/\d{{4,}}\.png") if ours else re.compile(r"(?!)")
+    for path in sorted(out.rglob("*")):
+        name = path.relative_to(out).as_posix()
+        if not path.is_dir() and not (note and name == _NOTE) and not image.fullmatch(name) and note_free(name):
+            return name
+    return ""
+
+
+def note_free(name: str) -> bool:
+    """Whether a path lies outside the folder in which images wait."""
+    return not name.startswith(_STAGE + "/")
+
+
+def _is_complete(out: Path, note: dict[str, Any], wanted: dict[str, Any], names: list[str]) -> bool:
+    return note == wanted and all((out / name).is_file() for name in names)
+
+
+def make(out: Path, name: str, *, n_train: int, n_test: int, size: int, seed: int, overwrite: bool) -> bool:
+    """Draw a set into ``out``; false if it was there already, drawn with the same arguments.
+
+    Raises:
+        ValueError: a bad argument.
+        FileExistsError: ``out`` is a file, or holds what this script did not make.
+    """
+    kind = KINDS[name]
+    _check(kind, size, n_train, n_test, seed)
+    if out.exists() and not out.is_dir():
+        raise FileExistsError(f"--out {out} is a file; give a folder")
+    counts = {"train": n_train, "test": n_test}
+    jobs = [(f, i) for f, folder in enumerate(kind.folders) for i in range(counts[folder.phase])]
+    names = [image_name(kind, f, i) for f, i in jobs]
+    wanted: dict[str, Any] = {"drawn_by": "make_demo.py", "version": _VERSION, "kind": name, "n_train": n_train}
+    wanted |= {"n_test": n_test, "size": size, "seed": seed, "complete": True}
+    if name == "facades":
+        wanted["palette"] = PALETTE
+    if out.is_dir():
+        note = _read_note(out)
+        foreign = _foreign_file(out, note)
+        if foreign and not overwrite:
+            raise FileExistsError(
+                f"--out {out} holds {foreign}, which this script did not make: give another folder, or --overwrite"
+            )
+        if _is_complete(out, note, wanted, names):
+            return False
+        _remove(out, [folder.name for folder in KINDS[note["kind"]].folders] if note.get("kind") in KINDS else [])
+    out.mkdir(parents=True, exist_ok=True)
+    _write_note(out, {**wanted, "complete": False})
+    stage = out / _STAGE
+    _remove(out, [_STAGE])
+    for (f, i), file in zip(jobs, names):
+        (stage / file).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(draw_image(kind, f, i, size=size, seed=seed)).save(stage / file)
+    _remove(out, [folder.name for folder in kind.folders])
+    for drawn in sorted(stage.iterdir()):
+        drawn.rename(out / drawn.name)
+    stage.rmdir()
+    _write_note(out, wanted)
+    return True
+
+
+def _remove(out: Path, names: Sequence[str]) -> None:
+    for name in names:
+        if (out / name).is_dir():
+            shutil.rmtree(out / name)
+
+
+# --- the command ------------------------------------------------------------------------------------------------------
+
+
+def train_command(kind: str, out: Path, size: int) -> str:
+    """The ``train.py`` command for a set, with the sizes that fit it."""
+    crop = size if size < 256 else 256
+    net, flags = "", f"--load_size {crop * 286 // 256} --crop_size {crop}"
+    if kind == "facades":
+        if 128 <= size < 256:
+            net, flags = " --netG unet_128", "--load_size 143 --crop_size 128"
+        elif size < 128:
+            net = " --netG resnet_6blocks"
+        model = f"--model pix2pix --direction BtoA{net}"
+    elif kind == "daynight":
+        model = "--model cycle_gan"
+    else:
+        model, flags = "--model sagan --dataset_mode class_folder", f"--load_size {size} --crop_size {size}"
+    default = size == 256 and kind != "shapes"
+    return f"python train.py --dataroot {out} --name {kind}_demo {model}{'' if default else ' ' + flags}"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Draw a data set; returns the exit code."""
+    args = _parser().parse_args(argv)
+    size = KINDS[args.kind].size if args.size is None else args.size
+
+    def run() -> None:
+        new = make(
+            args.out,
+            args.kind,
+            n_train=args.n_train,
+            n_test=args.n_test,
+            size=size,
+            seed=args.seed,
+            overwrite=args.overwrite,
+        )
+        counts = {"train": args.n_train, "test": args.n_test}
+        parts = [f"{folder.name} {counts[folder.phase]}" for folder in KINDS[args.kind].folders]
+        classes = f", {len(CLASSES)} classes" if args.kind == "shapes" else ""
+        print(f"{'drawn' if new else 'there already'}: {args.kind}, {size} px{classes}: {', '.join(parts)} in {args.out}")
+        print(f"train with: {train_command(args.kind, args.out, size)}")
+
+    return exit_code(run)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
