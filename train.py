@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from data import DATASETS
 from models import MODELS
+from options.files import PLACE, VOLATILE
 from options.parse import HelpAsked, Options, parse_train
 from util.exit_code import EXIT_DONE, exit_code
 
@@ -31,22 +32,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("train")
 
-VOLATILE = {
-    "continue_train": False,
-    "overwrite": False,
-    "dry_run": False,
-    "config": "",
-    "verbose": False,
-    "gpu_ids": "",
-    "epoch": "latest",
-    "load_iter": 0,
-}
-"""Options of one start of a run, not of the run: its files hold these values instead."""
-
-
-PLACE = ("name", "checkpoints_dir", "dataroot", "num_threads")
-"""Options that say where a run lives and how it is fed; its state does not depend on them."""
-
 
 @dataclass
 class Session:
@@ -62,6 +47,7 @@ class Session:
     loggers: Logger
     checkpointer: Checkpointer
     engine: Engine
+    logs_until: int | None = None  # images up to which a continued run keeps its logs; None: a new run
 
     def log_scalars(self) -> None:
         """Send the losses of this step to the loggers: the one place where the loop waits for the device."""
@@ -109,30 +95,41 @@ class Session:
     def resume(self) -> None:
         """Load the checkpoint that ``--epoch``/``--load_iter`` name, to go on with its next batch."""
         from data.identity import fingerprint
+        from util import distributed
         from util.checkpoint import checkpoint_tag
         from util.seed import load_rng_state
 
-        if self.engine.world.is_main:
+        if self.engine.world.is_main and not self.options.loop.dry_run:
             self.checkpointer.recover()
+        distributed.barrier()
         tag = checkpoint_tag(self.options.run.epoch, self.options.run.load_iter)
         for name, net in self.model.networks.items():
             self.checkpointer.load_network(tag, name, net)
         state = self.checkpointer.load_state(tag)
         if state is None:
             logger.warning("warning: there is no %s_state.pth: fine-tuning these weights with new optimizers", tag)
+            self.progress.total_iters = (self.progress.epoch - 1) * self.loader.num_images
+            self.logs_until = sys.maxsize
             return
         self.model.load_training_state(state)
         self.plan.load_state(state["schedulers"])
         self.meter.load_state(state["meter"], 1.0 / self.engine.world.size)
         self.progress = type(self.progress)(**state["progress"])
+        self.logs_until = self.progress.total_iters
         load_rng_state(state["rng"])
         if any(state["sampler"].get(key) != value for key, value in fingerprint(self.dataset).items()):
             logger.warning("warning: the files of the data set are not those of this checkpoint")
         logger.info("continuing in epoch %d after %d of its images", self.progress.epoch, self.progress.epoch_iter)
 
     def end_epoch(self) -> None:
-        """Log the epoch's means, step the schedule, and save when it is time."""
+        """Log the epoch's means, step the schedule, and save when it is time.
+
+        A run that is bounded by steps may end in mid-epoch: it is saved as it stands, to go on there if it is extended.
+        """
         loop, epoch = self.options.loop, self.progress.epoch
+        if self.progress.epoch_iter < self.loader.num_images:
+            self.save("latest")
+            return
         self.meter.check()
         record = self.meter.epoch_record(self.progress, self.model.lr)
         self.loggers.log_epoch(record)
@@ -151,14 +148,14 @@ def train(session: Session, stop: StopSignal) -> int:
         NonFiniteLoss: a loss became NaN or infinite; nothing was saved since.
     """
     from util.seed import seed_step
+    from util.types import paths_of
 
     s, log, loop = session, session.options.log, session.options.loop
-    batch_size = s.options.data.batch_size
     while not s.plan.finished(s.progress):
         s.model.train()
         s.model.begin_epoch(s.progress.epoch)
         s.loggers.start_epoch(s.progress.epoch, s.plan.last_epoch, s.loader.num_images, s.progress.epoch_iter)
-        batches = s.loader.batches(s.progress.epoch, start=s.progress.epoch_iter // batch_size)
+        batches = s.loader.batches(s.progress.epoch, start=-(-s.progress.epoch_iter // s.loader.batch_size))
         for batch in s.meter.waiting(batches):
             s.model.set_lr_factor(s.plan.factor(s.progress))
             seed_step(s.options.engine.seed, s.progress.steps, s.engine.world.rank)
@@ -168,7 +165,7 @@ def train(session: Session, stop: StopSignal) -> int:
 
             num_images = batch["global_size"]
             s.progress.advance(num_images)
-            s.meter.update(losses, s.progress, share=s.model.share, paths=_paths(batch))
+            s.meter.update(losses, s.progress, share=s.model.share, paths=paths_of(batch))
             s.loggers.advance(num_images)
             if s.progress.crossed(log.print_freq):
                 s.log_scalars()
@@ -259,17 +256,21 @@ def _run(options: Options) -> int:
     engine = start_engine(**vars(options.engine))
     if not engine.world.is_main:
         logging.getLogger().setLevel(logging.ERROR)
+    lock = None
     try:
+        owner = engine.world.is_main and not loop.dry_run
+        if owner and loop.continue_train:  # before anything is read from it; a new run's folder is made last
+            lock = open_run_folder(folder, overwrite=False)
         session = _compose(options, engine, folder)
         if loop.dry_run:
             return _dry_run(session)
-        lock = open_run_folder(folder, overwrite=loop.overwrite) if engine.world.is_main else None
+        if owner and lock is None:
+            lock = open_run_folder(folder, overwrite=loop.overwrite)
         with StopSignal(engine.world, engine.device) as stop:
-            code = _train_and_log(session, folder, stop)
+            return _train_and_log(session, folder, stop)
+    finally:
         if lock is not None:
             lock.close()
-        return code
-    finally:
         distributed.stop()
 
 
@@ -333,9 +334,8 @@ def _train_and_log(s: Session, folder: Path, stop: StopSignal) -> int:
             logger.info("%s", line)
         write_options(values, o.defaults, folder, "train")
         log = {key: value for key, value in vars(o.log).items() if key not in ("print_freq", "display_freq", "no_html")}
-        resume_iters = s.progress.total_iters if o.loop.continue_train else None
         s.loggers = build_loggers(
-            folder, name=o.run.name, resume_iters=resume_iters, options=values, html=not o.log.no_html, **log
+            folder, name=o.run.name, resume_iters=s.logs_until, options=values, html=not o.log.no_html, **log
         )
     try:
         code = train(s, stop)
@@ -373,19 +373,14 @@ def _description(s: Session) -> list[str]:
     from util import report
     from util.checkpoint import size_on_disk
 
-    numbered = s.plan.last_epoch // s.options.loop.save_epoch_freq
-    count = min(numbered, s.options.loop.keep_checkpoints or numbered)
+    loop, data = s.options.loop, s.options.data
     size = size_on_disk(s.model.networks.values(), s.model.optimizers.values())
     return [
         *report.describe_networks(s.model.networks),
         *report.describe_data(s.options.run.dataset_mode, s.dataset.summary()),
-        *report.describe_plan(s.plan, s.loader.num_images, s.options.data.batch_size),
-        *report.describe_checkpoints(s.checkpointer.folder, size, count),
+        *report.describe_plan(s.plan, s.loader.num_images, data.batch_size),
+        *report.describe_checkpoints(s.checkpointer.folder, size, s.plan, loop.save_epoch_freq, loop.keep_checkpoints),
     ]
-
-
-def _paths(batch: Any) -> list[str]:
-    return [path for side in ("A_paths", "B_paths", "path") for path in batch.get(side, ())]
 
 
 if __name__ == "__main__":

@@ -147,7 +147,7 @@ def _check_layout(folder: Path, flags: str) -> bool:
     if not folder.is_dir() and {f"{folder.name}A", f"{folder.name}B"} <= set(subfolders(folder.parent)):
         raise FileNotFoundError(
             f"{flags}: {describe(folder.parent)}, which is the layout of unpaired data: use --dataset_mode unaligned "
-            f"(and a model for it, e.g. cycle_gan), or move pairs to {folder / 'A'} and {folder / 'B'}"
+            f"(and a model for unpaired images), or move pairs to {folder / 'A'} and {folder / 'B'}"
         )
     return False
 

@@ -1,179 +1,214 @@
-#!/usr/bin/env bash
-# What download_pix2pix_dataset.sh and download_cyclegan_dataset.sh share; it is sourced, not run.
+# What the download scripts share; they source this file. Plain bash 3.2, with curl or wget, tar, unzip or python3.
 #
-# The caller sets:
-#   script         its own name, for messages
-#   base_url       folder on the server that holds the archives
-#   extension      of the archives: tar.gz or zip
-#   names          all data sets, separated by spaces
-#   train_command  what to run afterwards; NAME and DATAROOT are filled in
-# and calls: download_dataset "$@"
-: "${script:?}" "${base_url:?}" "${extension:?}" "${names:?}" "${train_command:?}"
+# The caller sets: script (its path), collection (pix2pix or cyclegan), suffix (tar.gz or zip), names (all data sets)
+# and calls: download_main "$@"
 
+server="http://efrosgans.eecs.berkeley.edu"
+
+# sha256 of the published archives, one "NAME SUM" a line with NAME as in pix2pix/facades. The publisher gives none;
+# add a line when you trust an archive, and every later download is compared with it.
+known_sums=""
+
+say() { printf '%s\n' "$*" >&2; }
 fail() {
-    printf 'error: %s\n' "$2" >&2
-    exit "$1"
+    say "error: $1"
+    exit "${2:-1}"
 }
 
 usage() {
     cat <<END
-usage: bash datasets/$script NAME [DIR]
+Download a data set and unpack it to DIR/NAME.
 
-Downloads a data set and unpacks it to DIR/NAME (DIR: $default_dir).
-An interrupted download goes on where it stopped. An existing DIR/NAME is never touched.
+  bash $script NAME [DIR] [--url BASE]
 
-names: $names
+NAME        one of: $names
+DIR         where the folder NAME is made (default: the folder of this script)
+--url BASE  take BASE/NAME.$suffix instead of $server/$collection/datasets/NAME.$suffix;
+            a URL or a folder (default: \$DATASET_URL if set)
 
-environment:
-  DATASETS_BASE_URL   another server or folder with the archives: http://..., file:///folder or /folder
-                      (default: $base_url)
-  DATASETS_SHA256     the sha256 that the archive must have
+\$DATASET_SHA256, if set, is the checksum that the archive must have.
+A download that was cut off goes on where it stopped; DIR/NAME appears only when everything is unpacked.
 END
 }
 
-# The sha256 of an archive, where one is known. The publishers give none, so the table is empty: add a line
-# "facades.tar.gz) echo ... ;;" only for a sum from a source that you trust.
-known_sha256() {
-    case "$1" in
-        *) echo "${DATASETS_SHA256:-}" ;;
-    esac
+cityscapes_note() {
+    say "The licence of Cityscapes forbids others to hand it out. Get gtFine_trainvaltest.zip and"
+    say "leftImg8bit_trainvaltest.zip from https://www.cityscapes-dataset.com (free for research, after signing up), then:"
+    say "  python datasets/prepare_cityscapes_dataset.py --gtFine_dir gtFine --leftImg8bit_dir leftImg8bit --output_dir datasets/cityscapes"
+    exit 1
 }
 
-sha256_of() {
-    if command -v sha256sum >/dev/null; then
-        sha256sum <"$1" | cut -d ' ' -f 1
-    else
-        shasum -a 256 <"$1" | cut -d ' ' -f 1
+# fetch URL FILE: all of URL in FILE, or a message and exit 1. A file that is there in part is completed.
+fetch() {
+    local url="$1" file="$2" resumed=no code=0
+    case "$url" in
+    file://* | /* | ./* | ../*)
+        local path="${url#file://}"
+        [ -f "$path" ] || fail "no file $path: check --url / DATASET_URL"
+        cp -- "$path" "$file" || fail "cannot copy $path to $file"
+        return
+        ;;
+    *://*) ;;
+    *) fail "--url: $url is neither a URL nor the path of a file" 2 ;;
+    esac
+    if [ -s "$file" ]; then
+        resumed=yes
+        say "going on with $file"
     fi
+    transfer "$url" "$file" || code=$?
+    if [ "$code" != 0 ] && [ "$resumed" = yes ] && cannot_resume "$code"; then
+        say "the server cannot go on with it; starting again"
+        rm -f -- "$file"
+        code=0
+        transfer "$url" "$file" || code=$?
+    fi
+    [ "$code" = 0 ] || fail "could not download $url ($(reason "$code")): $(remedy "$code")"
 }
 
-# Whether the archive is whole.
-intact() {
-    case "$extension" in
-        tar.gz) gzip -t "$1" 2>/dev/null && tar -tzf "$1" >/dev/null 2>&1 ;;
-        zip) if command -v unzip >/dev/null; then unzip -tqq "$1" >/dev/null 2>&1; else python3 -m zipfile -t "$1" >/dev/null 2>&1; fi ;;
+if command -v curl >/dev/null 2>&1; then
+    transfer() {
+        local bar=--progress-bar
+        [ -t 2 ] || bar=--silent
+        curl --fail --location --show-error $bar --retry 3 --connect-timeout 20 --continue-at - --output "$2" -- "$1"
+    }
+    cannot_resume() { case "$1" in 22 | 33 | 36) true ;; *) false ;; esac; }
+    reason() {
+        case "$1" in
+        5 | 6) echo "the name of the server is not known: no network?" ;;
+        7 | 28) echo "no connection to the server" ;;
+        18 | 52 | 56) echo "the connection broke off" ;;
+        22) echo "the server does not have it" ;;
+        *) echo "curl ended with code $1" ;;
+        esac
+    }
+elif command -v wget >/dev/null 2>&1; then
+    transfer() { wget --no-verbose --tries=3 --timeout=20 --continue --output-document="$2" -- "$1"; }
+    cannot_resume() { [ "$1" = 8 ]; }
+    reason() {
+        case "$1" in
+        4) echo "no network, or no connection to the server" ;;
+        8) echo "the server does not have it" ;;
+        *) echo "wget ended with code $1" ;;
+        esac
+    }
+else
+    transfer() { fail "neither curl nor wget is installed: install one of them, or give a folder with --url"; }
+    cannot_resume() { false; }
+    reason() { echo "no program for it"; }
+fi
+
+remedy() {
+    case "$(reason "$1")" in
+    *"does not have it"*) echo "try another place with --url BASE" ;;
+    *) echo "run the same command again to go on, or try another place with --url BASE" ;;
     esac
+}
+
+sum_of() {
+    if command -v sha256sum >/dev/null 2>&1; then sha256sum -- "$1"; else shasum -a 256 -- "$1"; fi | cut -d ' ' -f 1
+}
+
+# check_sum NAME FILE: compares with the sum that is known, if one is.
+check_sum() {
+    local wanted="${DATASET_SHA256:-}" found
+    [ -n "$wanted" ] || wanted="$(printf '%s\n' "$known_sums" | awk -v name="$collection/$1" '$1 == name { print $2 }')"
+    found="$(sum_of "$2")"
+    if [ -z "$wanted" ]; then
+        say "sha256 $found (not checked: no checksum is known for $1)"
+    elif [ "$wanted" = "$found" ]; then
+        say "sha256 $found, as expected"
+    else
+        rm -f -- "$2"
+        fail "$1.$suffix has sha256 $found, expected $wanted: it was removed; run again, or try another place with --url BASE"
+    fi
 }
 
 unpack() {
-    case "$extension" in
-        tar.gz) tar -xzf "$1" -C "$2" ;;
-        zip) if command -v unzip >/dev/null; then unzip -q "$1" -d "$2"; else python3 -m zipfile -e "$1" "$2"; fi ;;
-    esac
-}
-
-# A server may be unable to go on (curl's code 33), or say that there is nothing after the bytes that we have (416), which
-# are no whole archive: then they are worth nothing, and the download begins anew.
-fetch_with_curl() {
-    local url="$1" file="$2" status=0 answer
-    local flags=(--fail --location --show-error --connect-timeout 30 --retry 3 --write-out '%{http_code}' -o "$file")
-    answer="$(curl "${flags[@]}" -C - "$url")" || status=$?
-    if [ -s "$file" ] && { [ "$status" -eq 33 ] || [ "$answer" = 416 ]; }; then
-        echo "cannot go on with $file; beginning anew"
-        rm -f -- "$file"
-        status=0
-        curl "${flags[@]}" "$url" >/dev/null || status=$?
-    fi
-    return "$status"
-}
-
-# fetch URL FILE: goes on with a FILE that is there.
-fetch() {
-    local url="$1" file="$2"
-    case "$url" in
-        file://*) cp -- "${url#file://}" "$file" || return ;;
-        *)
-            if command -v curl >/dev/null; then
-                fetch_with_curl "$url" "$file"
-            elif command -v wget >/dev/null; then
-                wget --continue --tries 3 --timeout 30 -O "$file" "$url"
-            else
-                fail 1 "neither curl nor wget is installed: install one, or fetch $url in a browser and set DATASETS_BASE_URL to its folder"
-            fi
-            ;;
-    esac
-}
-
-count_images() {
-    find "$1" -type f \( -iname '*.jpg' -o -iname '*.jpeg' -o -iname '*.png' \) | wc -l | tr -d ' '
-}
-
-check_sum() {
-    local file="$1" archive="$2" expected found
-    expected="$(known_sha256 "$archive")"
-    found="$(sha256_of "$file")"
-    if [ -z "$expected" ]; then
-        echo "sha256 $found (not checked: no sum of $archive is known)"
-    elif [ "$expected" != "$found" ]; then
-        rm -f -- "$file"
-        fail 1 "$archive has the sha256 $found, not $expected: it is damaged or another version; it was deleted, run again or take another mirror"
+    local archive="$1" folder="$2"
+    if [ "$suffix" = tar.gz ]; then
+        tar -xzf "$archive" -C "$folder"
+    elif command -v unzip >/dev/null 2>&1; then
+        unzip -q "$archive" -d "$folder"
     else
-        echo "sha256 $found (as expected)"
+        python3 -m zipfile -e "$archive" "$folder"
     fi
 }
 
-download_dataset() {
-    default_dir="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
-    if [ "${1:-}" = "--help" ] || [ "${1:-}" = "-h" ]; then
-        usage
-        exit 0
+# The folder that holds the images: NAME, or the only folder in the archive, or the archive's root.
+find_root() {
+    local folder="$1" name="$2" entries
+    if [ -d "$folder/$name" ]; then
+        echo "$folder/$name"
+        return
     fi
-    if [ $# -lt 1 ] || [ $# -gt 2 ]; then
-        fail 2 "usage: bash datasets/$script NAME [DIR]; the names are: $names"
-    fi
+    entries="$(find "$folder" -mindepth 1 -maxdepth 1 ! -name '__MACOSX' ! -name '.*')"
+    if [ -d "$entries" ]; then echo "$entries"; else echo "$folder"; fi
+}
 
-    local name="$1" dir="${2:-$default_dir}"
-    case " $names " in
-        *" $name "*) ;;
-        *) fail 2 "unknown data set '$name'; the names are: $names" ;;
-    esac
-    if [ "$name" = cityscapes ]; then
-        fail 1 "the licence of Cityscapes forbids passing it on: get gtFine_trainvaltest.zip and leftImg8bit_trainvaltest.zip from https://www.cityscapes-dataset.com with an account of your own, unpack both, and run: python datasets/prepare_cityscapes_dataset.py --gtFine_dir gtFine --leftImg8bit_dir leftImg8bit --output_dir $dir/cityscapes"
-    fi
-    [ ! -e "$dir/$name" ] || fail 1 "$dir/$name exists: use it, or move it away and run again"
-    mkdir -p -- "$dir" || fail 1 "cannot make the folder $dir"
-
-    local archive="$name.$extension" base="${DATASETS_BASE_URL:-$base_url}"
-    case "$base" in
-        *://*) ;;
-        *)
-            [ -d "$base" ] || fail 2 "DATASETS_BASE_URL: there is no folder $base"
-            base="file://$(cd "$base" && pwd)"
-            ;;
-    esac
-    local url="${base%/}/$archive" part="$dir/$archive.part"
-
-    # A whole archive may be there from a run that was stopped while unpacking; asking the server for the bytes after
-    # its end would be an error.
-    if [ -s "$part" ] && intact "$part"; then
-        echo "$part is complete"
-    else
-        [ ! -s "$part" ] || echo "going on with $part ($(wc -c <"$part" | tr -d ' ') bytes)"
-        echo "downloading $url"
-        fetch "$url" "$part" ||
-            fail 1 "could not download $url: check the network and run again (what has come is kept), or set DATASETS_BASE_URL to a mirror (http://... or a folder with $archive)"
-        if ! intact "$part"; then
-            rm -f -- "$part"
-            fail 1 "$archive from $base is no whole $extension archive (moved, or cut off?); it was deleted: run again, or set DATASETS_BASE_URL to a mirror"
-        fi
-    fi
-    check_sum "$part" "$archive"
-
-    # Unpacked beside its place and moved there, so that DIR/NAME is always complete.
-    unpacking="$(mktemp -d "$dir/.$name.XXXXXX")"
-    trap 'rm -rf -- "$unpacking"' EXIT
-    unpack "$part" "$unpacking" || fail 1 "could not unpack $part: is the disk full?"
-    local found="$unpacking/$name"
-    [ -d "$found" ] || fail 1 "$archive holds no folder $name but: $(find "$unpacking" -mindepth 1 -maxdepth 1 -exec basename {} \; | head -5 | tr '\n' ' ')"
-    [ "$(count_images "$found")" -gt 0 ] || fail 1 "$archive holds no images (jpg, png)"
-    mv -- "$found" "$dir/$name"
-    rm -f -- "$part"
-
-    local folder
-    for folder in "$dir/$name"/*/; do
-        echo "$(basename "$folder"): $(count_images "$folder") images"
+report() {
+    local root="$1" folder count
+    for folder in "$root"/*/; do
+        [ -d "$folder" ] || continue
+        count="$(find "$folder" -type f ! -name '.*' | wc -l)"
+        say "  $(basename "$folder"): $((count)) files"
     done
-    echo "done: $dir/$name"
-    local command="${train_command//NAME/$name}"
-    echo "train: ${command//DATAROOT/$dir/$name}"
+    if [ -d "$root/val" ] && [ ! -d "$root/test" ]; then
+        say "it has no test images; give --phase val to test.py"
+    fi
+    say "check it with: python scripts/check_data.py $root"
+    echo "$root"
+}
+
+download_main() {
+    local name="" dir="" url="${DATASET_URL:-}" known
+    while [ $# -gt 0 ]; do
+        case "$1" in
+        -h | --help) usage && exit 0 ;;
+        --url)
+            [ $# -gt 1 ] && [ -n "$2" ] || fail "--url needs a value" 2
+            url="$2"
+            shift
+            ;;
+        --url=?*) url="${1#--url=}" ;;
+        -*) fail "unknown flag $1 (--help lists the arguments)" 2 ;;
+        *) if [ -z "$name" ]; then name="$1"; elif [ -z "$dir" ]; then dir="$1"; else fail "too many arguments: $1" 2; fi ;;
+        esac
+        shift
+    done
+    [ -n "$name" ] || fail "give the NAME of a data set: $names" 2
+    known=no
+    for candidate in $names; do [ "$candidate" != "$name" ] || known=yes; done
+    [ "$known" = yes ] || fail "unknown data set $name: choose one of $names" 2
+    [ "$name" != cityscapes ] || cityscapes_note
+    dir="${dir:-$(dirname "$script")}"
+    local target="$dir/$name" work="$dir/.download"
+    [ ! -e "$target" ] || fail "$target exists: move it away first, or give another DIR" 2
+    mkdir -p -- "$work" || fail "cannot make $work" 2
+
+    local base="${url:-$server/$collection/datasets}" archive="$work/$collection-$name.$suffix"
+    if [ ! -f "$archive" ]; then
+        say "downloading ${base%/}/$name.$suffix"
+        fetch "${base%/}/$name.$suffix" "$archive.part"
+        mv -- "$archive.part" "$archive"
+    fi
+    check_sum "$name" "$archive"
+
+    unpacked="$work/$collection-$name.unpacked" # not local: the trap needs it
+    trap 'rm -rf -- "$unpacked"' EXIT
+    rm -rf -- "$unpacked"
+    mkdir -- "$unpacked"
+    say "unpacking"
+    if ! unpack "$archive" "$unpacked"; then
+        rm -f -- "$archive"
+        fail "$name.$suffix is damaged and was removed: run again, or try another place with --url BASE"
+    fi
+    local root
+    root="$(find_root "$unpacked" "$name")"
+    [ -n "$(find "$root" -type f -print | head -n 1)" ] || fail "$name.$suffix holds no files"
+    mv -- "$root" "$target"
+    rm -f -- "$archive"
+    rm -rf -- "$unpacked"
+    rmdir -- "$work" 2>/dev/null || true # another download may be under way
+    say "$name is in $target"
+    report "$target"
 }

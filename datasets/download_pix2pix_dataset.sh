@@ -1,18 +1,11 @@
 #!/usr/bin/env bash
-# Downloads one of the aligned pix2pix data sets:  bash datasets/download_pix2pix_dataset.sh NAME [DIR]   (or --help)
+# Downloads a data set of the pix2pix paper: pairs side by side, A left and B right. --help tells the rest.
 set -euo pipefail
 
-# The names are read in download.sh.
-# shellcheck disable=SC2034
-{
-    script="download_pix2pix_dataset.sh"
-    base_url="http://efrosgans.eecs.berkeley.edu/pix2pix/datasets"
-    extension="tar.gz"
-    names="cityscapes night2day edges2handbags edges2shoes facades maps"
-    train_command="python train.py --dataroot DATAROOT --name NAME_pix2pix --model pix2pix"
-    [ "${1:-}" != facades ] || train_command="$train_command --direction BtoA"
-}
+script="${BASH_SOURCE[0]}"
+collection=pix2pix
+suffix=tar.gz
+names="cityscapes edges2handbags edges2shoes facades maps night2day"
 
-# shellcheck source=datasets/download.sh
-. "$(dirname "${BASH_SOURCE[0]}")/download.sh"
-download_dataset "$@"
+. "$(dirname "$script")/download.sh"
+download_main "$@"

@@ -1,75 +1,79 @@
-"""Make an aligned data set out of an unaligned one whose images belong together in their sorted order.
-
-P/trainA and P/trainB become P/train/0000.jpg, ..., P/testA and P/testB become P/test: A on the left, B on the right.
-It pairs by order, combine_A_and_B.py by name. Two JPEGs give a JPEG, everything else is stored without loss.
-"""
+"""Make side-by-side pairs of the folders trainA and trainB, testA and testB: train/0000.jpg, test/0000.jpg, ..."""
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from data.image_folder import describe, nearest, scan, stem
-from datasets.combine_A_and_B import Job, combine_all
+from data.image_folder import scan
 from datasets.command_line import OneLineParser, exit_code
+from datasets.pairing import appearing_whole, in_parallel, read_side, require_folder, save_pair, shown, side_by_side
 
-_PHASES = ("train", "val", "test")
+
+def _stem(path: str, folder: Path) -> str:
+    return os.path.splitext(os.path.relpath(path, folder))[0]
 
 
-def phase_jobs(root: Path, phase: str) -> list[Job]:
-    """The pairs of one phase; none if it has neither an A nor a B folder.
+def find_pairs(root: Path, phase: str) -> tuple[list[tuple[str, str]], bool]:
+    """The pairs of a phase, and whether they were found by name (else by their place in natural order).
 
     Raises:
-        FileNotFoundError: one of the two folders is missing or empty.
-        ValueError: they hold different numbers of images, or the folder to write exists.
+        FileNotFoundError: a folder is missing.
+        ValueError: the folders hold different numbers of images, or none.
     """
-    folders = [root / f"{phase}{side}" for side in "AB"]
-    if not any(folder.is_dir() for folder in folders):
-        return []
-    for folder in folders:
-        if not folder.is_dir():
-            raise FileNotFoundError(f"--dataset-path {root}: there is no folder {folder.name}; {describe(root)}")
-    files_a, files_b = (scan(folder) for folder in folders)
-    if len(files_a) != len(files_b) or not files_a:
-        raise ValueError(
-            f"{folders[0]} has {len(files_a)} images, {folders[1]} has {len(files_b)}: both must have the same number"
-        )
-    out = root / phase
-    if out.exists():
-        raise ValueError(f"{out} exists: move it away and run again")
-    differ = [(a, b) for a, b in zip(files_a, files_b) if stem(a, folders[0]) != stem(b, folders[1])]
-    if differ:
-        a, b = differ[0]
-        print(
-            f"warning: {len(differ)} of {len(files_a)} pairs have different names, e.g. {a} and {b}; "
-            f"they are paired by order: look at the result",
-            file=sys.stderr,
-        )
-    return [Job(a, b, str(out / f"{i:04d}")) for i, (a, b) in enumerate(zip(files_a, files_b))]
+    a_folder, b_folder = (require_folder("--dataset-path", root / f"{phase}{side}") for side in "AB")
+    a, b = scan(a_folder), scan(b_folder)
+    if len(a) != len(b) or not a:
+        raise ValueError(f"{a_folder} holds {len(a)} images, {b_folder} {len(b)}: each needs a partner, at least one pair")
+    partners = {_stem(path, b_folder): path for path in b}
+    if len(partners) == len(b) and all(_stem(path, a_folder) in partners for path in a):
+        return [(path, partners[_stem(path, a_folder)]) for path in a], True
+    return list(zip(a, b)), False
 
 
-def make_aligned(root: Path) -> None:
-    """Write the aligned images of all phases; raises as ``phase_jobs`` does, and for pairs of different sizes."""
-    if not root.is_dir():
-        raise FileNotFoundError(f"--dataset-path {root}: there is no such folder; {describe(nearest(root))}")
-    jobs = {phase: phase_jobs(root, phase) for phase in _PHASES}
-    if not any(jobs.values()):
-        raise FileNotFoundError(f"--dataset-path {root}: needs folders trainA and trainB, or testA and testB")
-    for phase, pairs in jobs.items():
-        combine_all(pairs, processes=True)
-        if pairs:
-            print(f"{len(pairs)} pairs written to {root / phase}")
+def write_pairs(pairs: Sequence[tuple[str, str]], folder: Path) -> None:
+    """Write ``0000.jpg``, ``0001.jpg``, ... (PNG for what JPEG cannot hold).
+
+    Raises:
+        ValueError: an image is broken, or the sides of a pair differ in size or kind.
+    """
+
+    def write(job: tuple[int, tuple[str, str]]) -> None:
+        number, (a, b) = job
+        save_pair(folder / f"{number:04d}.jpg", side_by_side(read_side(a), read_side(b), f"{a} and {b}"))
+
+    failures = in_parallel(write, enumerate(pairs), os.cpu_count() or 1)
+    if failures:
+        raise ValueError(f"{len(failures)} of {len(pairs)} pairs failed, nothing was kept: {shown(failures, 2)}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code."""
+    """Make the pairs; returns the exit code."""
     parser = OneLineParser((__doc__ or "").split("\n")[0])
-    parser.add_argument("--dataset-path", type=Path, required=True, help="folder with trainA, trainB, testA, testB")
-    args = parser.parse_args(argv)
-    return exit_code(lambda: make_aligned(args.dataset_path))
+    parser.add_argument(
+        "--dataset-path", "--dataset_path", type=Path, required=True, help="folder that holds trainA, trainB, testA, testB"
+    )
+    root = parser.parse_args(argv).dataset_path
+
+    def run() -> None:
+        require_folder("--dataset-path", root)
+        phases = [phase for phase in ("train", "test") if any((root / f"{phase}{side}").exists() for side in "AB")]
+        if not phases:
+            raise FileNotFoundError(f"--dataset-path {root} has no folders trainA and trainB, testA and testB")
+        found = {phase: find_pairs(root, phase) for phase in phases}
+        with ExitStack() as stack:  # all phases appear, or none
+            for phase, (pairs, _) in found.items():
+                write_pairs(pairs, stack.enter_context(appearing_whole(root / phase)))
+        for phase, (pairs, named) in found.items():
+            how = "by name" if named else f"by order, because the names differ: {pairs[0][0]} with {pairs[0][1]}, ..."
+            print(f"{root / phase}: {len(pairs)} pairs, matched {how}")
+
+    return exit_code(run)
 
 
 if __name__ == "__main__":

@@ -1,82 +1,90 @@
-"""Make aligned pairs out of the official Cityscapes downloads: photo on the left (A), coloured labels on the right (B).
+"""Make side-by-side pairs of Cityscapes: photo left (A), coloured segmentation right (B), 256 x 256 pixels each.
 
-OUTPUT_DIR/train/0.jpg, ... come from the training cities and OUTPUT_DIR/test from the validation cities, because the
-labels of the official test cities are not public. Every image is scaled to 256x256 and stored as JPEG of quality 100
-without colour subsampling, as in the published data set.
+Needs gtFine_trainvaltest.zip and leftImg8bit_trainvaltest.zip, unpacked, from https://www.cityscapes-dataset.com.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
-from data.image_folder import describe, listed, nearest, scan
-from datasets.combine_A_and_B import join, resized
+from data.image_folder import natural_key
 from datasets.command_line import OneLineParser, exit_code
-from util.image_io import read_image
+from datasets.pairing import appearing_whole, in_parallel, read_side, require_folder, save_pair, shown, side_by_side
 
-_SIZE = 256
-_PHASES = {"train": "train", "val": "test"}  # official name -> ours
-_LABEL_END, _PHOTO_END = "_gtFine_color.png", "_leftImg8bit.png"
-
-
-def frames(folder: Path, ending: str) -> dict[str, str]:
-    """Frame (``aachen_000000_000019``) -> file, in natural order, of the files that end so.
-
-    Raises:
-        FileNotFoundError: no folder, or no such file.
-    """
-    if not folder.is_dir():
-        raise FileNotFoundError(f"there is no folder {folder}; {describe(nearest(folder))}")
-    found = {Path(path).name.removesuffix(ending): path for path in scan(folder) if path.endswith(ending)}
-    if not found:
-        raise FileNotFoundError(f"no files *{ending} in {folder}; {describe(folder)}")
-    return found
+_PHASES = {"train": "train", "val": "test"}  # theirs -> ours: their test images have no public labels
+_LABELS, _PHOTO = "_gtFine_color.png", "_leftImg8bit.png"
+_SIZE = (256, 256)
 
 
-def frame_pairs(labels_dir: Path, photos_dir: Path, phase: str) -> list[tuple[str, str]]:
-    """(photo, labels) of all frames of an official phase.
+def find_pairs(labels: Path, photos: Path) -> list[tuple[Path, Path]]:
+    """(photo, segmentation) of all frames of a phase, in natural order.
 
     Raises:
-        FileNotFoundError: a folder or its files are missing.
+        FileNotFoundError: a folder is missing, or holds no frames.
         ValueError: frames without a partner.
     """
-    labels, photos = frames(labels_dir / phase, _LABEL_END), frames(photos_dir / phase, _PHOTO_END)
-    alone = sorted(labels.keys() ^ photos.keys())
+    sides = []
+    for flag, folder, ending in (("--leftImg8bit_dir", photos, _PHOTO), ("--gtFine_dir", labels, _LABELS)):
+        files = list(require_folder(flag, folder).glob(f"*/*{ending}"))
+        if not files:
+            raise FileNotFoundError(f"{flag}: {folder} holds no CITY/*{ending}; unpack the archive of Cityscapes there")
+        sides.append({path.relative_to(folder).as_posix().removesuffix(ending): path for path in files})
+    alone = sorted(set(sides[0]) ^ set(sides[1]), key=natural_key)
     if alone:
-        raise ValueError(f"{phase}: {len(alone)} frames have a photo or labels, not both: {listed(alone)}")
-    return [(photo, labels[frame]) for frame, photo in photos.items()]
+        raise ValueError(f"{len(alone)} frames have only one of photo and segmentation: {shown(alone)}")
+    return [(sides[0][key], sides[1][key]) for key in sorted(sides[0], key=natural_key)]
 
 
-def prepare(labels_dir: Path, photos_dir: Path, output_dir: Path) -> None:
-    """Write all pairs; raises as ``frame_pairs`` does, and ValueError if a folder to write exists."""
-    pairs = {ours: frame_pairs(labels_dir, photos_dir, phase) for phase, ours in _PHASES.items()}
-    for phase in pairs:
-        if (output_dir / phase).exists():
-            raise ValueError(f"--output_dir {output_dir}: has a folder {phase} already: move it away and run again")
-    for phase, files in pairs.items():
-        (output_dir / phase).mkdir(parents=True)
-        for i, paths in enumerate(tqdm(files, desc=phase, unit="pair", disable=None)):
-            photo, labels = (resized(read_image(path).array, _SIZE, _SIZE) for path in paths)
-            out = output_dir / phase / f"{i}.jpg"
-            Image.fromarray(join(photo, labels)).save(out, quality=100, subsampling=0)
-        print(f"{len(files)} pairs written to {output_dir / phase}")
+def write_pairs(pairs: Sequence[tuple[Path, Path]], folder: Path) -> None:
+    """Write ``0.jpg``, ``1.jpg``, ...
+
+    Raises:
+        ValueError: an image is broken.
+    """
+
+    def small(path: Path) -> np.ndarray:
+        image = Image.fromarray(read_side(path)[:, :, :3])  # the segmentations are RGBA
+        return np.asarray(image.resize(_SIZE, Image.Resampling.BICUBIC))
+
+    def write(job: tuple[int, tuple[Path, Path]]) -> None:
+        number, (photo, label) = job
+        save_pair(folder / f"{number}.jpg", side_by_side(small(photo), small(label), f"{photo} and {label}"))
+
+    failures = in_parallel(write, enumerate(pairs), os.cpu_count() or 1)
+    if failures:
+        raise ValueError(f"{len(failures)} of {len(pairs)} pairs failed, nothing was kept: {shown(failures, 2)}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code."""
+    """Make the pairs; returns the exit code."""
     parser = OneLineParser((__doc__ or "").split("\n")[0])
-    parser.add_argument("--gtFine_dir", type=Path, required=True, help="the unpacked gtFine, with train and val")
-    parser.add_argument("--leftImg8bit_dir", type=Path, required=True, help="the unpacked leftImg8bit")
-    parser.add_argument("--output_dir", type=Path, required=True, help="folder to write, made if it is missing")
+    parser.add_argument("--gtFine_dir", type=Path, required=True, help="folder gtFine with train/CITY and val/CITY")
+    parser.add_argument("--leftImg8bit_dir", type=Path, required=True, help="folder leftImg8bit with the same folders")
+    parser.add_argument("--output_dir", type=Path, required=True, help="gets the folders train and test (their val)")
     args = parser.parse_args(argv)
-    return exit_code(lambda: prepare(args.gtFine_dir, args.leftImg8bit_dir, args.output_dir))
+
+    def run() -> None:
+        require_folder("--gtFine_dir", args.gtFine_dir)
+        require_folder("--leftImg8bit_dir", args.leftImg8bit_dir)
+        found = {
+            ours: find_pairs(args.gtFine_dir / theirs, args.leftImg8bit_dir / theirs) for theirs, ours in _PHASES.items()
+        }
+        with ExitStack() as stack:  # both phases appear, or none
+            for phase, pairs in found.items():
+                write_pairs(pairs, stack.enter_context(appearing_whole(args.output_dir / phase)))
+        for phase, pairs in found.items():
+            print(f"{args.output_dir / phase}: {len(pairs)} pairs")
+
+    return exit_code(run)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,22 @@ from typing import Any
 
 from options.schema import OptionError
 
+VOLATILE = {
+    "continue_train": False,
+    "overwrite": False,
+    "dry_run": False,
+    "config": "",
+    "verbose": False,
+    "gpu_ids": "",
+    "epoch": "latest",
+    "load_iter": 0,
+}
+"""Options of one start of a run, not of the run: its files hold these values instead."""
+
+
+PLACE = ("name", "checkpoints_dir", "dataroot", "num_threads")
+"""Options that say where a run lives and how it is fed; its state does not depend on them."""
+
 
 def format_options(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> str:
     """The published text: sorted ``name: value`` rows, with the default where it differs."""

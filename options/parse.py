@@ -87,10 +87,12 @@ def parse_train(argv: Sequence[str], models: Any, datasets: Any) -> Options:
 def parse_test(argv: Sequence[str], models: Any, datasets: Any) -> Options:
     """Options of ``test.py``: what the run was trained with, changed by flags. Raises as ``parse_train``."""
     words = _first_pass(argv)
-    folder = Path(words["checkpoints_dir"] or RunOptions.checkpoints_dir) / (words["name"] or RunOptions.name)
-    saved = read_options(folder, required=False) if not words["help"] else {}
-    saved = {key: value for key, value in saved.items() if key not in PHASE_DEFAULTS and key != "load_size"}
-    if not saved and not words["model"] and not words["help"]:
+    name = words["name"] or RunOptions.name
+    if words["suffix"] and not words["help"]:
+        name = _resolve("test.py", argv, TEST, models, datasets, {}, phase_defaults=PHASE_DEFAULTS).run.name
+    folder = Path(words["checkpoints_dir"] or RunOptions.checkpoints_dir) / name
+    saved = {} if words["help"] else _of_the_model(read_options(folder, required=False))
+    if not saved and not words["model"] and not words["config"] and not words["help"]:
         argv = ["--model", "test", *argv]
     if saved and words["model"] and words["model"] != saved.get("model"):
         saved.pop("dataset_mode", None)  # another model reads another kind of data
@@ -119,6 +121,9 @@ def _resolve(
 ) -> Options:
     words = _first_pass(argv)
     config = _read_config(words["config"]) if words["config"] else {}
+    own_file = "continue_train" in config  # a run's train_opt.json: it may be of another model or phase
+    if own_file and phase_defaults is not None:
+        config = _of_the_model(config)
     files = {**saved, **config}
     model_name = words["model"] or str(files.get("model", RunOptions.model))
     if words["help"] and not words["model"]:
@@ -142,7 +147,7 @@ def _resolve(
     for changes in (model_class.option_defaults, dataset_class.option_defaults, phase_defaults or {}):
         defaults.update({name: value for name, value in changes.items() if name in known})
     values = {**defaults, **{name: convert(known[name], value) for name, value in files.items() if name in known}}
-    for stray in (name for name in config if name not in known):
+    for stray in (name for name in config if name not in known and not own_file):
         raise OptionError(f"--config {words['config']}: {unknown(f'option {stray!r}', stray, _near(known, stray))}")
     values.update({name: convert(known[name], text) for name, text in flags.items()})
     values["model"], values["dataset_mode"] = model_name, files["dataset_mode"]
@@ -153,6 +158,11 @@ def _resolve(
         values["suffix"] = ""
     built = {part: build(cls, values) for part, cls in classes.items()}
     return Options(**built, values=values, defaults=defaults, given=frozenset(flags))
+
+
+def _of_the_model(saved: Mapping[str, Any]) -> dict[str, Any]:
+    """What a test takes over from the options of a training."""
+    return {key: value for key, value in saved.items() if key not in PHASE_DEFAULTS and key != "load_size"}
 
 
 def _named(flag: str, name: str, registry: Any) -> str:

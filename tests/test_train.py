@@ -96,9 +96,12 @@ def run_interrupted(dataroot, folder, monkeypatch, steps, model, extra=()):
 
 
 @pytest.mark.parametrize("name", TRAINABLE)
-@pytest.mark.parametrize("steps", [3, 7])
-def test_a_resumed_run_equals_the_uninterrupted_one_bit_for_bit(name, steps, tmp_path, dataroot, monkeypatch):
-    extra = ("--pool_size", "2")
+@pytest.mark.parametrize(("steps", "batch_size"), [(3, 1), (7, 1), (3, 2), (5, 4)])
+def test_a_resumed_run_equals_the_uninterrupted_one_bit_for_bit(
+    name, steps, batch_size, tmp_path, dataroot, monkeypatch
+):
+    """Killed in mid-epoch, at its end, or right after its smaller last batch (5 images: 2 + 2 + 1, 4 + 1)."""
+    extra = ("--pool_size", "2", "--batch_size", str(batch_size))
     for each in ("whole", "broken"):
         (tmp_path / each).mkdir()
     monkeypatch.chdir(tmp_path / "whole")
@@ -232,6 +235,32 @@ def test_a_run_bounded_by_steps(workdir, dataroot):
     state = torch.load(workdir / "checkpoints" / "run" / "latest_state.pth", weights_only=True)
     assert state["progress"]["steps"] == 12
     assert (workdir / "checkpoints" / "run" / "iter_4_net_G.pth").exists()
+
+
+def test_a_run_by_steps_that_ends_in_mid_epoch_can_be_extended(tmp_path, dataroot, monkeypatch):
+    for each, argv in (("whole", ["--n_iters", "13"]), ("extended", ["--n_iters", "7"])):
+        (tmp_path / each).mkdir()
+        monkeypatch.chdir(tmp_path / each)
+        assert train.main(arguments(dataroot, *argv, "--lr_policy", "constant")) == 0
+    assert train.main(["--name", "run", "--continue_train", "--n_iters", "13", "--gpu_ids", "-1"]) == 0
+    whole, extended = (tmp_path / each / "checkpoints" / "run" for each in ("whole", "extended"))
+    latest = {name: content for name, content in files(whole).items() if name.startswith("latest")}
+    assert latest.items() <= files(extended).items() and len(latest) == 3
+
+
+@pytest.mark.skipif(os.name != "posix", reason="locks are POSIX")
+def test_a_second_start_touches_nothing_of_a_running_one(workdir, dataroot, said):
+    from util.run_folder import open_run_folder
+
+    assert train.main(arguments(dataroot, epochs="1")) == 0
+    run = workdir / "checkpoints" / "run"
+    lock = open_run_folder(run, overwrite=False)
+    (run / "latest_net_G.pth.tmp").write_bytes(b"being written")
+    again = ["--name", "run", "--continue_train", "--n_epochs", "9", "--gpu_ids", "-1"]
+    assert train.main(again) == 2 and "is training in" in said()
+    assert train.main([*again, "--dry_run"]) == 0
+    assert (run / "latest_net_G.pth.tmp").exists()
+    lock.close()
 
 
 def test_plateau_with_a_metric_that_no_model_has(workdir, dataroot, capsys):

@@ -6,10 +6,10 @@ import datetime
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.distributed as dist
-import torch.distributed.nn.functional as dist_nn
 from torch import Tensor, nn
 
 BUCKET_BYTES = 25 * 2**20
@@ -133,6 +133,18 @@ def barrier() -> None:
         dist.barrier()
 
 
+class _SumOverProcesses(torch.autograd.Function):
+    """The sum over all processes; its gradient is the sum of theirs."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        return sum_over_processes(values)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        return sum_over_processes(grads[0].contiguous())
+
+
 class _SyncBatchNorm2d(nn.BatchNorm2d):
     """Batch norm with statistics over all processes, in plain differentiable operations, for devices other than CUDA.
 
@@ -145,11 +157,11 @@ class _SyncBatchNorm2d(nn.BatchNorm2d):
         x = input.float()
         count = x.new_tensor([x.numel() / x.shape[1]])
         sums = torch.cat([x.sum((0, 2, 3)), count])
-        total = dist_nn.all_reduce(sums)
+        total = _SumOverProcesses.apply(sums)
         count = total[-1]
         mean = total[:-1] / count  # [C]
         centred = x - mean[:, None, None]
-        var = dist_nn.all_reduce(centred.square().sum((0, 2, 3))) / count  # two passes: no cancellation
+        var = _SumOverProcesses.apply(centred.square().sum((0, 2, 3))) / count  # two passes: no cancellation
         if self.track_running_stats and self.running_mean is not None and self.running_var is not None:
             assert self.num_batches_tracked is not None
             self.num_batches_tracked.add_(1)

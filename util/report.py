@@ -40,17 +40,23 @@ def describe_plan(plan: Plan, num_images: int, batch_size: int) -> list[str]:
     ]
 
 
-def describe_checkpoints(folder: Path, size: int, count: int) -> list[str]:
+def describe_checkpoints(folder: Path, size: int, plan: Plan, every: int, keep: int) -> list[str]:
     """What the checkpoints will take, with a warning when the disk has less.
 
     Args:
         folder: where they go; need not exist.
         size: bytes of one.
-        count: how many are kept at the end, ``latest`` not counted.
+        plan: of the run.
+        every: epochs between two numbered checkpoints.
+        keep: how many numbered ones are kept; 0 = all.
     """
+    numbered = plan.last_epoch // every
+    count = min(numbered, keep or numbered)
     existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
     free, total = shutil.disk_usage(existing).free, size * (count + 1)
-    line = f"checkpoints: {_mb(size)} each, {count} numbered ones: up to {_mb(total)}; the disk has {_mb(free)} free"
+    line = (
+        f"checkpoints: {_mb(size)} each, latest and {count} numbered: up to {_mb(total)}; the disk has {_mb(free)} free"
+    )
     return [line] if total < free else [line, "warning: that is more than the disk has; set --keep_checkpoints K"]
 
 

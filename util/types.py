@@ -23,6 +23,12 @@ Visuals = dict[str, "Tensor"]
 """Published visual name -> ``[N, C, H, W]`` in ``[-1, 1]``; C is 1 or 3 unless the data have other channels."""
 
 
+def paths_of(batch: Batch) -> list[str]:
+    """The files of a batch; both sides of a pair may lie in one."""
+    paths = (path for side in ("A_paths", "B_paths", "path") for path in batch.get(side, ()))
+    return list(dict.fromkeys(paths))
+
+
 @dataclass(frozen=True)
 class ScalarRecord:
     """One line of the console: the losses of one batch."""

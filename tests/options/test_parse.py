@@ -139,6 +139,17 @@ def test_without_a_run_folder_testing_falls_back_to_the_test_model(workdir):
     assert (o.run.model, o.run.dataset_mode, o.model.netG) == ("test", "single", "resnet_9blocks")
 
 
+def test_a_test_finds_a_run_by_its_suffix_and_reads_a_runs_own_file_as_config(workdir):
+    o = train_options("--dataroot", "d", "--name", "s", "--model", "pix2pix", "--suffix", "{model}", "--ngf", "8")
+    folder = workdir / "checkpoints" / "s_pix2pix"
+    folder.mkdir(parents=True)
+    write_options(o.values, o.defaults, folder, "train")
+    o = parse_test(["--name", "s", "--model", "pix2pix", "--suffix", "{model}"], MODELS, DATASETS)
+    assert (o.run.name, o.model.ngf) == ("s_pix2pix", 8)
+    o = parse_test(["--name", "other", "--config", str(folder / "train_opt.json")], MODELS, DATASETS)
+    assert (o.run.name, o.run.model, o.model.ngf, o.data.phase) == ("other", "pix2pix", 8, "test")
+
+
 def test_the_originals_option_file_is_read(workdir):
     folder = workdir / "checkpoints" / "old"
     folder.mkdir(parents=True)

@@ -37,7 +37,7 @@ def build_loggers(
     display_ncols: int = 4,
     use_tensorboard: bool = False,
     use_wandb: bool = False,
-    wandb_project_name: str = "image-translation",
+    wandb_project_name: str = "image-to-image-gans",
     update_html_freq: int = 1000,
 ) -> LoggerGroup:
     """Open the loggers of a run.
