@@ -384,4 +384,9 @@ def _description(s: Session) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_status = main()
+    if "torch" in sys.modules:
+        from util.distributed import leave
+
+        leave(exit_status)
+    sys.exit(exit_status)

@@ -1,1 +1,1 @@
-"""Scripts that draw, download and prepare data sets; a package, so that no installed one of this name takes its place."""
+"""Scripts that draw, download and prepare data sets; a package, so that no installed one takes its place."""

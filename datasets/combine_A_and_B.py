@@ -11,12 +11,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from data.image_folder import scan
+from data.image_folder import scan, stem
 from datasets.command_line import OneLineParser, exit_code
 from datasets.pairing import FILTERS, in_parallel, read_side, require_folder, resize, save_pair, shown, side_by_side
 from util.image_io import read_header
 
 _JPEG = (".jpg", ".jpeg")
+_LOSSLESS = (".png", ".tif", ".tiff", ".npy")
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,9 @@ class Pair:
 def _parser() -> OneLineParser:
     parser = OneLineParser((__doc__ or "").split("\n")[0])
     parser.add_argument("--fold_A", type=Path, required=True, help="images of A, usually in folders train, val, test")
-    parser.add_argument("--fold_B", type=Path, required=True, help="images of B in the same folders; suffixes may differ")
+    parser.add_argument(
+        "--fold_B", type=Path, required=True, help="images of B in the same folders; suffixes may differ"
+    )
     parser.add_argument("--fold_AB", type=Path, required=True, help="where the pairs are written, in the same folders")
     parser.add_argument("--num_imgs", type=int, default=1000000, help="most pairs in each of train, val, test, ...")
     parser.add_argument("--use_AB", action="store_true", help="x_A.png belongs to x_B.png, and the pair is called x")
@@ -41,7 +44,7 @@ def _parser() -> OneLineParser:
         nargs="?",
         const="bicubic",
         choices=sorted(FILTERS),
-        help="bring B to the size of A instead of refusing pairs of different sizes; nearest keeps the colours of label maps",
+        help="bring B to the size of A instead of refusing other sizes; nearest keeps the colours of label maps",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace pairs that exist in --fold_AB")
     return parser
@@ -56,11 +59,11 @@ def by_stem(folder: Path, ending: str) -> tuple[dict[str, str], list[str]]:
     found: dict[str, str] = {}
     others = []
     for path in scan(folder):
-        stem = os.path.splitext(os.path.relpath(path, folder))[0]
-        if not stem.endswith(ending):
+        name = stem(path, folder)
+        if not name.endswith(ending):
             others.append(path)
             continue
-        other = found.setdefault(stem.removesuffix(ending), path)
+        other = found.setdefault(name.removesuffix(ending), path)
         if other != path:
             raise ValueError(f"{other} and {path} have the same name but for the suffix: keep one of them")
     return found, others
@@ -79,17 +82,17 @@ def find_pairs(
         by_stem(require_folder(flag, folder), ending if use_ab else "")
         for flag, folder, ending in (("--fold_A", fold_a, "_A"), ("--fold_B", fold_b, "_B"))
     )
-    alone = other_a + other_b + [a[key] for key in a if key not in b] + [b[key] for key in b if key not in a]
+    if fold_a.resolve() == fold_b.resolve() and not use_ab:
+        raise ValueError(f"--fold_A and --fold_B are both {fold_a}: for x_A and x_B in one folder give --use_AB")
+    matched = {side[key] for key in a if key in b for side in (a, b)}
+    alone = [path for path in dict.fromkeys([*a.values(), *b.values(), *other_a, *other_b]) if path not in matched]
     counts: Counter[str] = Counter()
     pairs = []
     for key in (key for key in a if key in b):
         split = Path(key).parts[0] if len(Path(key).parts) > 1 else ""
         counts[split] += 1
         if counts[split] <= num_imgs:
-            suffixes = [os.path.splitext(path)[1] for path in (a[key], b[key])]
-            both_jpeg = all(suffix.lower() in _JPEG for suffix in suffixes)
-            same = suffixes[0].lower() == suffixes[1].lower()
-            pairs.append(Pair(a[key], b[key], fold_ab / f"{key}{suffixes[0] if same or both_jpeg else '.png'}"))
+            pairs.append(Pair(a[key], b[key], fold_ab / (key + _target_suffix(a[key], b[key]))))
     if not pairs:
         hint = "x_A and x_B (--use_AB)" if use_ab else "the same name in both, like train/1.jpg and train/1.png"
         raise ValueError(
@@ -97,6 +100,13 @@ def find_pairs(
             f"none match; partners need {hint}; first files: {shown(alone, 4) or 'none'}"
         )
     return pairs, alone
+
+
+def _target_suffix(a: str, b: str) -> str:
+    """The suffix of A where both sides have its kind and it can hold what was read, else PNG."""
+    suffix_a, suffix_b = (os.path.splitext(path)[1] for path in (a, b))
+    both_jpeg = suffix_a.lower() in _JPEG and suffix_b.lower() in _JPEG
+    return suffix_a if both_jpeg or (suffix_a.lower() == suffix_b.lower() and suffix_a.lower() in _LOSSLESS) else ".png"
 
 
 def _check_sizes(pairs: Sequence[Pair]) -> None:
@@ -132,12 +142,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     def run() -> None:
         if args.num_imgs < 1:
             raise ValueError(f"--num_imgs {args.num_imgs}: give 1 or more")
-        pairs, alone = find_pairs(
-            args.fold_A, args.fold_B, args.fold_AB, use_ab=args.use_AB, num_imgs=args.num_imgs
-        )
+        pairs, alone = find_pairs(args.fold_A, args.fold_B, args.fold_AB, use_ab=args.use_AB, num_imgs=args.num_imgs)
         there = [str(pair.target) for pair in pairs if pair.target.exists()]
         if there and not args.overwrite:
-            raise FileExistsError(f"--fold_AB holds {len(there)} of the pairs ({shown(there, 2)}): --overwrite replaces them")
+            raise FileExistsError(
+                f"--fold_AB holds {len(there)} of the pairs ({shown(there, 2)}): --overwrite replaces them"
+            )
         if not args.resize:
             _check_sizes(pairs)
         threads = 1 if args.no_multiprocessing else os.cpu_count() or 1

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-Array = npt.NDArray[np.float32]
+Array = npt.NDArray[Any]  # of float32
 Colour = tuple[float, float, float]
 Box = tuple[float, float, float, float]
 Point = tuple[float, float]
@@ -120,7 +121,7 @@ class Canvas:
         part *= factor[None, :, None] if across else factor[:, None, None]
 
     def bars(self, box: Box, colour: Colour, *, step: float, width: float, across: bool = False) -> None:
-        """Paint evenly spaced bars: upright ones, or level ones if ``across``; ``step`` and ``width`` in design units."""
+        """Paint evenly spaced upright bars, or level ones if ``across``; ``step`` and ``width`` in design units."""
         low, high = (box[1], box[3]) if across else (box[0], box[2])
         count = max(1, round((high - low) / (step * self.unit)))
         pitch, half = (high - low) / count, width * self.unit / 2
@@ -163,7 +164,11 @@ class Canvas:
         part += before
 
     def picture(self, grain: Array | None = None) -> npt.NDArray[np.uint8]:
-        """The picture, uint8 [size, size, 3], averaged from the canvas; ``grain`` [size, size] is added to 1 and multiplied."""
+        """The picture, uint8 [size, size, 3], averaged from the canvas.
+
+        Args:
+            grain: relative change of each pixel's brightness, [size, size].
+        """
         n, s = self.size, self.scale
         rows = self.pixels.reshape(n, s, n * s, 3).sum(axis=1)
         mean = np.sum([rows[:, i::s] for i in range(s)], axis=0) / (s * s)

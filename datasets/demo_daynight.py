@@ -152,7 +152,7 @@ def _turn_to_night(canvas: Canvas, scene: Scene, rng: np.random.Generator) -> No
 
 
 def _sky_mask(canvas: Canvas, scene: Scene) -> Array:
-    """1 where nothing hides the sky and the far houses, [h, w, 1]: what is painted by day differs there from the sky."""
+    """How much of the night sky shows, [h, w, 1]: 1 where nothing hides it, less through the hazy far houses."""
     p, size = canvas.size / DESIGN_SIZE, float(canvas.size)
     cover = Canvas(canvas.size)
     cover.fill((0, 0, size, scene.base * p), (1, 1, 1))
@@ -172,7 +172,7 @@ def _sky_mask(canvas: Canvas, scene: Scene) -> Array:
 
 def _emission(canvas: Canvas, scene: Scene, rng: np.random.Generator) -> Array:
     """Light that windows, lamps and cars give off, [h, w, 3]."""
-    p, u = canvas.size / DESIGN_SIZE, canvas.unit
+    p = canvas.size / DESIGN_SIZE
     glow = Canvas(canvas.size, detail=_DETAIL)
     for left, right, top in scene.skyline:
         for y in np.arange(top + 4, scene.base - 40, 5):
@@ -180,44 +180,57 @@ def _emission(canvas: Canvas, scene: Scene, rng: np.random.Generator) -> Array:
                 if rng.random() < 0.3:
                     glow.fill((x * p, y * p, (x + 1.6) * p, (y + 2) * p), tint(_WINDOW_LIGHTS[0], 0.45))
     for house in scene.houses:
-        for part in house.parts:
-            if part.kind in ("facade", "roof"):
-                glow.polygon(outline_points(part), (0.0, 0.0, 0.0))
-            elif part.kind == "window" and rng.random() < 0.46:
-                colour = tint(_WINDOW_LIGHTS[int(rng.integers(4))], float(rng.uniform(0.62, 0.95)))
-                x0, y0, x1, y1 = box = inset(part.box, 1.4 * u)
-                glow.blend_down(box, tint(colour, 0.82), colour)
-                if rng.random() < 0.35:  # a blind half down
-                    glow.shade((x0, y0, x1, y0 + (y1 - y0) * float(rng.uniform(0.2, 0.5))), 0.55)
-                middle = (part.box[0] + part.box[2]) / 2
-                glow.fill((middle - 0.7 * u, part.box[1], middle + 0.7 * u, part.box[3]), (0.1, 0.07, 0.04))
-            elif part.kind == "shop" and rng.random() < 0.8:
-                x0, y0, x1, y1 = part.box
-                height, colour = y1 - y0, tint(_WINDOW_LIGHTS[2], 0.95)
-                glow.blend_down((x0 + 2 * u, y0 + 0.43 * height, x1 - 2 * u, y1 - 0.14 * height), tint(colour, 0.6), colour)
-                glow.bars((x0 + 2 * u, y0 + 0.6 * height, x1 - 2 * u, y1 - 0.14 * height), (0.2, 0.14, 0.08), step=9, width=4)
-                sign = (x0 + 0.28 * (x1 - x0), y0 + 0.05 * height, x1 - 0.28 * (x1 - x0), y0 + 0.13 * height)
-                glow.bars(sign, mix(house.style.awning, (1.0, 0.95, 0.85), 0.55), step=3.2, width=1.7)
-            elif part.kind == "door" and rng.random() < 0.6:
-                x0, y0, x1, y1 = part.box
-                glow.fill((x0 + 2 * u, y0 + 2 * u, x1 - 2 * u, y0 + (y1 - y0) * 0.25), tint(_WINDOW_LIGHTS[0], 0.8))
-            elif part.kind == "balcony":
-                glow.bars(part.box, (0.0, 0.0, 0.0), step=2.9, width=1.2)
+        _light_house(glow, house, rng)
     for tree in scene.trees:
         for centre, radius, _ in tree.leaves((scene.base + 7) * p, p):
             glow.ellipse(centre, (radius, radius), (0, 0, 0))
     for x, height, side in scene.lamps:
+        paint_lamp_post(glow, x * p, (scene.base + 10) * p, height * p, side, p, silhouette=True)
         head = _lamp_head(scene, x, height, side, p)
         glow.ellipse((head[0], head[1] + 1.2 * p), (3.9 * p, 2.1 * p), (2.2, 1.75, 1.1))
     for car in sorted(scene.cars, key=lambda car: car.y):
         front, rear = car.lights(p)
-        canvas_size = 1.5 * car.scale * p
+        radius = 1.5 * car.scale * p
         glow.polygon(car.body(p), (0, 0, 0))
-        glow.ellipse(front, (canvas_size * 1.3, canvas_size), _HEADLIGHT)
-        glow.ellipse(rear, (canvas_size * 0.8, canvas_size), _TAILLIGHT)
-        beam = [front, (front[0] + car.way * 44 * p, front[1] + 1 * p), (front[0] + car.way * 44 * p, front[1] + 14 * p)]
+        glow.ellipse(front, (radius * 1.3, radius), _HEADLIGHT)
+        glow.ellipse(rear, (radius * 0.8, radius), _TAILLIGHT)
+        beam = [
+            front,
+            (front[0] + car.way * 44 * p, front[1] + 1 * p),
+            (front[0] + car.way * 44 * p, front[1] + 14 * p),
+        ]
         glow.polygon(beam, _HEADLIGHT, 0.13)
     return glow.pixels
+
+
+def _light_house(glow: Canvas, house: House, rng: np.random.Generator) -> None:
+    """Lit windows, shops and doors; walls and roofs hide what is behind them."""
+    u = glow.unit
+    for part in house.parts:
+        if part.kind in ("facade", "roof"):
+            glow.polygon(outline_points(part), (0.0, 0.0, 0.0))
+        elif part.kind == "window" and rng.random() < 0.46:
+            colour = tint(_WINDOW_LIGHTS[int(rng.integers(4))], float(rng.uniform(0.62, 0.95)))
+            x0, y0, x1, y1 = box = inset(part.box, 1.4 * u)
+            glow.blend_down(box, tint(colour, 0.82), colour)
+            if rng.random() < 0.35:  # a blind half down
+                glow.shade((x0, y0, x1, y0 + (y1 - y0) * float(rng.uniform(0.2, 0.5))), 0.55)
+            middle = (part.box[0] + part.box[2]) / 2
+            glow.fill((middle - 0.7 * u, part.box[1], middle + 0.7 * u, part.box[3]), (0.1, 0.07, 0.04))
+        elif part.kind == "shop" and rng.random() < 0.8:
+            x0, y0, x1, y1 = part.box
+            height, colour = y1 - y0, tint(_WINDOW_LIGHTS[2], 0.95)
+            glow.blend_down((x0 + 2 * u, y0 + 0.43 * height, x1 - 2 * u, y1 - 0.14 * height), tint(colour, 0.6), colour)
+            glow.bars(
+                (x0 + 2 * u, y0 + 0.6 * height, x1 - 2 * u, y1 - 0.14 * height), (0.2, 0.14, 0.08), step=9, width=4
+            )
+            sign = (x0 + 0.28 * (x1 - x0), y0 + 0.05 * height, x1 - 0.28 * (x1 - x0), y0 + 0.13 * height)
+            glow.bars(sign, mix(house.style.awning, (1.0, 0.95, 0.85), 0.55), step=3.2, width=1.7)
+        elif part.kind == "door" and rng.random() < 0.6:
+            x0, y0, x1, y1 = part.box
+            glow.fill((x0 + 2 * u, y0 + 2 * u, x1 - 2 * u, y0 + (y1 - y0) * 0.25), tint(_WINDOW_LIGHTS[0], 0.8))
+        elif part.kind == "balcony":
+            glow.bars(part.box, (0.0, 0.0, 0.0), step=2.9, width=1.2)
 
 
 def _lamp_head(scene: Scene, x: float, height: float, side: int, p: float) -> tuple[float, float]:
@@ -233,7 +246,9 @@ def _lamp_pools(canvas: Canvas, scene: Scene) -> Array:
         cx, cy = (foot + 11 * side) * p, (scene.base + 10 - height) * p
         down = (y - cy) / p
         spread = 16 + 0.42 * np.clip(down, 0, None)
-        total += np.exp(-(((x - cx) / p / spread) ** 2)) * np.where(down > 0, np.exp(-down / 90), np.exp(down / 14)) * 0.95
+        total += (
+            np.exp(-(((x - cx) / p / spread) ** 2)) * np.where(down > 0, np.exp(-down / 90), np.exp(down / 14)) * 0.95
+        )
     full = np.clip(resized(total, len(canvas.pixels), len(canvas.pixels)), 0, 1.3)
     return full[:, :, None] * _LAMP_LIGHT
 
@@ -290,5 +305,3 @@ def _rain(canvas: Canvas, rng: np.random.Generator, haze: Array) -> None:
         draw.line((*start, *end), fill=int(grey), width=max(1, round(0.5 * p)))
     streaks = np.asarray(image, dtype=np.float32)[:, :, None] / 255
     canvas.pixels += streaks * (0.15 + 1.3 * np.clip(haze, 0, 0.5)) * _RAIN
-
-

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -125,7 +126,7 @@ class _Planner:
         elif count > 3 and self.chance(0.4):
             shares[[0, -1]] = self.rng.uniform(1.2, 1.5)
         edges = x0 + width * np.concatenate([[0], np.cumsum(shares) / shares.sum()])
-        return [(float(a + b) / 2, float(b - a)) for a, b in zip(edges[:-1], edges[1:])]
+        return [((a + b) / 2, b - a) for a, b in itertools.pairwise(edges.tolist())]
 
     def plan(self, x0: float, x1: float, base: float, height: float) -> House:
         rng, style = self.rng, self.style
@@ -184,10 +185,14 @@ class _Planner:
             self.add("window", x - 5, top - rise * 0.5, x + 5, top - rise * 0.5 + 12, arched=True)
         elif kind == "hip" and self.chance(0.5):
             for x, _ in bays[1:-1:2] or bays[:0]:
-                self.add_polygon("facade", [(x - 8, top), (x - 8, top - 14), (x, top - 20), (x + 8, top - 14), (x + 8, top)])
+                self.add_polygon(
+                    "facade", [(x - 8, top), (x - 8, top - 14), (x, top - 20), (x + 8, top - 14), (x + 8, top)]
+                )
                 self.add("window", x - 4.5, top - 13, x + 4.5, top - 2)
 
-    def window(self, x: float, low: float, floor: float, width: float, rise: float, *, arched: bool, balcony: bool) -> None:
+    def window(
+        self, x: float, low: float, floor: float, width: float, rise: float, *, arched: bool, balcony: bool
+    ) -> None:
         style, half = self.style, min(width, floor * 0.95) / 2
         top = low - floor * rise
         bottom = low - (5 if balcony else floor * 0.24)

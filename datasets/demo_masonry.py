@@ -12,7 +12,6 @@ from datasets.demo_canvas import (
     Canvas,
     Colour,
     arch_points,
-    ellipse_points,
     inset,
     mix,
     rgb,

@@ -5,7 +5,18 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from datasets.demo_canvas import DESIGN_SIZE, Array, Canvas, Colour, Point, blurred, ellipse_points, mix, rgb, soft_noise
+from datasets.demo_canvas import (
+    DESIGN_SIZE,
+    Array,
+    Canvas,
+    Colour,
+    Point,
+    blurred,
+    ellipse_points,
+    mix,
+    rgb,
+    soft_noise,
+)
 
 _COLOURS = {"red": rgb("d8342c"), "green": rgb("2f9e4f"), "blue": rgb("2b62cf")}
 _SHAPES = ("circle", "square", "triangle", "star")
@@ -23,7 +34,9 @@ def draw_shape(rng: np.random.Generator, size: int, label: int) -> npt.NDArray[n
     radius = float(rng.uniform(0.22, 0.36)) * size
     x, y = (float(rng.uniform(radius + 0.04 * size, size - radius - 0.04 * size)) for _ in range(2))
     points = _outline(shape, (x, y), radius, float(rng.uniform(-0.6, 0.6)))
-    colour = mix(_COLOURS[colour_name], rgb("ffffff") if rng.random() < 0.5 else rgb("101018"), float(rng.uniform(0, 0.16)))
+    colour = mix(
+        _COLOURS[colour_name], rgb("ffffff") if rng.random() < 0.5 else rgb("101018"), float(rng.uniform(0, 0.16))
+    )
     _cast_shadow(canvas, points, radius)
     _paint(canvas, points, (x, y), radius, colour)
     return canvas.picture(grain=rng.normal(0, 0.012, (size, size)).astype(np.float32))

@@ -30,7 +30,9 @@ class Tree:
         for i in range(90):
             angle, far = rng.uniform(0, 2 * np.pi), self.radius * np.sqrt(rng.uniform(0, 1))
             dx, dy = far * np.cos(angle), far * np.sin(angle) * 1.15
-            light = np.clip(0.5 - 0.5 * (dx * 0.4 + dy) / self.radius + 0.5 * (i / 90 - 0.5) + rng.uniform(-0.12, 0.12), 0, 1)
+            light = np.clip(
+                0.5 - 0.5 * (dx * 0.4 + dy) / self.radius + 0.5 * (i / 90 - 0.5) + rng.uniform(-0.12, 0.12), 0, 1
+            )
             size = self.radius * rng.uniform(0.11, 0.3)
             clumps.append((((self.x + dx) * p, foot + (dy - self.height) * p), float(size * p), float(light)))
         return clumps
@@ -79,7 +81,18 @@ class Car:
 
     def body(self, p: float) -> list[Point]:
         """The outline of the car in pixels."""
-        outline = [(-21, 2.5), (-21, 8), (-18, 9.5), (-13, 10), (-8, 15), (4, 15), (10, 10), (18, 8.5), (20.5, 6.5), (21, 2.5)]
+        outline = [
+            (-21, 2.5),
+            (-21, 8),
+            (-18, 9.5),
+            (-13, 10),
+            (-8, 15),
+            (4, 15),
+            (10, 10),
+            (18, 8.5),
+            (20.5, 6.5),
+            (21, 2.5),
+        ]
         return [self.at(dx, dy, p) for dx, dy in outline]
 
     def lights(self, p: float) -> tuple[Point, Point]:
@@ -94,8 +107,13 @@ def paint_car(canvas: Canvas, car: Car, p: float) -> None:
     canvas.polygon(car.body(p), car.colour)
     lower = [(-21, 2.5), (-21, 5.4), (21, 5.4), (21, 2.5)]
     canvas.polygon([car.at(dx, dy, p) for dx, dy in lower], tint(car.colour, 0.66))
-    canvas.polygon([car.at(dx, dy, p) for dx, dy in [(-21, 7.6), (-20.5, 8.6), (18, 8.2), (20, 7)]], tint(car.colour, 1.22))
-    for pane in ([(-11.4, 10.2), (-7.4, 14), (-2.6, 14), (-2.6, 10.2)], [(-1.6, 10.2), (-1.6, 14), (3.4, 14), (7.8, 10.2)]):
+    canvas.polygon(
+        [car.at(dx, dy, p) for dx, dy in [(-21, 7.6), (-20.5, 8.6), (18, 8.2), (20, 7)]], tint(car.colour, 1.22)
+    )
+    for pane in (
+        [(-11.4, 10.2), (-7.4, 14), (-2.6, 14), (-2.6, 10.2)],
+        [(-1.6, 10.2), (-1.6, 14), (3.4, 14), (7.8, 10.2)],
+    ):
         points = [car.at(dx, dy, p) for dx, dy in pane]
         canvas.polygon(points, _CAR_GLASS)
         canvas.polygon([points[0], points[1], mix_point(points[1], points[2], 0.5)], rgb("a9bac6"), 0.55)

@@ -1,8 +1,11 @@
+# shellcheck shell=bash
 # What the download scripts share; they source this file. Plain bash 3.2, with curl or wget, tar, unzip or python3.
 #
-# The caller sets: script (its path), collection (pix2pix or cyclegan), suffix (tar.gz or zip), names (all data sets)
-# and calls: download_main "$@"
+#   download_main COLLECTION SUFFIX NAMES [the script's arguments]
+#
+# COLLECTION is pix2pix or cyclegan, SUFFIX that of its archives, NAMES all data sets, separated by spaces.
 
+here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 server="http://efrosgans.eecs.berkeley.edu"
 
 # sha256 of the published archives, one "NAME SUM" a line with NAME as in pix2pix/facades. The publisher gives none;
@@ -19,12 +22,12 @@ usage() {
     cat <<END
 Download a data set and unpack it to DIR/NAME.
 
-  bash $script NAME [DIR] [--url BASE]
+  bash $0 NAME [DIR] [--url BASE]
 
 NAME        one of: $names
 DIR         where the folder NAME is made (default: the folder of this script)
 --url BASE  take BASE/NAME.$suffix instead of $server/$collection/datasets/NAME.$suffix;
-            a URL or a folder (default: \$DATASET_URL if set)
+            a URL or a folder, or the archive itself (default: \$DATASET_URL if set)
 
 \$DATASET_SHA256, if set, is the checksum that the archive must have.
 A download that was cut off goes on where it stopped; DIR/NAME appears only when everything is unpacked.
@@ -34,7 +37,7 @@ END
 cityscapes_note() {
     say "The licence of Cityscapes forbids others to hand it out. Get gtFine_trainvaltest.zip and"
     say "leftImg8bit_trainvaltest.zip from https://www.cityscapes-dataset.com (free for research, after signing up), then:"
-    say "  python datasets/prepare_cityscapes_dataset.py --gtFine_dir gtFine --leftImg8bit_dir leftImg8bit --output_dir datasets/cityscapes"
+    say "  python $here/prepare_cityscapes_dataset.py --gtFine_dir gtFine --leftImg8bit_dir leftImg8bit --output_dir $here/cityscapes"
     exit 1
 }
 
@@ -42,14 +45,13 @@ cityscapes_note() {
 fetch() {
     local url="$1" file="$2" resumed=no code=0
     case "$url" in
-    file://* | /* | ./* | ../*)
+    http://* | https://* | ftp://*) ;;
+    *)
         local path="${url#file://}"
-        [ -f "$path" ] || fail "no file $path: check --url / DATASET_URL"
+        [ -f "$path" ] || fail "there is no file $path: check --url and DATASET_URL"
         cp -- "$path" "$file" || fail "cannot copy $path to $file"
         return
         ;;
-    *://*) ;;
-    *) fail "--url: $url is neither a URL nor the path of a file" 2 ;;
     esac
     if [ -s "$file" ]; then
         resumed=yes
@@ -155,18 +157,27 @@ report() {
     if [ -d "$root/val" ] && [ ! -d "$root/test" ]; then
         say "it has no test images; give --phase val to test.py"
     fi
-    say "check it with: python scripts/check_data.py $root"
+    say "check it with: python $(dirname "$here")/scripts/check_data.py $root"
     echo "$root"
 }
 
+# Keeps what was downloaded in part, and leaves no empty folders.
+clean_up() {
+    rm -rf -- "$unpacked"
+    find "$work_folder" -type f -empty -exec rm -f {} +
+    rmdir -- "$work_folder" "$(dirname "$work_folder")" 2>/dev/null || true
+}
+
 download_main() {
+    collection="$1" suffix="$2" names="$3"
+    shift 3
     local name="" dir="" url="${DATASET_URL:-}" known
     while [ $# -gt 0 ]; do
         case "$1" in
         -h | --help) usage && exit 0 ;;
         --url)
-            [ $# -gt 1 ] && [ -n "$2" ] || fail "--url needs a value" 2
-            url="$2"
+            url="${2:-}"
+            [ -n "$url" ] || fail "--url needs a value" 2
             shift
             ;;
         --url=?*) url="${1#--url=}" ;;
@@ -180,21 +191,25 @@ download_main() {
     for candidate in $names; do [ "$candidate" != "$name" ] || known=yes; done
     [ "$known" = yes ] || fail "unknown data set $name: choose one of $names" 2
     [ "$name" != cityscapes ] || cityscapes_note
-    dir="${dir:-$(dirname "$script")}"
+    dir="${dir:-$here}"
     local target="$dir/$name" work="$dir/.download"
     [ ! -e "$target" ] || fail "$target exists: move it away first, or give another DIR" 2
     mkdir -p -- "$work" || fail "cannot make $work" 2
 
-    local base="${url:-$server/$collection/datasets}" archive="$work/$collection-$name.$suffix"
+    unpacked="$work/$collection-$name.unpacked" # not local: the trap needs it
+    work_folder="$work"
+    trap clean_up EXIT
+    trap 'say "interrupted; run the same command again to go on"; exit 130' INT TERM
+
+    local source="${url:-$server/$collection/datasets}" archive="$work/$collection-$name.$suffix"
+    case "$source" in *."$suffix") ;; *) source="${source%/}/$name.$suffix" ;; esac
     if [ ! -f "$archive" ]; then
-        say "downloading ${base%/}/$name.$suffix"
-        fetch "${base%/}/$name.$suffix" "$archive.part"
+        say "downloading $source"
+        fetch "$source" "$archive.part"
         mv -- "$archive.part" "$archive"
     fi
     check_sum "$name" "$archive"
 
-    unpacked="$work/$collection-$name.unpacked" # not local: the trap needs it
-    trap 'rm -rf -- "$unpacked"' EXIT
     rm -rf -- "$unpacked"
     mkdir -- "$unpacked"
     say "unpacking"
@@ -207,8 +222,6 @@ download_main() {
     [ -n "$(find "$root" -type f -print | head -n 1)" ] || fail "$name.$suffix holds no files"
     mv -- "$root" "$target"
     rm -f -- "$archive"
-    rm -rf -- "$unpacked"
-    rmdir -- "$work" 2>/dev/null || true # another download may be under way
     say "$name is in $target"
     report "$target"
 }

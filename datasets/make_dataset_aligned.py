@@ -10,13 +10,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from data.image_folder import scan
+from data.image_folder import scan, stem
 from datasets.command_line import OneLineParser, exit_code
 from datasets.pairing import appearing_whole, in_parallel, read_side, require_folder, save_pair, shown, side_by_side
-
-
-def _stem(path: str, folder: Path) -> str:
-    return os.path.splitext(os.path.relpath(path, folder))[0]
 
 
 def find_pairs(root: Path, phase: str) -> tuple[list[tuple[str, str]], bool]:
@@ -29,10 +25,12 @@ def find_pairs(root: Path, phase: str) -> tuple[list[tuple[str, str]], bool]:
     a_folder, b_folder = (require_folder("--dataset-path", root / f"{phase}{side}") for side in "AB")
     a, b = scan(a_folder), scan(b_folder)
     if len(a) != len(b) or not a:
-        raise ValueError(f"{a_folder} holds {len(a)} images, {b_folder} {len(b)}: each needs a partner, at least one pair")
-    partners = {_stem(path, b_folder): path for path in b}
-    if len(partners) == len(b) and all(_stem(path, a_folder) in partners for path in a):
-        return [(path, partners[_stem(path, a_folder)]) for path in a], True
+        raise ValueError(
+            f"{a_folder} holds {len(a)} images, {b_folder} {len(b)}: each needs a partner, at least one pair"
+        )
+    partners = {stem(path, b_folder): path for path in b}
+    if len(partners) == len(b) and all(stem(path, a_folder) in partners for path in a):
+        return [(path, partners[stem(path, a_folder)]) for path in a], True
     return list(zip(a, b)), False
 
 
@@ -56,7 +54,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Make the pairs; returns the exit code."""
     parser = OneLineParser((__doc__ or "").split("\n")[0])
     parser.add_argument(
-        "--dataset-path", "--dataset_path", type=Path, required=True, help="folder that holds trainA, trainB, testA, testB"
+        "--dataset-path",
+        "--dataset_path",
+        type=Path,
+        required=True,
+        help="folder that holds trainA, trainB, testA, testB",
     )
     root = parser.parse_args(argv).dataset_path
 

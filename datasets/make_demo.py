@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import shlex
 import shutil
 import sys
 from collections.abc import Callable, Sequence
@@ -129,7 +130,8 @@ def _read_note(out: Path) -> dict[str, Any]:
         note = json.loads((out / _NOTE).read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError, UnicodeDecodeError, json.JSONDecodeError):
         return {}
-    return note if isinstance(note, dict) and note.get("drawn_by") == "make_demo.py" else {}
+    ours = isinstance(note, dict) and note.get("drawn_by") == "make_demo.py" and note.get("kind") in KINDS
+    return note if ours else {}
 
 
 def _write_note(out: Path, note: dict[str, Any]) -> None:
@@ -138,22 +140,14 @@ def _write_note(out: Path, note: dict[str, Any]) -> None:
 
 def _foreign_file(out: Path, note: dict[str, Any]) -> str:
     """A file or folder in ``out`` that this script did not make, or an empty string."""
-    ours = r"" if note.get("kind") not in KINDS else "|".join(f.name for f in KINDS[note["kind"]].folders)
-    image = re.compile(rf"({ours})(/({'|'.join(CLASSES)}))?/\d{{4,}}\.png") if ours else re.compile(r"(?!)")
+    folders = "|".join(folder.name for folder in KINDS[note["kind"]].folders) if note else "(?!)"
+    image = re.compile(rf"({folders})(/({'|'.join(CLASSES)}))?/\d{{4,}}\.png")
     for path in sorted(out.rglob("*")):
         name = path.relative_to(out).as_posix()
-        if not path.is_dir() and not (note and name == _NOTE) and not image.fullmatch(name) and note_free(name):
+        expected = (note and name == _NOTE) or image.fullmatch(name) or name.startswith(_STAGE + "/")
+        if not path.is_dir() and not expected:
             return name
     return ""
-
-
-def note_free(name: str) -> bool:
-    """Whether a path lies outside the folder in which images wait."""
-    return not name.startswith(_STAGE + "/")
-
-
-def _is_complete(out: Path, note: dict[str, Any], wanted: dict[str, Any], names: list[str]) -> bool:
-    return note == wanted and all((out / name).is_file() for name in names)
 
 
 def make(out: Path, name: str, *, n_train: int, n_test: int, size: int, seed: int, overwrite: bool) -> bool:
@@ -181,9 +175,9 @@ def make(out: Path, name: str, *, n_train: int, n_test: int, size: int, seed: in
             raise FileExistsError(
                 f"--out {out} holds {foreign}, which this script did not make: give another folder, or --overwrite"
             )
-        if _is_complete(out, note, wanted, names):
+        if not overwrite and note == wanted and all((out / name).is_file() for name in names):
             return False
-        _remove(out, [folder.name for folder in KINDS[note["kind"]].folders] if note.get("kind") in KINDS else [])
+        _remove(out, [folder.name for folder in KINDS[note["kind"]].folders] if note else [])
     out.mkdir(parents=True, exist_ok=True)
     _write_note(out, {**wanted, "complete": False})
     stage = out / _STAGE
@@ -223,7 +217,9 @@ def train_command(kind: str, out: Path, size: int) -> str:
     else:
         model, flags = "--model sagan --dataset_mode class_folder", f"--load_size {size} --crop_size {size}"
     default = size == 256 and kind != "shapes"
-    return f"python train.py --dataroot {out} --name {kind}_demo {model}{'' if default else ' ' + flags}"
+    return (
+        f"python train.py --dataroot {shlex.quote(str(out))} --name {kind}_demo {model}{'' if default else ' ' + flags}"
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -244,7 +240,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         counts = {"train": args.n_train, "test": args.n_test}
         parts = [f"{folder.name} {counts[folder.phase]}" for folder in KINDS[args.kind].folders]
         classes = f", {len(CLASSES)} classes" if args.kind == "shapes" else ""
-        print(f"{'drawn' if new else 'there already'}: {args.kind}, {size} px{classes}: {', '.join(parts)} in {args.out}")
+        print(
+            f"{'drawn' if new else 'there already'}: {args.kind}, {size} px{classes}: {', '.join(parts)} in {args.out}"
+        )
         print(f"train with: {train_command(args.kind, args.out, size)}")
 
     return exit_code(run)

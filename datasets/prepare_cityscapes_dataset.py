@@ -76,7 +76,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         require_folder("--gtFine_dir", args.gtFine_dir)
         require_folder("--leftImg8bit_dir", args.leftImg8bit_dir)
         found = {
-            ours: find_pairs(args.gtFine_dir / theirs, args.leftImg8bit_dir / theirs) for theirs, ours in _PHASES.items()
+            ours: find_pairs(args.gtFine_dir / theirs, args.leftImg8bit_dir / theirs)
+            for theirs, ours in _PHASES.items()
         }
         with ExitStack() as stack:  # both phases appear, or none
             for phase, pairs in found.items():

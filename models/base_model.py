@@ -149,7 +149,11 @@ class BaseModel(ABC):
             loss = loss * (self.share * self.engine.world.size)
         scaler = self._scalers.get(name)
         (loss if scaler is None else scaler.scale(loss)).backward()
-        self.engine.average_gradients([p for group in optimizer.param_groups for p in group["params"]])
+        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        for parameter in parameters:
+            if parameter.grad is None:  # not reached by this loss: the same for all processes, and for weight decay
+                parameter.grad = torch.zeros_like(parameter)
+        self.engine.average_gradients(parameters)
         if scaler is None:
             optimizer.step()
         else:

@@ -21,32 +21,13 @@ data="datasets/demo_facades"
 page="results/$name/test_latest/index.html"
 began=$SECONDS
 
-# The data set is drawn beside its place and moved there, so that a folder of this name is always complete. The note in
-# it says what was asked for; other settings draw it again. A folder without the note is not ours to replace.
-draw_data() {
-    local note="facades size=$size n_train=$n_train n_test=$n_test"
-    if [ -e "$data" ]; then
-        if [ ! -f "$data/drawn_with.txt" ]; then
-            echo "$repo/$data exists, but this demo did not draw it; move it away and run again" >&2
-            exit 1
-        fi
-        [ "$(cat "$data/drawn_with.txt")" != "$note" ] || return 0
-        rm -rf -- "$data"
-    fi
-    rm -rf -- "$data.partial"
-    "$python" datasets/make_demo.py facades --out "$data.partial" \
-        --n_train "$n_train" --n_test "$n_test" --size "$size" --seed 0
-    printf '%s\n' "$note" >"$data.partial/drawn_with.txt"
-    mv -- "$data.partial" "$data"
-}
-
 step() { printf '\n== %s\n' "$*"; }
 
 python="$(bash "$repo/scripts/setup.sh" --print-python)"
 cd "$repo"
 
 step "data: $n_train + $n_test drawn facades of $size px in $data"
-draw_data
+"$python" datasets/make_demo.py facades --out "$data" --n_train "$n_train" --n_test "$n_test" --size "$size" --seed 0
 
 step "training pix2pix for $((n_epochs + n_epochs_decay)) epochs"
 "$python" train.py --dataroot "$data" --name "$name" --model pix2pix --direction BtoA --overwrite \

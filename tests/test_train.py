@@ -349,7 +349,7 @@ def test_two_processes_equal_one(name, norm, tmp_path, dataroot):
         mine, theirs = (torch.load(run / file.name, weights_only=True) for run in (one, two))
         assert mine.keys() == theirs.keys()
         for key, value in mine.items():
-            if value.ndim > 1:  # biases before instance norm: their gradient is rounding alone, which Adam blows up
+            if not key.endswith("running_var"):  # of the 1-image tail on both processes: another unbiased count
                 assert float((value - theirs[key]).abs().max()) < 1e-4, (file.name, key)
 
 

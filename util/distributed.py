@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import datetime
 import os
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 import torch.distributed as dist
@@ -51,6 +52,20 @@ def stop() -> None:
         dist.destroy_process_group()
 
 
+def leave(code: int) -> NoReturn:
+    """End the program with an exit code.
+
+    One of several processes ends without the interpreter's teardown: gloo's threads were seen to abort the process
+    there (``terminate called without an active exception``), which would turn a finished run into a failed one.
+    Everything that must be written is closed by then.
+    """
+    if world_from_environment().size > 1:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
 def launch(entry: Callable[..., int], arguments: Sequence[object], num_processes: int) -> int:
     """Run ``entry(*arguments)`` in so many processes on this machine by torch's elastic launcher.
 
@@ -89,9 +104,8 @@ def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
     size = 0
     pending: list[tuple[dist.Work, Tensor, list[Tensor]]] = []
     for parameter in parameters:
-        if parameter.grad is None:
-            parameter.grad = torch.zeros_like(parameter)
         grad = parameter.grad
+        assert grad is not None, "every process must have the same gradients"
         if bucket and (size > BUCKET_BYTES or grad.dtype != bucket[0].dtype):
             pending.append(_send(bucket))
             bucket, size = [], 0

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from torch import nn
 
+from models.networks.norm import skip_cancelled_biases
 from models.networks.patchgan import PatchDiscriminator, PixelDiscriminator
 from models.networks.resnet import ResnetGenerator
 from models.networks.unet import UNetGenerator
@@ -76,7 +77,7 @@ def build_generator(
         raise unknown(f"--netG {netG!r}", netG, GENERATOR_NAMES)
     if not 0 <= dropout < 1:
         raise ValueError(f"dropout {dropout}: expected a probability, 0 <= p < 1")
-    return GENERATORS[netG](input_nc, output_nc, ngf=ngf, norm=norm, dropout=dropout)
+    return skip_cancelled_biases(GENERATORS[netG](input_nc, output_nc, ngf=ngf, norm=norm, dropout=dropout))
 
 
 def build_discriminator(
@@ -99,7 +100,7 @@ def build_discriminator(
     """
     if netD not in DISCRIMINATORS:
         raise unknown(f"--netD {netD!r}", netD, DISCRIMINATOR_NAMES)
-    return DISCRIMINATORS[netD](input_nc, ndf=ndf, n_layers_D=n_layers_D, norm=norm)
+    return skip_cancelled_biases(DISCRIMINATORS[netD](input_nc, ndf=ndf, n_layers_D=n_layers_D, norm=norm))
 
 
 def check_image_size(net: nn.Module, height: int, width: int, *, flag: str = "--crop_size") -> None:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from itertools import pairwise
+from typing import Any
 
-from torch import nn
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from util.suggest import unknown
 
@@ -48,3 +52,58 @@ def conv_bias(norm: str) -> bool:
     would need one; both are kept as published, because the keys of existing checkpoints depend on it.
     """
     return norm == "instance"
+
+
+class _ZeroGradient(torch.autograd.Function):
+    """Passes its first argument on, and gives the second the gradient 0."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, unused: Tensor) -> Tensor:
+        ctx.save_for_backward(unused)
+        return value.view_as(value)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:
+        (unused,) = ctx.saved_tensors
+        return grads[0], torch.zeros_like(unused)
+
+
+class _CancelledBiasConv2d(nn.Conv2d):
+    """Holds a bias for the sake of the keys, and does not compute with it; its gradient is exactly 0."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        assert self.bias is not None
+        return _ZeroGradient.apply(self._conv_forward(input, self.weight, None), self.bias)
+
+
+class _CancelledBiasConvTranspose2d(nn.ConvTranspose2d):
+    """As ``_CancelledBiasConv2d``."""
+
+    def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
+        assert self.bias is not None and not isinstance(self.padding, str)
+        geometry = (self.stride, self.padding, self.output_padding, self.groups, self.dilation)
+        return _ZeroGradient.apply(F.conv_transpose2d(input, self.weight, None, *geometry), self.bias)
+
+
+def skip_cancelled_biases(net: nn.Module) -> nn.Module:
+    """Leave out the biases that an instance norm right behind the convolution removes anyway.
+
+    The output is the same but for rounding, and the step is a little cheaper. What matters more: the gradient of such
+    a bias is rounding noise around 0, which Adam blows up to full steps, so that two runs that should be equal (one
+    process and two) drift apart in these useless numbers. Their gradient is exactly 0 here, and they stay where
+    they were.
+
+    Args:
+        net: changed in place; every ``nn.Sequential`` in it is looked at.
+
+    Returns:
+        ``net``.
+    """
+    kinds = {nn.Conv2d: _CancelledBiasConv2d, nn.ConvTranspose2d: _CancelledBiasConvTranspose2d}
+    for module in net.modules():
+        layers = list(module.children()) if isinstance(module, nn.Sequential) else []
+        for conv, after in pairwise(layers):
+            cancels = isinstance(after, nn.InstanceNorm2d) and not after.track_running_stats
+            if cancels and type(conv) in kinds and conv.bias is not None:
+                conv.__class__ = kinds[type(conv)]
+    return net

@@ -1,0 +1,197 @@
+"""Drawn data sets: what is in the files, that they are the same on every call, and that no folder is lost."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from datasets import make_demo
+from datasets.demo_canvas import Canvas, blurred
+from datasets.demo_houses import PALETTE
+from datasets.demo_shapes import CLASSES
+
+SCRIPT = Path(make_demo.__file__)
+
+
+def draw(out: Path, kind: str = "facades", *more: str, n: str = "2", n_test: str = "1", size: str = "64") -> int:
+    return make_demo.main([kind, "--out", str(out), "--n_train", n, "--n_test", n_test, "--size", size, *more])
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*.png")}
+
+
+def pixels(path: Path) -> np.ndarray:
+    return np.asarray(Image.open(path)).astype(int)
+
+
+@pytest.mark.parametrize("kind", ["facades", "daynight"])
+def test_image_depends_on_seed_and_index_only(kind: str, tmp_path: Path) -> None:
+    assert draw(tmp_path / "few", kind) == draw(tmp_path / "more", kind, n="3", n_test="2") == 0
+    few, more = contents(tmp_path / "few"), contents(tmp_path / "more")
+    assert few.items() <= more.items()
+    assert len(set(more.values())) == len(more)  # no image twice, across phases and domains either
+    assert draw(tmp_path / "other", kind, "--seed", "1") == 0
+    assert not set(contents(tmp_path / "other").values()) & set(more.values())
+
+
+def test_facades_are_photo_beside_label_map(tmp_path: Path) -> None:
+    assert draw(tmp_path, n="3") == 0
+    assert sorted(contents(tmp_path)) == ["test/0001.png", "train/0001.png", "train/0002.png", "train/0003.png"]
+    palette = {tuple(bytes.fromhex(colour)) for colour in PALETTE.values()}
+    for name in contents(tmp_path):
+        pair = pixels(tmp_path / name)
+        assert pair.shape == (64, 128, 3)
+        labels = {tuple(colour) for colour in pair[:, 64:].reshape(-1, 3).tolist()}
+        assert labels <= palette  # crisp: no mixed colours
+        assert len(labels) >= 6
+        assert len(np.unique(pair[:, :64].reshape(-1, 3), axis=0)) > 1000
+
+
+def test_photo_follows_label_map(tmp_path: Path) -> None:
+    """Sky is blue, and glass is darker than the cornices, everywhere."""
+    assert draw(tmp_path, n="6", n_test="0", size="128") == 0
+    seen: dict[str, list[np.ndarray]] = {name: [] for name in ("background", "window", "cornice")}
+    for path in (tmp_path / "train").iterdir():
+        photo, labels = np.split(pixels(path), 2, axis=1)
+        for name, found in seen.items():
+            found.append(photo[(labels == list(bytes.fromhex(PALETTE[name]))).all(axis=2)])
+    sky, window, cornice = (np.concatenate(seen[name]).mean(axis=0) for name in seen)
+    assert sky[2] > sky[0] + 20
+    assert window.mean() + 40 < cornice.mean()
+
+
+def test_night_is_dark_with_bright_lights(tmp_path: Path) -> None:
+    assert draw(tmp_path, "daynight") == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["demo.json", "testA", "testB", "trainA", "trainB"]
+    for number in ("0001.png", "0002.png"):
+        day, night = pixels(tmp_path / "trainA" / number), pixels(tmp_path / "trainB" / number)
+        assert night.mean() < 0.6 * day.mean()
+        assert (night.mean(axis=2) > 200).any()
+
+
+def test_shapes_fill_all_classes(tmp_path: Path) -> None:
+    assert draw(tmp_path, "shapes", n="13", n_test="12") == 0
+    assert sorted(path.name for path in (tmp_path / "train").iterdir()) == sorted(CLASSES)
+    assert sorted(path.name for path in (tmp_path / "test").iterdir()) == sorted(CLASSES)
+    assert (tmp_path / "train" / CLASSES[0] / "0013.png").exists()
+    for label, channel in (("red_circle", 0), ("green_star", 1), ("blue_square", 2)):
+        image = pixels(next((tmp_path / "train" / label).iterdir()))
+        others = [c for c in range(3) if c != channel]
+        assert (image[:, :, channel] > 1.6 * image[:, :, others].max(axis=2)).mean() > 0.03
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["facade", "--out", "x"], "facades"),
+        (["facades"], "--out"),
+        (["facades", "--out", "x", "--n_train", "0"], "--n_train 0"),
+        (["facades", "--out", "x", "--n_test", "-1"], "--n_test -1"),
+        (["facades", "--out", "x", "--size", "30"], "--size 30"),
+        (["facades", "--out", "x", "--size", "66"], "--size 66"),
+        (["facades", "--out", "x", "--seed", "-1"], "--seed -1"),
+        (["facades", "--out", "x", "--n_trains", "3"], "did you mean --n_train?"),
+        (["shapes", "--out", "x", "--n_train", "11"], "12 classes"),
+    ],
+)
+def test_bad_arguments_make_nothing(
+    arguments: list[str],
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    try:
+        code = make_demo.main(arguments)
+    except SystemExit as stop:
+        code = stop.code
+    error = capsys.readouterr().err
+    assert (code, error.count("\n")) == (2, 1)
+    assert words in error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_foreign_files_are_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    mine = tmp_path / "train" / "mine.png"
+    mine.parent.mkdir()
+    mine.write_bytes(b"precious")
+    assert draw(tmp_path) == 2
+    assert "train/mine.png" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.rglob("*")] == ["train", "mine.png"]
+    assert draw(tmp_path, "facades", "--overwrite") == 0
+    assert len(contents(tmp_path)) == 3
+    mine.write_bytes(b"precious")  # in a set that was drawn, too
+    assert draw(tmp_path, n="3") == 2
+    assert mine.read_bytes() == b"precious"
+
+
+def test_same_arguments_draw_once_and_others_anew(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert draw(tmp_path) == 0
+    before = {name: (tmp_path / name).stat().st_mtime_ns for name in contents(tmp_path)}
+    assert draw(tmp_path) == 0
+    assert "there already" in capsys.readouterr().out
+    assert before == {name: (tmp_path / name).stat().st_mtime_ns for name in contents(tmp_path)}
+    (tmp_path / "train" / "0002.png").unlink()
+    assert draw(tmp_path) == 0
+    assert sorted(contents(tmp_path)) == sorted(before)
+    assert draw(tmp_path, "daynight", n="1") == 0
+    assert not (tmp_path / "train").exists()
+
+
+def test_interrupted_drawing_leaves_no_half_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = make_demo.draw_image
+
+    def stop_at_third(*arguments: object, **named: object) -> np.ndarray:
+        if arguments[1:] == (0, 2):
+            raise KeyboardInterrupt
+        return drawn(*arguments, **named)
+
+    monkeypatch.setattr(make_demo, "draw_image", stop_at_third)
+    assert draw(tmp_path, n="3") == 130
+    assert not (tmp_path / "train").exists()
+    monkeypatch.setattr(make_demo, "draw_image", drawn)
+    assert draw(tmp_path, n="3") == 0
+    assert len(contents(tmp_path)) == 4
+    assert json.loads((tmp_path / "demo.json").read_text())["complete"] is True
+
+
+def test_runs_as_script_from_anywhere(tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        str(SCRIPT),
+        "facades",
+        "--out",
+        "a b",
+        "--n_train",
+        "1",
+        "--n_test",
+        "0",
+        "--size",
+        "64",
+    ]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "train.py --dataroot 'a b'" in done.stdout
+    assert (tmp_path / "a b" / "train" / "0001.png").exists()
+
+
+def test_blur_keeps_the_sum_and_spreads_as_asked() -> None:
+    spot = np.zeros((65, 65), np.float32)
+    spot[32, 32] = 1
+    soft = blurred(spot, 3.0)
+    assert soft.sum() == pytest.approx(1, abs=1e-4)
+    offsets = np.arange(65) - 32
+    # three boxes of width 7 have the variance 3 * (7^2 - 1) / 12 = 12
+    assert (soft.sum(axis=0) * offsets**2).sum() == pytest.approx(12, abs=1e-2)
+
+
+def test_polygon_covers_its_area() -> None:
+    canvas = Canvas(64)
+    canvas.polygon([(8, 8), (40, 8), (8, 40)], (1.0, 1.0, 1.0))
+    # half of 32 x 32 pixels; Pillow paints the outline, too, a quarter of a canvas pixel at each edge
+    assert (canvas.picture()[:, :, 0] / 255).sum() == pytest.approx(512, rel=0.02)

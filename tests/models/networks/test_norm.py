@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from models.networks.norm import skip_cancelled_biases
+
+
+def net(*layers: nn.Module) -> nn.Sequential:
+    torch.manual_seed(0)
+    made = nn.Sequential(*layers)
+    for parameter in made.parameters():
+        nn.init.normal_(parameter)
+    return made
+
+
+def test_biases_before_instance_norm_are_left_out_and_nothing_else_changes():
+    def layers():
+        return (
+            nn.Conv2d(2, 3, 3),
+            nn.InstanceNorm2d(3),
+            nn.ConvTranspose2d(3, 4, 3, stride=2, padding=1, output_padding=1),
+            nn.InstanceNorm2d(4),
+            nn.Conv2d(4, 2, 1),
+        )
+
+    plain, skipped = net(*layers()), skip_cancelled_biases(net(*layers()))
+    assert list(plain.state_dict()) == list(skipped.state_dict())
+    x = torch.randn(2, 2, 9, 7)
+    torch.testing.assert_close(plain(x), skipped(x), rtol=1e-5, atol=1e-5)
+    skipped(x).square().sum().backward()
+    assert not skipped[0].bias.grad.any() and not skipped[2].bias.grad.any()
+    assert skipped[0].weight.grad.any() and skipped[4].bias.grad.any()
+
+
+def test_a_bias_that_counts_is_kept():
+    made = skip_cancelled_biases(
+        net(nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2), nn.Conv2d(2, 2, 1), nn.ReLU(), nn.InstanceNorm2d(2))
+    )
+    assert [type(layer) for layer in made[::2]] == [nn.Conv2d, nn.Conv2d, nn.InstanceNorm2d]
+    statistics = skip_cancelled_biases(net(nn.Conv2d(1, 2, 1), nn.InstanceNorm2d(2, track_running_stats=True)))
+    assert type(statistics[0]) is nn.Conv2d  # in eval mode the running mean does not follow the bias
