@@ -8,13 +8,14 @@
 # A second call keeps the data and replaces the run.
 set -euo pipefail
 
-name="${DEMO_NAME:-demo}"                      # name of the run
-size="${DEMO_SIZE:-128}"                       # width and height of the images (pixels)
-n_train="${DEMO_N_TRAIN:-200}"                 # images to train on
-n_test="${DEMO_N_TEST:-40}"                    # images to translate afterwards
-net="${DEMO_NETG:-unet_128}"                   # generator; its number must divide the size
-n_epochs="${DEMO_N_EPOCHS:-5}"                 # epochs at the initial learning rate
-n_epochs_decay="${DEMO_N_EPOCHS_DECAY:-5}"     # epochs over which it falls
+name="${DEMO_NAME:-demo}"                  # name of the run
+size="${DEMO_SIZE:-128}"                   # width and height of the images (pixels)
+n_train="${DEMO_N_TRAIN:-200}"             # images to train on
+n_test="${DEMO_N_TEST:-40}"                # images to translate afterwards
+net="${DEMO_NETG:-unet_128}"               # generator; its number must divide the size
+width="${DEMO_WIDTH:-32}"                  # its first layer's channels; published: 64, four times the weights
+n_epochs="${DEMO_N_EPOCHS:-4}"             # epochs at the initial learning rate
+n_epochs_decay="${DEMO_N_EPOCHS_DECAY:-4}" # epochs over which it falls
 
 repo="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 data="datasets/demo_facades"
@@ -31,7 +32,7 @@ step "data: $n_train + $n_test drawn facades of $size px in $data"
 
 step "training pix2pix for $((n_epochs + n_epochs_decay)) epochs"
 "$python" train.py --dataroot "$data" --name "$name" --model pix2pix --direction BtoA --overwrite \
-    --netG "$net" --load_size "$((size * 286 / 256))" --crop_size "$size" \
+    --netG "$net" --ngf "$width" --load_size "$((size * 286 / 256))" --crop_size "$size" \
     --n_epochs "$n_epochs" --n_epochs_decay "$n_epochs_decay" --save_epoch_freq 1000 --display_id 0 "$@"
 
 step "translating the test images"
