@@ -169,7 +169,7 @@ def train(session: Session, stop: StopSignal) -> int:
             s.loggers.advance(num_images)
             if s.progress.crossed(log.print_freq):
                 s.log_scalars()
-            if s.progress.crossed(log.display_freq):
+            if s.progress.crossed(log.display_freq) or s.progress.steps == 1:  # at once: is the data right?
                 s.log_images(batch)
             if s.progress.crossed(loop.save_latest_freq):
                 s.save(f"iter_{s.progress.total_iters}" if loop.save_by_iter else "latest")

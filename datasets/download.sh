@@ -60,9 +60,15 @@ fetch() {
     transfer "$url" "$file" || code=$?
     if [ "$code" != 0 ] && [ "$resumed" = yes ] && cannot_resume "$code"; then
         say "the server cannot go on with it; starting again"
-        rm -f -- "$file"
+        # The same code tells that the server has nothing now (404, 503): the part is given up only for something new.
+        mv -- "$file" "$file.old"
         code=0
         transfer "$url" "$file" || code=$?
+        if [ "$code" = 0 ] || [ -s "$file" ]; then
+            rm -f -- "$file.old"
+        else
+            mv -f -- "$file.old" "$file"
+        fi
     fi
     [ "$code" = 0 ] || fail "could not download $url ($(reason "$code")): $(remedy "$code")"
 }
@@ -164,6 +170,10 @@ report() {
 # Keeps what was downloaded in part, and leaves no empty folders.
 clean_up() {
     rm -rf -- "$unpacked"
+    for part in "$work_folder"/*.part.old; do # interrupted while starting again
+        [ ! -e "$part" ] || [ -s "${part%.old}" ] || mv -f -- "$part" "${part%.old}"
+        rm -f -- "$part"
+    done
     find "$work_folder" -type f -empty -exec rm -f {} +
     rmdir -- "$work_folder" "$(dirname "$work_folder")" 2>/dev/null || true
 }

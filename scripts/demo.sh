@@ -14,8 +14,8 @@ n_train="${DEMO_N_TRAIN:-200}"             # images to train on
 n_test="${DEMO_N_TEST:-40}"                # images to translate afterwards
 net="${DEMO_NETG:-unet_128}"               # generator; its number must divide the size
 width="${DEMO_WIDTH:-32}"                  # its first layer's channels; published: 64, four times the weights
-n_epochs="${DEMO_N_EPOCHS:-4}"             # epochs at the initial learning rate
-n_epochs_decay="${DEMO_N_EPOCHS_DECAY:-4}" # epochs over which it falls
+n_epochs="${DEMO_N_EPOCHS:-7}"             # epochs at the initial learning rate
+n_epochs_decay="${DEMO_N_EPOCHS_DECAY:-7}" # epochs over which it falls
 
 repo="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 data="datasets/demo_facades"

@@ -123,6 +123,9 @@ def server(mirror: Path) -> Iterator[tuple[str, list[str]]]:
                 return
             data = file.read_bytes()
             start = int(asked.removeprefix("bytes=").rstrip("-")) if asked else 0
+            if start >= len(data):
+                self.send_error(416)
+                return
             self.send_response(206 if asked else 200)
             if asked:
                 self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
@@ -147,6 +150,29 @@ def test_goes_on_with_a_part(tmp_path: Path, mirror: Path, server: tuple[str, li
     done = download(tmp_path, "facades", "data", "--url", address)
     assert done.returncode == 0, done.stderr
     assert ranges == ["bytes=7000-"]
+    assert contents(tmp_path / "data") == FILES
+
+
+def test_part_outlives_a_server_that_refuses(tmp_path: Path, server: tuple[str, list[str]]) -> None:
+    address, ranges = server
+    part = tmp_path / "data" / ".download" / "pix2pix-maps.tar.gz.part"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(NOISE)
+    done = download(tmp_path, "maps", "data", "--url", address)  # maps is not there: 404
+    assert done.returncode == 1
+    assert ranges == ["bytes=20000-", ""]
+    assert contents(part.parent) == {part.name: NOISE}
+
+
+def test_part_that_is_too_long_is_replaced(tmp_path: Path, mirror: Path, server: tuple[str, list[str]]) -> None:
+    address, ranges = server
+    archive = (mirror / "facades.tar.gz").read_bytes()
+    part = tmp_path / "data" / ".download" / "pix2pix-facades.tar.gz.part"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(archive + b"x")
+    done = download(tmp_path, "facades", "data", "--url", address)
+    assert done.returncode == 0, done.stderr
+    assert ranges == [f"bytes={len(archive) + 1}-", ""]
     assert contents(tmp_path / "data") == FILES
 
 
