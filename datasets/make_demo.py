@@ -27,6 +27,7 @@ from datasets.demo_daynight import draw_street
 from datasets.demo_facades import draw_facade
 from datasets.demo_houses import PALETTE
 from datasets.demo_shapes import CLASSES, draw_shape
+from models import MODELS
 
 _VERSION = 1  # of the drawings: raise it when they change
 _NOTE = "demo.json"  # marks a folder as drawn by this script, and says with what
@@ -202,24 +203,22 @@ def _remove(out: Path, names: Sequence[str]) -> None:
 # --- the command ------------------------------------------------------------------------------------------------------
 
 
-def train_command(kind: str, out: Path, size: int) -> str:
-    """The ``train.py`` command for a set, with the sizes that fit it."""
-    crop = size if size < 256 else 256
-    net, flags = "", f"--load_size {crop * 286 // 256} --crop_size {crop}"
+def train_command(kind: str, out: Path, size: int) -> str | None:
+    """The ``train.py`` command for a set, with the sizes that fit it; None where no model for such data exists yet."""
+    model = {"facades": "pix2pix", "daynight": "cycle_gan", "shapes": "sagan"}[kind]
+    if model not in MODELS.names():
+        return None
+    crop = min(size, 256)
+    flags = f"--load_size {crop if kind == 'shapes' else crop * 286 // 256} --crop_size {crop}"
     if kind == "facades":
+        model += " --direction BtoA"
         if 128 <= size < 256:
-            net, flags = " --netG unet_128", "--load_size 143 --crop_size 128"
+            model, flags = f"{model} --netG unet_128", "--load_size 143 --crop_size 128"
         elif size < 128:
-            net = " --netG resnet_6blocks"
-        model = f"--model pix2pix --direction BtoA{net}"
-    elif kind == "daynight":
-        model = "--model cycle_gan"
-    else:
-        model, flags = "--model sagan --dataset_mode class_folder", f"--load_size {size} --crop_size {size}"
+            model += " --netG resnet_6blocks"
     default = size == 256 and kind != "shapes"
-    return (
-        f"python train.py --dataroot {shlex.quote(str(out))} --name {kind}_demo {model}{'' if default else ' ' + flags}"
-    )
+    command = f"python train.py --dataroot {shlex.quote(str(out))} --name {kind}_demo --model {model}"
+    return command if default else f"{command} {flags}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -243,7 +242,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(
             f"{'drawn' if new else 'there already'}: {args.kind}, {size} px{classes}: {', '.join(parts)} in {args.out}"
         )
-        print(f"train with: {train_command(args.kind, args.out, size)}")
+        if command := train_command(args.kind, args.out, size):
+            print(f"train with: {command}")
 
     return exit_code(run)
 
