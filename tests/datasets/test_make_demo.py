@@ -1,6 +1,7 @@
 """Drawn data sets: what is in the files, that they are the same on every call, and that no folder is lost."""
 
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -9,10 +10,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from data import DATASETS
 from datasets import make_demo
 from datasets.demo_canvas import Canvas, blurred
 from datasets.demo_houses import PALETTE
 from datasets.demo_shapes import CLASSES
+from datasets.make_demo import train_command
+from models import MODELS
+from models.networks.factory import build_generator, check_image_size
+from options.parse import parse_train
 
 SCRIPT = Path(make_demo.__file__)
 
@@ -195,3 +201,19 @@ def test_polygon_covers_its_area() -> None:
     canvas.polygon([(8, 8), (40, 8), (8, 40)], (1.0, 1.0, 1.0))
     # half of 32 x 32 pixels; Pillow paints the outline, too, a quarter of a canvas pixel at each edge
     assert (canvas.picture()[:, :, 0] / 255).sum() == pytest.approx(512, rel=0.02)
+
+
+@pytest.mark.parametrize("size", [32, 64, 128, 192, 256, 512])
+def test_the_command_it_names_is_accepted_and_fits_the_network(size):
+    command = train_command("facades", Path("a b"), size)
+    assert command is not None
+    words = shlex.split(command)
+    options = parse_train(words[2:], MODELS, DATASETS)
+    assert words[:2] == ["python", "train.py"] and options.data.dataroot == "a b" and options.data.direction == "BtoA"
+    net = build_generator(options.model.netG, 3, 3, ngf=1)
+    check_image_size(net, options.data.crop_size, options.data.crop_size)
+
+
+def test_no_command_for_a_model_that_does_not_exist(monkeypatch):
+    monkeypatch.setattr(type(MODELS), "names", lambda self: ("pix2pix",))
+    assert train_command("daynight", Path("x"), 256) is None
