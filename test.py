@@ -6,6 +6,7 @@ Everything else comes from the run's ``train_opt.json`` and can be overridden. A
 from __future__ import annotations
 
 import logging
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -54,7 +55,7 @@ def _run(options: Options) -> int:
     from util.checkpoint import Checkpointer, checkpoint_tag
     from util.engine import start_engine
     from util.html import HTML
-    from util.run_folder import check_name
+    from util.run_folder import check_name, check_writable, make_folder
 
     run, result = options.run, options.result
     check_name(run.name)
@@ -79,9 +80,15 @@ def _run(options: Options) -> int:
 
     place = f"{options.data.phase}_{run.epoch}" + (f"_iter{run.load_iter}" if run.load_iter > 0 else "")
     web_dir = Path(result.results_dir) / run.name / place
-    _clear(web_dir / "images")
+    draft = web_dir.with_name(f"{place}.partial")
+    check_writable(web_dir, f"--results_dir {result.results_dir}")
+    make_folder(draft, f"--results_dir {result.results_dir}")
     title = f"Experiment = {run.name}, Phase = {options.data.phase}, Epoch = {run.epoch}"
-    count = _translate(options, model, loader, dataset.root, HTML(web_dir, title))
+    try:
+        count = _translate(options, model, loader, dataset.root, HTML(draft, title))
+        _replace(web_dir, draft)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
     write_options(options.values, options.defaults, folder, "test")
     skipped = loader.num_images - count
     logger.info(
@@ -199,11 +206,12 @@ def _name(path: Path, root: Path, used: set[str]) -> str:
     return name
 
 
-def _clear(images: Path) -> None:
-    """Delete the pictures of an earlier test, so that none of them is taken for one of this test."""
-    if images.is_dir() and (images.parent / "index.html").is_file():
-        for file in (*images.rglob("*.png"), *images.rglob("*.tif")):
-            file.unlink()
+def _replace(web_dir: Path, draft: Path) -> None:
+    """Put a finished page and its pictures in the place of an earlier test's; other files there stay."""
+    web_dir.mkdir(exist_ok=True)
+    shutil.rmtree(web_dir / "images", ignore_errors=True)
+    for name in ("images", "index.html"):
+        (draft / name).replace(web_dir / name)
 
 
 if __name__ == "__main__":

@@ -127,7 +127,7 @@ class Session:
         A run that is bounded by steps may end in mid-epoch: it is saved as it stands, to go on there if it is extended.
         """
         loop, epoch = self.options.loop, self.progress.epoch
-        if self.progress.epoch_iter < self.loader.num_images:
+        if self.plan.finished(self.progress) and self.progress.epoch_iter < self.loader.num_images:
             self.save("latest")
             return
         self.meter.check()
@@ -155,13 +155,12 @@ def train(session: Session, stop: StopSignal) -> int:
         s.model.train()
         s.model.begin_epoch(s.progress.epoch)
         s.loggers.start_epoch(s.progress.epoch, s.plan.last_epoch, s.loader.num_images, s.progress.epoch_iter)
-        batches = s.loader.batches(s.progress.epoch, start=-(-s.progress.epoch_iter // s.loader.batch_size))
+        batches = s.loader.batches(s.progress.epoch, done=s.progress.epoch_iter)
         for batch in s.meter.waiting(batches):
             s.model.set_lr_factor(s.plan.factor(s.progress))
             seed_step(s.options.engine.seed, s.progress.steps, s.engine.world.rank)
             s.model.set_input(batch)
             losses = s.model.optimize_parameters()
-            s.plan.check_metric(losses)
 
             num_images = batch["global_size"]
             s.progress.advance(num_images)
@@ -285,8 +284,11 @@ def _compose(options: Options, engine: Engine, folder: Path) -> Session:
     from util.progress import Meter, Progress
 
     d, m, world = options.data, options.model, engine.world
+    model_class = MODELS.get(options.run.model)
+    model_class.check_trainable(options.run.model)
     dataset_class = DATASETS.get(options.run.dataset_mode)
     dataset = dataset_class(d, input_nc=m.input_nc, output_nc=m.output_nc, seed=options.engine.seed)
+    model_class.check_sides(dataset[0], f"--model {options.run.model}", options.run.dataset_mode)
     for warning in quick_check(dataset) if world.is_main else ():
         logger.warning("warning: %s", warning)
     loader = create_loader(
@@ -313,8 +315,12 @@ def _compose(options: Options, engine: Engine, folder: Path) -> Session:
         engine=engine,
     )
     session.model.check_size(*sample_size(dataset))
+    session.plan.check_metric(session.model.loss_names)
     if options.loop.continue_train:
         session.resume()
+    elif session.plan.finished(session.progress):
+        last = session.plan.last_epoch
+        raise ValueError(f"--epoch_count {session.progress.epoch}: beyond the last epoch, {last}; raise --n_epochs")
     return session
 
 
@@ -332,11 +338,11 @@ def _train_and_log(s: Session, folder: Path, stop: StopSignal) -> int:
         logger.info("%s", format_options(values, o.defaults))
         for line in _description(s):
             logger.info("%s", line)
-        write_options(values, o.defaults, folder, "train")
         log = {key: value for key, value in vars(o.log).items() if key not in ("print_freq", "display_freq", "no_html")}
         s.loggers = build_loggers(
             folder, name=o.run.name, resume_iters=s.logs_until, options=values, html=not o.log.no_html, **log
         )
+        write_options(values, o.defaults, folder, "train")
     try:
         code = train(s, stop)
     finally:

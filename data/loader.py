@@ -113,8 +113,8 @@ class Loader:
             random.Random(f"{self._seed}/{epoch}/order").shuffle(indices)
         return indices
 
-    def batches(self, epoch: int, start: int = 0) -> Iterator[dict[str, Any]]:
-        """This process's part of each global batch of an epoch, from number ``start`` on; skipped ones are not read.
+    def batches(self, epoch: int, done: int = 0) -> Iterator[dict[str, Any]]:
+        """This process's part of each global batch of an epoch, after its first ``done`` images; they are not read.
 
         Yields:
             The batch of ``util.types.Batch`` with ``share``, the weight of this part (all parts sum to 1), and
@@ -124,8 +124,8 @@ class Loader:
             ValueError: a file is broken or does not fit.
             RuntimeError: the system ended a worker process.
         """
-        order = self.order(epoch)
-        groups = [order[at : at + self.batch_size] for at in range(0, self.num_images, self.batch_size)][start:]
+        order = self.order(epoch)[done:]
+        groups = [order[at : at + self.batch_size] for at in range(0, len(order), self.batch_size)]
         parts = [part_of_batch(group, self._rank, self._world_size) for group in groups]
         self._plan.keys = [[(epoch, index) for index in indices] for indices, _ in parts]
         with _signals_held():

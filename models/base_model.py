@@ -30,7 +30,10 @@ class BaseModel(ABC):
         dataset_mode: the default of ``--dataset_mode``.
         option_defaults: other options' defaults that this model changes, e.g. ``{"crop_size": 128}``.
 
+        sides: what training reads from a batch.
+
     Attributes:
+        loss_names: names of the losses that ``optimize_parameters`` reports, in the published order.
         networks: checkpoint name -> bare module; the files are ``<tag>_net_<name>.pth``.
         optimizers: name -> optimizer.
     """
@@ -38,9 +41,11 @@ class BaseModel(ABC):
     Options: ClassVar[type[ModelOptions]] = ModelOptions
     dataset_mode: ClassVar[str] = "unaligned"
     option_defaults: ClassVar[Mapping[str, object]] = {}
+    sides: ClassVar[tuple[str, ...]] = ("A", "B")
 
     def __init__(self, options: ModelOptions, engine: Engine) -> None:
         self.engine = engine
+        self.loss_names: tuple[str, ...] = ()
         self.networks: dict[str, nn.Module] = {}
         self.optimizers: dict[str, torch.optim.Optimizer] = {}
         self.share = 1.0 / engine.world.size
@@ -68,14 +73,14 @@ class BaseModel(ABC):
         Raises:
             ValueError: the model is for inference only.
         """
-        raise ValueError(f"--model {type(self).__name__}: it is for test.py only and cannot be trained")
+        raise ValueError(f"{type(self).__name__}: it is for test.py only and cannot be trained")
 
     def begin_epoch(self, epoch: int) -> None:
         """Called before the first batch of an epoch (counted from 1), or of the rest of a resumed one."""
 
     def optimize_parameters(self) -> Losses:
         """One training step on the current input: published loss name -> detached 0-dim tensor on the device."""
-        raise ValueError(f"--model {type(self).__name__}: it is for test.py only and cannot be trained")
+        raise ValueError(f"{type(self).__name__}: it is for test.py only and cannot be trained")
 
     def extra_state(self) -> dict[str, Any]:
         """Training state beyond networks and optimizers (tensors and primitives only)."""
@@ -112,17 +117,46 @@ class BaseModel(ABC):
         tensors = [self.engine.to_device(batch[side]) for side in sides]
         self.batch_size = tensors[0].shape[0]
         self.share = float(batch.get("share", 1.0 / self.engine.world.size))
-        self.check_size(*tensors[0].shape[-2:])
+        paths = batch.get(f"{sides[0]}_paths")
+        self.check_size(*tensors[0].shape[-2:], what=f"{paths[0]} at" if paths else "images of")
         return tensors
 
-    def check_size(self, height: int, width: int) -> None:
+    def check_size(self, height: int, width: int, *, what: str = "--crop_size") -> None:
         """Refuse images that a network cannot work on.
+
+        Args:
+            height: of the images, in pixels.
+            width: of the images, in pixels.
+            what: the flag or file that the size comes from.
 
         Raises:
             ValueError: with the multiple or minimum that the network needs.
         """
         for net in self.networks.values():
-            check_image_size(net, height, width)
+            check_image_size(net, height, width, flag=what)
+
+    @classmethod
+    def check_trainable(cls, name: str) -> None:
+        """Refuse to train a model that is for inference only.
+
+        Raises:
+            ValueError: naming ``--model`` and the way to use it.
+        """
+        if cls.setup_training is BaseModel.setup_training:
+            raise ValueError(f"--model {name}: for test.py only, it cannot be trained; choose another model")
+
+    @classmethod
+    def check_sides(cls, sample: Mapping[str, Any], who: str, dataset_mode: str) -> None:
+        """Refuse a data set that lacks a side which training reads.
+
+        Raises:
+            ValueError: naming ``--dataset_mode`` and the model's own.
+        """
+        for side in cls.sides:
+            if side not in sample:
+                raise ValueError(
+                    f"--dataset_mode {dataset_mode}: it has no side {side}; {who} needs {cls.dataset_mode}"
+                )
 
     def update(self, name: str, closure: Callable[[], Step]) -> Losses:
         """One step of one optimizer.
@@ -199,10 +233,10 @@ class BaseModel(ABC):
                 f"this model has {', '.join(self.optimizers)}; check --model"
             )
         for name, optimizer in self.optimizers.items():
-            rates = [group["initial_lr"] for group in optimizer.param_groups]
+            settings = [{k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups]
             optimizer.load_state_dict(state["optimizers"][name])
-            for group, rate in zip(optimizer.param_groups, rates):
-                group["initial_lr"] = rate  # --lr of this start wins
+            for group, setting in zip(optimizer.param_groups, settings):
+                group.update(setting)  # --lr, --beta1... of this start win
         for name, scaler in self._scalers.items():
             if name in state["scaler"]:
                 scaler.load_state_dict(state["scaler"][name])

@@ -67,6 +67,9 @@ class Pix2PixModel(BaseModel):
         self.criterion_GAN = GANLoss(o.gan_mode)
         if self.criterion_GAN.mode == "wgan":
             logger.warning("--gan_mode %s: nothing bounds this critic, as published; wgangp has a penalty", o.gan_mode)
+        self.loss_names = ("G_GAN", "G_L1", "D_real", "D_fake")
+        if self.criterion_GAN.mode == "wgangp":
+            self.loss_names += ("D_gp",)
         self.fake_pool = ImagePool(o.pool_size)
         self.add_optimizer("G", self.netG.parameters(), lr=o.lr, betas=(o.beta1, 0.999))
         self.add_optimizer("D", self.netD.parameters(), lr=o.lr, betas=(o.beta1, 0.999))

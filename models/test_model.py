@@ -29,6 +29,7 @@ class TestModel(BaseModel):
 
     Options = TestOptions
     dataset_mode: ClassVar[str] = "single"
+    sides: ClassVar[tuple[str, ...]] = ("A",)
 
     def __init__(self, options: TestOptions, engine: Engine) -> None:
         super().__init__(options, engine)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import re
 from dataclasses import dataclass
+from pathlib import PurePath
 
 from options.schema import OptionError, arg
 
@@ -32,7 +35,13 @@ class RunOptions:
     epoch: str = arg("latest", help="which checkpoint to load: latest, or an epoch number")
     load_iter: int = arg(0, minimum=0, help="load checkpoint iter_<N> instead of --epoch; 0 = off")
     config: str = arg("", metavar="FILE.json", help="read options from such a file as train_opt.json; flags win")
-    verbose: bool = arg(False, help="print the networks")
+    verbose: bool = arg(False, help="print the networks, and a traceback with every error")
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"latest|\d+|iter_\d+|best(_\w+)?", self.epoch):
+            raise OptionError(f"--epoch {self.epoch}: give latest or the number of an epoch")
+        if not self.checkpoints_dir.strip():
+            raise OptionError("--checkpoints_dir is empty: name a folder, e.g. ./checkpoints")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +49,9 @@ class EngineOptions:
     """Where and how exactly to compute."""
 
     gpu_ids: str = arg("", help="GPUs: 0, or 0,1,2 (one process each); -1 = CPU (default: the first GPU, else CPU)")
-    seed: int = arg(0, minimum=0, help="all randomness: initialisation, order, augmentation, dropout")
+    seed: int = arg(
+        0, minimum=0, maximum=2**63 - 1, help="all randomness: initialisation, order, augmentation, dropout"
+    )
     deterministic: bool = arg(False, help="only deterministic algorithms; two runs write equal files")
     precision: str = arg("fp32", choices=("fp32", "tf32", "bf16", "fp16"), help="arithmetic of the networks")
     channels_last: bool = arg(False, help="NHWC memory layout; pays with bf16/fp16 and norm batch")
@@ -57,8 +68,8 @@ class DataOptions:
     serial_batches: bool = arg(False, help="take images in order instead of shuffled")
     num_threads: int = arg(4, minimum=0, help="worker processes that read images; 0 = none")
     batch_size: int = arg(1, minimum=1, help="images per step, over all processes together")
-    load_size: int = arg(286, minimum=1, help="scale images to this size (pixels)")
-    crop_size: int = arg(256, minimum=1, help="then crop to this size (pixels)")
+    load_size: int = arg(286, minimum=1, maximum=16384, help="scale images to this size (pixels)")
+    crop_size: int = arg(256, minimum=1, maximum=16384, help="then crop to this size (pixels)")
     max_dataset_size: float = arg(float("inf"), minimum=1, help="use at most so many images (first in natural order)")
     preprocess: str = arg("resize_and_crop", choices=PREPROCESS, help="scaling and cropping at load time")
     no_flip: bool = arg(False, help="no random left-right flips")
@@ -69,6 +80,11 @@ class DataOptions:
     cache: str = arg("none", choices=("none", "ram"), help="ram: keep decoded, resized images in memory")
 
     def __post_init__(self) -> None:
+        folders = PurePath(self.phase).parts
+        if not folders or ".." in folders or PurePath(self.phase).is_absolute():
+            raise OptionError(f"--phase {self.phase!r}: give the name of a folder inside --dataroot, e.g. train")
+        if math.isfinite(self.max_dataset_size) and not float(self.max_dataset_size).is_integer():
+            raise OptionError(f"--max_dataset_size {self.max_dataset_size}: expected a whole number")
         if self.value_range and (len(self.value_range) != 2 or self.value_range[0] >= self.value_range[1]):
             raise OptionError(f"--value_range {self.value_range}: give two rising numbers, e.g. 0,4095")
         if self.preprocess in ("resize_and_crop", "scale_width_and_crop", "scale_height_and_crop") and (
@@ -99,4 +115,4 @@ class ModelOptions:
     )
     pool_size: int = arg(50, minimum=0, help="fakes kept in the history that D sees; 0 = none")
     lr: float = arg(0.0002, minimum=0.0, help="learning rate of Adam")
-    beta1: float = arg(0.5, minimum=0.0, help="first moment decay of Adam")
+    beta1: float = arg(0.5, minimum=0.0, maximum=0.999999, help="first moment decay of Adam")

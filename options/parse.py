@@ -15,7 +15,7 @@ from options.files import read_options
 from options.schema import OptionError, Spec, add_arguments, build, convert, specs
 from options.test_options import PHASE_DEFAULTS, ResultOptions
 from options.train_options import LogOptions, LoopOptions, ScheduleOptions
-from util.suggest import closest, unknown
+from util.suggest import closest
 
 SHARED: dict[str, type] = {"run": RunOptions, "engine": EngineOptions}
 TRAIN: dict[str, type] = {**SHARED, "schedule": ScheduleOptions, "loop": LoopOptions, "log": LogOptions}
@@ -55,7 +55,8 @@ class Options:
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> None:  # type: ignore[override]
-        raise OptionError(message)
+        hint = "; a value that starts with - is written --flag=value" if "expected one argument" in message else ""
+        raise OptionError(message + hint)
 
 
 def parse_train(argv: Sequence[str], models: Any, datasets: Any) -> Options:
@@ -74,7 +75,7 @@ def parse_train(argv: Sequence[str], models: Any, datasets: Any) -> Options:
     """
     words = _first_pass(argv)
     saved: dict[str, Any] = {}
-    if words.get("continue_train", "False") == "True":
+    if convert(specs(LoopOptions)["continue_train"], words["continue_train"]):
         name = words["name"] or RunOptions.name
         if words["suffix"]:
             name = _resolve("train.py", argv, TRAIN, models, datasets, {}).run.name
@@ -148,7 +149,9 @@ def _resolve(
         defaults.update({name: value for name, value in changes.items() if name in known})
     values = {**defaults, **{name: convert(known[name], value) for name, value in files.items() if name in known}}
     for stray in (name for name in config if name not in known and not own_file):
-        raise OptionError(f"--config {words['config']}: {unknown(f'option {stray!r}', stray, _near(known, stray))}")
+        near = closest(stray, _near(known, stray))
+        hint = f": did you mean {near!r}?" if near else ""
+        raise OptionError(f"--config {words['config']}: unknown option {stray!r}{hint}")
     values.update({name: convert(known[name], text) for name, text in flags.items()})
     values["model"], values["dataset_mode"] = model_name, files["dataset_mode"]
     if phase_defaults is not None and "load_size" not in flags:
@@ -175,8 +178,10 @@ def _named(flag: str, name: str, registry: Any) -> str:
 def _fill(suffix: str, values: Mapping[str, Any]) -> str:
     try:
         return suffix.format(**values)
-    except (KeyError, IndexError, ValueError) as error:
+    except KeyError as error:
         raise OptionError(f"--suffix {suffix}: no option is called {error}") from None
+    except (IndexError, ValueError, AttributeError):
+        raise OptionError(f"--suffix {suffix}: write options in braces, e.g. {{netG}}_size{{load_size}}") from None
 
 
 def _all_specs(classes: Mapping[str, type]) -> dict[str, Spec]:
@@ -227,7 +232,7 @@ def _flags(parser: _Parser, argv: Sequence[str], known: Mapping[str, Spec]) -> d
 
 def _near(known: Mapping[str, Spec], word: str) -> list[str]:
     """Option names worth suggesting for ``word``."""
-    return difflib.get_close_matches(word, list(known), n=3, cutoff=0.4) or list(known)[:3]
+    return difflib.get_close_matches(word, list(known), n=3, cutoff=0.6)
 
 
 def _read_config(file: str) -> dict[str, Any]:

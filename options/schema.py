@@ -31,6 +31,7 @@ def arg(
     choices: tuple[str, ...] | None = None,
     aliases: tuple[str, ...] = (),
     minimum: float | None = None,
+    maximum: float | None = None,
     metavar: str | None = None,
     advanced: bool = False,
 ) -> Any:
@@ -42,11 +43,12 @@ def arg(
         choices: allowed values of a ``str`` option.
         aliases: other flag names that mean the same, without dashes.
         minimum: smallest allowed number.
+        maximum: largest allowed number. Infinity is allowed only where it is the default.
         metavar: name of the value in ``--help``.
         advanced: listed, but at the end of its group.
     """
-    meta = {"help": help, "choices": choices, "aliases": aliases, "minimum": minimum, "metavar": metavar}
-    return dataclasses.field(default=default, metadata={**meta, "advanced": advanced})
+    meta = {"help": help, "choices": choices, "aliases": aliases, "minimum": minimum, "maximum": maximum}
+    return dataclasses.field(default=default, metadata={**meta, "metavar": metavar, "advanced": advanced})
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,7 @@ class Spec:
     choices: tuple[str, ...] | None
     aliases: tuple[str, ...]
     minimum: float | None
+    maximum: float | None
     metavar: str | None
     owner: str  # the class that declared it first
     advanced: bool = False
@@ -77,7 +80,7 @@ def specs(cls: type) -> dict[str, Spec]:
         for name, default in _declared(base).items():
             before = found.get(name)
             if isinstance(default, dataclasses.Field):
-                meta = {key: value for key, value in default.metadata.items() if value or key == "minimum"}
+                meta = {key: value for key, value in default.metadata.items() if value or key in ("minimum", "maximum")}
                 value = default.default
             else:
                 meta, value = {}, default
@@ -87,7 +90,7 @@ def specs(cls: type) -> dict[str, Spec]:
             keep.update({key: item for key, item in meta.items() if item is not None or key not in keep})
             keep.update(name=name, type=hints[name], default=value)
             keep.setdefault("owner", base.__name__)
-            for key in ("choices", "minimum", "metavar"):
+            for key in ("choices", "minimum", "maximum", "metavar"):
                 keep.setdefault(key, None)
             keep.setdefault("aliases", ())
             keep.setdefault("advanced", False)
@@ -123,6 +126,11 @@ def convert(spec: Spec, text: object) -> Any:
         raise OptionError(f"--{spec.name} {value}: {unknown('value', str(value), spec.choices)}")
     if spec.minimum is not None and isinstance(value, (int, float)) and not value >= spec.minimum:
         raise OptionError(f"--{spec.name} {value}: the smallest allowed value is {spec.minimum:g}")
+    if spec.maximum is not None and isinstance(value, (int, float)) and not value <= spec.maximum:
+        raise OptionError(f"--{spec.name} {value}: the largest allowed value is {spec.maximum:.15g}")
+    numbers = value if isinstance(value, tuple) else (value,)
+    if spec.default != math.inf and any(isinstance(each, float) and math.isinf(each) for each in numbers):
+        raise OptionError(f"--{spec.name} {text!s}: expected a finite number")
     return value
 
 

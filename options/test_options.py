@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
-from options.schema import arg
+from options.schema import OptionError, arg
 
 PHASE_DEFAULTS: dict[str, object] = {
     "phase": "test",
@@ -31,5 +32,13 @@ class ResultOptions:
     results_dir: str = arg("./results/", help="results go to <results_dir>/<name>/<phase>_<epoch>/")
     num_test: float = arg(float("inf"), minimum=1, help="stop after so many images (default: all)")
     eval: bool = arg(False, help="dropout off and running statistics; the published protocol tests without")
-    aspect_ratio: float = arg(1.0, minimum=0.01, help="width of the saved pictures is multiplied by this")
+    aspect_ratio: float = arg(
+        1.0, minimum=0.01, maximum=100.0, help="width of the saved pictures is multiplied by this"
+    )
     display_winsize: int = arg(256, minimum=1, help="width of a picture on the page (pixels)")
+
+    def __post_init__(self) -> None:
+        if not self.results_dir.strip():
+            raise OptionError("--results_dir is empty: name a folder, e.g. ./results")
+        if math.isfinite(self.num_test) and not float(self.num_test).is_integer():
+            raise OptionError(f"--num_test {self.num_test}: expected a whole number")

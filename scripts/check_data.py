@@ -13,10 +13,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from PIL import Image
 from tqdm import tqdm
 
 from data.check import examine_all, find_phases, report
 from data.contact_sheet import contact_sheet
+from util.exit_code import exit_code
+from util.run_folder import check_writable
 
 _SHOWN = 20  # lines of each kind
 
@@ -31,10 +34,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--num_samples", type=int, default=24, help="samples of a phase on it (default: 24)")
     args = parser.parse_args(argv)
     try:
-        phases = find_phases(args.dataroot, args.phase, args.dataset_mode)
-    except (FileNotFoundError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return _check(args)
+    except (Exception, KeyboardInterrupt) as error:
+        return exit_code("check_data.py", error)
+
+
+def _check(args: argparse.Namespace) -> int:
+    if args.contact_sheet:
+        check_writable(args.contact_sheet, f"--contact_sheet {args.contact_sheet}")
+        if args.contact_sheet.suffix.lower() not in Image.registered_extensions():
+            raise ValueError(f"--contact_sheet {args.contact_sheet}: give a name that ends in .jpg or .png")
+    phases = find_phases(args.dataroot, args.phase, args.dataset_mode)
     paths = list(dict.fromkeys(path for phase in phases for files in phase.sides.values() for path in files))
     facts = examine_all(
         paths,

@@ -18,6 +18,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from util.exit_code import EXIT_BAD_INPUT, EXIT_DONE, exit_code, report_error
 from util.loggers.curve import LossCurves
 from util.loggers.html_log import epoch_image
 from util.loggers.jsonl import FILE_NAME, ImageEvent, read_metrics
@@ -33,9 +34,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         replay(args.run_folder, server=args.display_server, port=args.display_port, env=args.display_env)
     except (OSError, ValueError, ImportError) as error:
-        print(f"replay_visdom.py: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    return 0
+        report_error("replay_visdom.py", error)
+        return EXIT_BAD_INPUT
+    except KeyboardInterrupt as error:
+        return exit_code("replay_visdom.py", error)
+    return EXIT_DONE
 
 
 def replay(run_folder: Path, *, server: str, port: int, env: str) -> None:

@@ -119,6 +119,17 @@ TRAINING = {
     "broken checkpoint": (existing_run, [*DATA, "--continue_train"], ["latest_net_G.pth"]),
     "contradiction": (existing_run, [*DATA, "--continue_train", "--overwrite"], ["--continue_train", "--overwrite"]),
     "name that leads elsewhere": (nothing, [*DATA, "--name", "../x"], ["--name", "../x"]),
+    "phase that leads elsewhere": (nothing, [*DATA, "--phase", "../x"], ["--phase", "../x"]),
+    "empty phase name": (nothing, [*DATA, "--phase", ""], ["--phase"]),
+    "infinite number": (nothing, [*DATA, "--lr", "inf"], ["--lr inf", "finite"]),
+    "infinite range": (nothing, [*DATA, "--value_range", "0,inf"], ["--value_range 0,inf", "finite"]),
+    "number too large": (nothing, [*DATA, "--beta1", "1.5"], ["--beta1 1.5", "largest"]),
+    "value with a dash": (nothing, [*DATA, "--value_range", "-1,1"], ["--value_range", "--flag=value"]),
+    "strange suffix": (nothing, [*DATA, "--suffix", "{model.x}"], ["--suffix {model.x}"]),
+    "strange GPUs": (nothing, [*DATA, "--gpu_ids", ","], ["--gpu_ids ,"]),
+    "epoch that leads elsewhere": (existing_run, [*DATA, "--continue_train", "--epoch", "../x/1"], ["--epoch ../x/1"]),
+    "folder that cannot be": (nothing, [*DATA, "--checkpoints_dir", "/proc/x"], ["--checkpoints_dir /proc/x"]),
+    "missing side": (nothing, [*DATA, "--dataset_mode", "single"], ["--dataset_mode single", "aligned"]),
     "missing config": (nothing, [*DATA, "--config", "c.json"], ["--config c.json"]),
     "plateau without a metric": (nothing, [*DATA, "--lr_policy", "plateau"], ["--lr_policy plateau"]),
     "nothing to train": (nothing, [*DATA, "--n_epochs", "0", "--n_epochs_decay", "0"], ["--n_epochs 0"]),
@@ -154,6 +165,20 @@ def other_network(here):
     torch.save({"x": torch.zeros(1)}, here / "checkpoints" / "run" / "latest_net_G.pth")
 
 
+def empty_network(here):
+    (here / "checkpoints" / "run" / "latest_net_G.pth").write_bytes(b"")
+
+
+def damaged_marker(here):
+    (here / "checkpoints" / "run" / "save.commit").write_text("x{")
+
+
+def odd_size_later(here):
+    """The first image fits the network, a later one does not; an earlier test's pictures are there."""
+    assert test_program.main(["--name", "run", *DATA, "--gpu_ids", "-1"]) == 0
+    Image.new("RGB", (60, 30)).save(here / "data" / "test" / "1.png")
+
+
 def truncated_network(here):
     file = here / "checkpoints" / "run" / "latest_net_G.pth"
     file.write_bytes(file.read_bytes()[:1000])
@@ -171,6 +196,13 @@ TESTING = {
     "broken options": (broken_options, [], ["train_opt"]),
     "missing data": (nothing, ["--dataroot", "nowhere"], ["--dataroot nowhere"]),
     "value": (nothing, ["--num_test", "0"], ["--num_test 0"]),
+    "empty checkpoint": (empty_network, [], ["latest_net_G.pth", "damaged"]),
+    "damaged marker": (damaged_marker, [], ["save.commit", "delete it"]),
+    "missing iteration": (nothing, ["--load_iter", "5"], ["--load_iter 5", "latest"]),
+    "a later image of another size": (odd_size_later, ["--preprocess", "crop", "--crop_size", "32"], ["1.png"]),
+    "epoch that leads elsewhere": (nothing, ["--epoch", "../run/latest"], ["--epoch ../run/latest"]),
+    "results that cannot be": (nothing, ["--results_dir", "/proc/x"], ["--results_dir /proc/x"]),
+    "stretch": (nothing, ["--aspect_ratio", "inf"], ["--aspect_ratio inf"]),
 }
 
 
@@ -179,6 +211,7 @@ def test_test(case, here, trained, capsys):
     prepare, argv, parts = TESTING[case]
     shutil.copytree(trained / "run", here / "checkpoints" / "run")
     prepare(here)
+    capsys.readouterr()
     before = snapshot(here)
     name = [] if "--name" in argv else ["--name", "run"]
     data = [] if "--dataroot" in argv else DATA

@@ -263,10 +263,54 @@ def test_a_second_start_touches_nothing_of_a_running_one(workdir, dataroot, said
     lock.close()
 
 
-def test_plateau_with_a_metric_that_no_model_has(workdir, dataroot, capsys):
-    extra = ("--lr_policy", "plateau", "--plateau_metric", "G_L2")
-    assert train.main(arguments(dataroot, *extra)) == 2
-    assert "did you mean 'G_L1'" in capsys.readouterr().err.strip().splitlines()[-1]
+@pytest.mark.parametrize(
+    ("extra", "part"),
+    [
+        (("--lr_policy", "plateau", "--plateau_metric", "G_L2"), "did you mean 'G_L1'"),
+        (("--dataset_mode", "single"), "--dataset_mode single"),
+        (("--epoch_count", "9"), "--epoch_count 9"),
+        (("--model", "test", "--dataset_mode", "aligned"), "--model test"),
+    ],
+)
+def test_a_mistake_is_found_before_overwrite_deletes_anything(workdir, dataroot, capsys, extra, part):
+    assert train.main(arguments(dataroot, epochs="1")) == 0
+    before = files(workdir / "checkpoints" / "run")
+    capsys.readouterr()
+    assert train.main(arguments(dataroot, "--overwrite", *extra)) == 2
+    assert part in capsys.readouterr().err.strip().splitlines()[-1]
+    assert files(workdir / "checkpoints" / "run") == before
+
+
+@pytest.mark.parametrize(("before", "after"), [("1", "2"), ("1", "4"), ("2", "3"), ("4", "1")])
+def test_resuming_with_another_batch_size_uses_every_image_once(before, after, tmp_path, dataroot, monkeypatch):
+    run_interrupted(dataroot, tmp_path, monkeypatch, 3, "pix2pix", ("--batch_size", before, "--save_latest_freq", "1"))
+    monkeypatch.chdir(tmp_path)
+    again = ["--name", "run", "--continue_train", "--gpu_ids", "-1", "--batch_size", after]
+    seen = []
+    original = MODELS.get("pix2pix").set_input
+    monkeypatch.setattr(
+        MODELS.get("pix2pix"), "set_input", lambda self, b: (seen.extend(b["A_paths"]), original(self, b))[1]
+    )
+    assert train.main(again) == 0
+    done = {"1": 3, "2": 2 + 2 + 1, "4": 4 + 1 + 4}[before]  # images of 3 steps, with 5 images in an epoch
+    assert len(seen) == 3 * 5 - done
+    state = torch.load(tmp_path / "checkpoints/run/latest_state.pth", weights_only=True)
+    assert state["progress"]["total_iters"] == 15
+
+
+@pytest.mark.parametrize("word", ["True", "true", "1", "yes"])
+def test_every_form_of_yes_continues(workdir, dataroot, word):
+    assert train.main(arguments(dataroot, "--lr", "0.01", epochs="1")) == 0
+    assert train.main(["--name", "run", f"--continue_train={word}", "--n_epochs", "2", "--gpu_ids", "-1"]) == 0
+    assert json.loads((workdir / "checkpoints/run/train_opt.json").read_text())["lr"] == 0.01
+
+
+def test_flags_of_a_continued_run_reach_its_optimizers(workdir, dataroot):
+    assert train.main(arguments(dataroot, epochs="1")) == 0
+    again = ["--name", "run", "--continue_train", "--n_epochs", "2", "--gpu_ids", "-1", "--beta1", "0.9", "--lr", "0.1"]
+    assert train.main(again) == 0
+    groups = torch.load(workdir / "checkpoints/run/latest_state.pth", weights_only=True)["optimizers"]["G"]
+    assert groups["param_groups"][0]["betas"] == (0.9, 0.999) and groups["param_groups"][0]["initial_lr"] == 0.1
 
 
 def test_two_deterministic_runs_write_equal_files(tmp_path, dataroot, monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import platform
@@ -51,10 +52,7 @@ class Checkpointer:
                 ("state", _canonical(state)),
             ):
                 first = self.folder / f"{tags[0]}_{part}.pth{DRAFT}"
-                with open(first, "wb") as file:
-                    torch.save(content, file)
-                    file.flush()
-                    os.fsync(file.fileno())
+                _write(first, content)
                 renames.append((first.name, first.name.removesuffix(DRAFT)))
                 for tag in tags[1:]:
                     other = self.folder / f"{tag}_{part}.pth{DRAFT}"
@@ -84,7 +82,7 @@ class Checkpointer:
         """Do the renames that a marker lists, if there is one. Harmless while another process saves."""
         marker = self.folder / MARKER
         if marker.is_file():
-            for draft, final in json.loads(marker.read_text(encoding="utf-8")):
+            for draft, final in _renames(marker):
                 with contextlib.suppress(FileNotFoundError):  # renamed already
                     os.replace(self.folder / draft, self.folder / final)
             _flush_folder(self.folder)
@@ -104,8 +102,10 @@ class Checkpointer:
         """
         file = self.folder / f"{tag}_net_{name}.pth"
         if not file.is_file():
-            there = ", ".join(self.tags()) or "no checkpoint at all"
-            raise FileNotFoundError(f"--epoch {tag}: {file} does not exist; there is: {there}")
+            found = [each for each in self.tags() if (self.folder / f"{each}_net_{name}.pth").is_file()]
+            asked = f"--load_iter {tag[5:]}" if tag.startswith("iter_") else f"--epoch {tag}"
+            there = ", ".join(found) or "no checkpoint at all"
+            raise FileNotFoundError(f"{asked}: {file} does not exist; there is: {there}")
         loaded = _load(file)
         if not isinstance(loaded, Mapping) or not all(isinstance(value, torch.Tensor) for value in loaded.values()):
             raise ValueError(f"{file}: not a state_dict of a network")
@@ -137,6 +137,8 @@ class Checkpointer:
         state = _load(file)
         if not isinstance(state, dict) or state.get("format") != FORMAT:
             found = state.get("format") if isinstance(state, dict) else None
+            if found is None:
+                raise ValueError(f"{file}: not the state of a run; restore another copy, or delete it to fine-tune")
             raise ValueError(f"{file}: written in format {found}, this version reads {FORMAT}; update the program")
         return state
 
@@ -175,6 +177,33 @@ def _plain_state(net: nn.Module) -> dict[str, torch.Tensor]:
     return {key: value.detach().cpu().contiguous() for key, value in net.state_dict().items()}
 
 
+def _write(file: Path, content: Any) -> None:
+    """Save and flush to disk.
+
+    Raises:
+        OSError: the disk is full or the file cannot be written, also where torch hides that in a ``RuntimeError``.
+    """
+    try:
+        with open(file, "wb") as stream:
+            torch.save(content, stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+    except RuntimeError as error:
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, OSError):
+            cause = cause.__context__
+        raise cause or OSError(errno.EIO, f"cannot save ({str(error).splitlines()[0]})", str(file)) from None
+
+
+def _renames(marker: Path) -> list[list[str]]:
+    try:
+        return list(json.loads(marker.read_text(encoding="utf-8")))
+    except FileNotFoundError:  # the saving process was quicker
+        return []
+    except ValueError:
+        raise ValueError(f"{marker}: damaged; delete it, the checkpoint before it is whole") from None
+
+
 def _canonical(value: Any) -> Any:
     """The same content in fresh containers and interned strings: pickle then writes equal bytes for equal content,
     whichever objects happened to be shared."""
@@ -191,9 +220,8 @@ def _load(file: Path) -> Any:
     try:
         return torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for a damaged file
-        raise ValueError(
-            f"{file}: damaged or not a checkpoint ({str(error).splitlines()[0]}); restore another copy"
-        ) from error
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise ValueError(f"{file}: damaged or not a checkpoint ({reason}); restore another copy") from error
 
 
 def _link_or_copy(source: Path, target: Path) -> None:

@@ -11,7 +11,7 @@ logger = logging.getLogger(__name__)
 
 
 def parse_gpu_ids(text: str) -> list[int]:
-    """``"0,1"`` -> ``[0, 1]``; ``"-1"`` (or any negative number) -> ``[]``, the CPU; ``""`` -> the first GPU, if any.
+    """``"0,1"`` -> ``[0, 1]``; ``"-1"`` -> ``[]``, the CPU; ``""`` -> the first GPU, if any.
 
     Raises:
         ValueError: not a list of numbers, or a GPU that this machine does not have.
@@ -26,7 +26,10 @@ def parse_gpu_ids(text: str) -> list[int]:
         ids = [int(word) for word in text.split(",") if word.strip()]
     except ValueError:
         raise ValueError(f"--gpu_ids {text}: expected numbers such as 0 or 0,1, or -1 for the CPU") from None
-    ids = [number for number in ids if number >= 0]
+    if ids == [-1]:
+        return []
+    if not ids or min(ids) < 0:
+        raise ValueError(f"--gpu_ids {text}: expected numbers such as 0 or 0,1, or -1 alone for the CPU")
     if len(set(ids)) != len(ids):
         raise ValueError(f"--gpu_ids {text}: a GPU is named twice")
     if ids and not count and not (_mps() and ids == [0]):

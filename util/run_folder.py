@@ -46,9 +46,34 @@ def check_run_folder(folder: Path, *, continue_train: bool, overwrite: bool) -> 
             f"--name {name}: {folder} holds a run already; --continue_train goes on with it, "
             "--overwrite deletes it, another --name keeps it"
         )
+    check_writable(folder, f"--checkpoints_dir {folder.parent}")
+
+
+def check_writable(folder: Path, what: str) -> None:
+    """Refuse a place that could not be written. Creates nothing.
+
+    Args:
+        folder: a folder or file to be written; need not exist.
+        what: the flag and its value, for the message.
+
+    Raises:
+        ValueError: a parent is a file, or not ours to write.
+    """
     existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
-    if not existing.is_dir() or not os.access(existing, os.W_OK):
-        raise ValueError(f"--checkpoints_dir {folder.parent}: {existing} cannot be written; choose another folder")
+    if not (existing.is_dir() or existing == folder.absolute()) or not os.access(existing, os.W_OK):
+        raise ValueError(f"{what}: {existing} cannot be written; choose another folder")
+
+
+def make_folder(folder: Path, what: str) -> None:
+    """Make a folder and its parents.
+
+    Raises:
+        ValueError: the system refuses.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"{what}: {folder} cannot be made ({error.strerror}); choose another folder") from None
 
 
 def open_run_folder(folder: Path, *, overwrite: bool) -> IO[str]:
@@ -60,7 +85,7 @@ def open_run_folder(folder: Path, *, overwrite: bool) -> IO[str]:
     Raises:
         ValueError: another process trains here.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder, f"--checkpoints_dir {folder.parent}")
     lock = _lock(folder)
     if overwrite:
         for pattern in OURS:

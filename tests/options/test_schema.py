@@ -22,11 +22,12 @@ class Child(Base):
     kind: str = "square"
     size: int = arg(7, help="another size")
     extra: float = arg(0.5, aliases=("more",), help="an extra, 100% sure")
+    ratio: float = arg(0.5, maximum=1.0, help="a ratio")
 
 
 def test_a_redeclared_field_is_a_new_default_and_keeps_help_choices_and_limits():
     found = specs(Child)
-    assert list(found) == ["size", "kind", "flag", "mults", "limit", "extra"]
+    assert list(found) == ["size", "kind", "flag", "mults", "limit", "extra", "ratio"]
     assert (found["kind"].default, found["kind"].help, found["kind"].choices) == (
         "square",
         "a kind",
@@ -62,7 +63,7 @@ def test_a_field_without_arg_is_refused():
         ("limit", None, None),
         ("limit", "2.5", 2.5),
         ("kind", "round", "round"),
-        ("extra", "inf", float("inf")),
+        ("extra", "1e-4", 0.0001),
     ],
 )
 def test_words_become_values_of_the_declared_type(name, text, value):
@@ -81,6 +82,8 @@ def test_words_become_values_of_the_declared_type(name, text, value):
         ("mults", "1,b", "1,2,4"),
         ("kind", "squar", "did you mean 'square'"),
         ("extra", "nan", "a number"),
+        ("extra", "inf", "a finite number"),
+        ("ratio", "1.5", "largest allowed value is 1"),
         ("size", [1], "whole number"),
     ],
 )
