@@ -5,6 +5,7 @@ Everything else comes from the run's ``train_opt.json`` and can be overridden. A
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import shutil
 import sys
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from util.background import BackgroundWriter
     from util.engine import Engine
     from util.html import HTML
+    from util.loggers import Logger
 
 logger = logging.getLogger("test")
 
@@ -55,7 +57,7 @@ def _run(options: Options) -> int:
     from util.checkpoint import Checkpointer, checkpoint_tag
     from util.engine import start_engine
     from util.html import HTML
-    from util.run_folder import check_name, check_writable, make_folder
+    from util.run_folder import check_name, check_writable, is_training, make_folder
 
     run, result = options.run, options.result
     check_name(run.name)
@@ -68,7 +70,8 @@ def _run(options: Options) -> int:
     )
     model = MODELS.get(run.model)(options.model, engine)
     checkpoints = Checkpointer(folder)
-    checkpoints.finish_save()
+    if not is_training(folder):
+        checkpoints.finish_save()
     tag = checkpoint_tag(run.epoch, run.load_iter)
     for name, net in model.networks.items():
         checkpoints.load_network(tag, name, net)
@@ -134,12 +137,15 @@ def _translate(options: Options, model: BaseModel, loader: Loader, root: Path, p
     from tqdm import tqdm
 
     from util.background import BackgroundWriter
+    from util.image_io import to_display
     from util.seed import seed_step
+    from util.types import ImageRecord
 
     total = int(min(options.result.num_test, loader.num_images))
     used: set[str] = set()
     done = 0
-    with BackgroundWriter() as writer, tqdm(total=total, unit=" img", disable=None) as bar:
+    live = _live_logger(options, page.web_dir)
+    with contextlib.closing(live), BackgroundWriter() as writer, tqdm(total=total, unit=" img", disable=None) as bar:
         for batch in loader.batches(epoch=1):
             seed_step(options.engine.seed, done, rank=0)  # dropout of an image does not depend on the others
             model.set_input(batch)
@@ -149,13 +155,24 @@ def _translate(options: Options, model: BaseModel, loader: Loader, root: Path, p
             for row in range(min(model.batch_size, total - done)):
                 name = _name(Path(batch["A_paths"][row]), root, used)
                 formats = {side: batch.get(f"{side}_format", ["uint8"] * (row + 1))[row] for side in "AB"}
-                _write(options, writer, page, name, {key: image[row] for key, image in visuals.items()}, formats)
+                images = {key: image[row] for key, image in visuals.items()}
+                _write(options, writer, page, name, images, formats)
+                live.log_images(ImageRecord(1, done + 1, {k: to_display(v) for k, v in images.items()}, (name,)))
                 done += 1
                 bar.update()
             if done >= total:
                 break
     page.save()
     return done
+
+
+def _live_logger(options: Options, folder: Path) -> Logger:
+    from util.loggers import Logger
+    from util.loggers.wandb_log import WandbLogger
+
+    if not options.result.use_wandb:
+        return Logger()
+    return WandbLogger(folder, options.run.name, project=options.result.wandb_project_name, options=options.values)
 
 
 def _write(

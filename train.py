@@ -76,6 +76,7 @@ class Session:
         from util.seed import rng_state
 
         self.meter.check()
+        self.meter.check_weights(self.model.networks)
         state = {
             "format": FORMAT,
             "progress": self.progress.state(),
@@ -222,9 +223,8 @@ def _make_model(options: Options, engine: Engine, dataset_size: int) -> BaseMode
     model = MODELS.get(options.run.model)(options.model, engine)
     model.setup_training(dataset_size)
     model.train()
-    if options.run.verbose:
-        for name, net in model.networks.items():
-            logger.info("network %s\n%s", name, net)
+    for name, net in model.networks.items() if options.run.verbose else ():
+        logger.info("network %s\n%s", name, net)
     return model
 
 

@@ -87,5 +87,5 @@ def _to_rgb8(array: NDArray[np.generic]) -> NDArray[np.uint8]:
     if shown.dtype == np.uint8:
         return np.ascontiguousarray(shown, dtype=np.uint8)
     values = shown.astype(np.float64)
-    low, high = values.min(), values.max()
+    low, high = float(values.min()), float(values.max())
     return ((values - low) / max(high - low, 1e-12) * 255).astype(np.uint8)

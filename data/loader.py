@@ -7,6 +7,7 @@ import os
 import random
 import re
 import signal
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -101,6 +102,8 @@ class Loader:
             generator=torch.Generator(),
             **workers,
         )
+        # At the program's end, before multiprocessing waits for children that it asks to end by a SIGTERM.
+        weakref.finalize(self, _end_workers, self._loader)
 
     def __len__(self) -> int:
         """Global batches of an epoch, a last smaller one included."""
@@ -138,9 +141,13 @@ class Loader:
 
     def close(self) -> None:
         """End the worker processes; the next ``batches`` would start new ones."""
-        iterator, self._loader._iterator = self._loader._iterator, None
-        if iterator is not None and self.num_workers:
-            iterator._shutdown_workers()  # type: ignore[attr-defined]
+        _end_workers(self._loader)
+
+
+def _end_workers(loader: DataLoader[Any]) -> None:
+    iterator, loader._iterator = loader._iterator, None
+    if iterator is not None and loader.num_workers:
+        iterator._shutdown_workers()  # type: ignore[attr-defined]
 
 
 def create_loader(
@@ -288,11 +295,14 @@ def _signals_held() -> Iterator[None]:
 
 
 def _start_worker(number: int) -> None:
-    """Settings of a worker process: one thread, Ctrl-C left to the main process."""
+    """Settings of a worker process: one thread, stopping left to the main process.
+
+    A signal to the whole group must let the main process finish its step and save, which needs the workers alive; they
+    end when it closes them, or by torch's watchdog when it dies.
+    """
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # A SIGTERM to the whole group must let the main process save: leave with 0, which torch takes for an orderly end.
-    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
 

@@ -175,8 +175,8 @@ def _emission(canvas: Canvas, scene: Scene, rng: np.random.Generator) -> Array:
     p = canvas.size / DESIGN_SIZE
     glow = Canvas(canvas.size, detail=_DETAIL)
     for left, right, top in scene.skyline:
-        for y in np.arange(top + 4, scene.base - 40, 5):
-            for x in np.arange(left + 2.5, right - 2, 4):
+        for y in np.arange(top + 4, scene.base - 40, 5).tolist():
+            for x in np.arange(left + 2.5, right - 2, 4).tolist():
                 if rng.random() < 0.3:
                     glow.fill((x * p, y * p, (x + 1.6) * p, (y + 2) * p), tint(_WINDOW_LIGHTS[0], 0.45))
     for house in scene.houses:

@@ -65,12 +65,14 @@ class Pix2PixModel(BaseModel):
             build_discriminator(o.netD, o.input_nc + o.output_nc, ndf=o.ndf, n_layers_D=o.n_layers_D, norm=o.norm),
         )
         self.criterion_GAN = GANLoss(o.gan_mode)
+        if self.criterion_GAN.mode == "wgangp":
+            self._check_penalty()
         if self.criterion_GAN.mode == "wgan":
             logger.warning("--gan_mode %s: nothing bounds this critic, as published; wgangp has a penalty", o.gan_mode)
         self.loss_names = ("G_GAN", "G_L1", "D_real", "D_fake")
         if self.criterion_GAN.mode == "wgangp":
             self.loss_names += ("D_gp",)
-        self.fake_pool = ImagePool(o.pool_size)
+        self.fake_pool = ImagePool(o.pool_size, self.engine.rng("fake_pool"))
         self.add_optimizer("G", self.netG.parameters(), lr=o.lr, betas=(o.beta1, 0.999))
         self.add_optimizer("D", self.netD.parameters(), lr=o.lr, betas=(o.beta1, 0.999))
 
@@ -120,10 +122,25 @@ class Pix2PixModel(BaseModel):
         """``G_L1 = lambda_L1 * mean |fake_B - real_B|``, the weight included, as published."""
         return {"G_L1": self.options.lambda_L1 * F.l1_loss(self.fake_B.float(), self.real_B.float())}
 
+    def _check_penalty(self) -> None:
+        """Refuse what cannot be differentiated twice.
+
+        Raises:
+            ValueError: naming the flags.
+        """
+        if self.engine.compile:
+            raise ValueError("--gan_mode wgangp: a compiled network has no second derivative; leave out --compile")
+        if self.engine.world.size > 1 and self.engine.device.type == "cuda" and self.options.norm == "batch":
+            raise ValueError(
+                "--gan_mode wgangp on several GPUs: batch norm there has no second derivative; use --norm instance"
+            )
+
     def extra_state(self) -> dict[str, Any]:
-        """The history of fakes."""
-        return {"fake_pool": self.fake_pool.state()}
+        """The history of fakes of every process."""
+        return {"fake_pool": self.engine.gather(self.fake_pool.state())}
 
     def load_extra_state(self, state: Mapping[str, Any]) -> None:
         """Restore the history of fakes."""
-        self.fake_pool.load_state(state["fake_pool"])
+        pools, rank = state["fake_pool"], self.engine.world.rank
+        if rank < len(pools):  # with more processes than before, the new ones start with an empty history
+            self.fake_pool.load_state(pools[rank])

@@ -33,7 +33,7 @@ def format_options(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> st
     for name, value in sorted(values.items()):
         default = defaults.get(name, value)
         comment = "" if value == default else f"\t[default: {default}]"
-        rows.append(f"{name:>25}: {value!s:<30}{comment}".rstrip())
+        rows.append(f"{name:>25}: {value!s:<30}{comment}")
     rows.append("----------------- End -------------------")
     return "\n".join(rows) + "\n"
 

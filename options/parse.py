@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from options.base_options import DataOptions, EngineOptions, ModelOptions, RunOptions
-from options.files import read_options
+from options.files import VOLATILE, read_options
 from options.schema import OptionError, Spec, add_arguments, build, convert, specs
 from options.test_options import PHASE_DEFAULTS, ResultOptions
 from options.train_options import LogOptions, LoopOptions, ScheduleOptions
@@ -80,8 +80,11 @@ def parse_train(argv: Sequence[str], models: Any, datasets: Any) -> Options:
         if words["suffix"]:
             name = _resolve("train.py", argv, TRAIN, models, datasets, {}).run.name
         saved = read_options(Path(words["checkpoints_dir"] or RunOptions.checkpoints_dir) / name, required=False)
-        for key in ("continue_train", "overwrite", "dry_run", "epoch", "load_iter", "gpu_ids"):
+        for key in VOLATILE:
             saved.pop(key, None)
+        if saved:  # the run may have been moved since
+            saved["checkpoints_dir"] = words["checkpoints_dir"] or RunOptions.checkpoints_dir
+            saved["name"] = words["name"] or RunOptions.name
     return _resolve("train.py", argv, TRAIN, models, datasets, saved)
 
 
@@ -98,6 +101,7 @@ def parse_test(argv: Sequence[str], models: Any, datasets: Any) -> Options:
     if saved and words["model"] and words["model"] != saved.get("model"):
         saved.pop("dataset_mode", None)  # another model reads another kind of data
     saved["checkpoints_dir"] = words["checkpoints_dir"] or RunOptions.checkpoints_dir
+    saved["name"] = words["name"] or RunOptions.name
     return _resolve("test.py", argv, TEST, models, datasets, saved, phase_defaults=PHASE_DEFAULTS)
 
 
@@ -122,7 +126,9 @@ def _resolve(
 ) -> Options:
     words = _first_pass(argv)
     config = _read_config(words["config"]) if words["config"] else {}
-    own_file = "continue_train" in config  # a run's train_opt.json: it may be of another model or phase
+    own_file = config.keys() >= {"model", "dataroot", "checkpoints_dir", *VOLATILE}  # a run's, of any model or phase
+    if config.get("continue_train") not in (None, False):
+        raise OptionError(f"--config {words['config']}: continue_train does not belong there; give --continue_train")
     if own_file and phase_defaults is not None:
         config = _of_the_model(config)
     files = {**saved, **config}

@@ -21,6 +21,7 @@ PHASE_DEFAULTS: dict[str, object] = {
     "verbose": False,
     "gpu_ids": "",
     "compile": False,
+    "use_wandb": False,
 }
 """What a test does not take over from the run's ``train_opt.json``. ``load_size`` becomes ``crop_size`` as well."""
 
@@ -36,6 +37,8 @@ class ResultOptions:
         1.0, minimum=0.01, maximum=100.0, help="width of the saved pictures is multiplied by this"
     )
     display_winsize: int = arg(256, minimum=1, help="width of a picture on the page (pixels)")
+    use_wandb: bool = arg(False, help="also send the pictures to Weights & Biases")
+    wandb_project_name: str = arg("image-to-image-gans", help="its project")
 
     def __post_init__(self) -> None:
         if not self.results_dir.strip():

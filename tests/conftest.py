@@ -59,3 +59,14 @@ def _no_leaking_state() -> object:
     yield
     torch.use_deterministic_algorithms(before)
     return None
+
+
+@pytest.fixture()
+def said(capsys, caplog):
+    """Everything that was told so far: standard error and the log."""
+    caplog.set_level("INFO")
+
+    def text():
+        return caplog.text + capsys.readouterr().err
+
+    return text

@@ -72,6 +72,7 @@ def launch(entry: Callable[..., int], arguments: Sequence[object], num_processes
     Returns:
         the exit code: 0, or that of the first process that failed.
     """
+    from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
@@ -86,6 +87,8 @@ def launch(entry: Callable[..., int], arguments: Sequence[object], num_processes
     )
     try:
         codes = elastic_launch(config, entry)(*arguments)
+    except SignalException as error:
+        return 128 + int(error.sigval)
     except ChildFailedError as error:
         return max(1, *(abs(failure.exitcode) for failure in error.failures.values()))
     return max(codes.values())
@@ -134,6 +137,15 @@ def sum_over_processes(values: Tensor) -> Tensor:
     return values
 
 
+def gather(value: Any) -> list[Any]:
+    """What every process has, in the order of their ranks: anything that pickles. Every process must call it."""
+    if not dist.is_initialized():
+        return [value]
+    everything: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(everything, value)
+    return everything
+
+
 def broadcast_parameters(net: nn.Module) -> None:
     """Give every process the main process's parameters and buffers."""
     if dist.is_initialized():
@@ -156,13 +168,14 @@ class _SumOverProcesses(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
-        return sum_over_processes(grads[0].contiguous())
+        return _SumOverProcesses.apply(grads[0].contiguous())  # differentiable again, for gradient penalties
 
 
 class _SyncBatchNorm2d(nn.BatchNorm2d):
     """Batch norm with statistics over all processes, in plain differentiable operations, for devices other than CUDA.
 
-    Equal to ``nn.BatchNorm2d`` on the global batch, in forward, backward and running statistics.
+    Equal to ``nn.BatchNorm2d`` on the global batch, in forward, backward, second derivatives and running statistics,
+    where every process holds other images; of a last batch with fewer images than processes some count twice.
     """
 
     def forward(self, input: Tensor) -> Tensor:
@@ -182,7 +195,7 @@ class _SyncBatchNorm2d(nn.BatchNorm2d):
             momentum = self.momentum if self.momentum is not None else 1.0 / float(self.num_batches_tracked)
             with torch.no_grad():
                 self.running_mean.lerp_(mean.to(self.running_mean.dtype), momentum)
-                self.running_var.lerp_((var * count / (count - 1)).to(self.running_var.dtype), momentum)
+                self.running_var.lerp_((var * count / (count - 1).clamp(min=1)).to(self.running_var.dtype), momentum)
         y = centred * torch.rsqrt(var + self.eps)[:, None, None]
         if self.affine:
             y = y * self.weight[:, None, None] + self.bias[:, None, None]

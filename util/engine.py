@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import random
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -89,6 +90,14 @@ class Engine:
         """Replace every gradient by its mean over the processes."""
         if self.world.size > 1:
             distributed.average_gradients(parameters)
+
+    def rng(self, purpose: str) -> random.Random:
+        """Random numbers of their own for one purpose, by ``--seed`` and process."""
+        return random.Random(f"{torch.initial_seed()}/{self.world.rank}/{purpose}")
+
+    def gather(self, value: Any) -> list[Any]:
+        """What every process has, in the order of their ranks. Every process must call it."""
+        return distributed.gather(value)
 
     def adam(self, parameters: Iterable[nn.Parameter], **settings: Any) -> torch.optim.Adam:
         """Adam, fused into one kernel where torch has that for this device (CPU and CUDA)."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import threading
+import time
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -15,7 +16,10 @@ from util.distributed import World, sum_over_processes
 logger = logging.getLogger(__name__)
 
 AGREE_EVERY = 10
-"""Several processes agree on stopping only every so many steps, because asking costs a message each."""
+"""Several processes on GPUs agree on stopping only every so many steps, because asking waits for the GPU."""
+
+ECHO_SECONDS = 5.0
+"""torchrun passes on the Ctrl-C that the terminal gave its processes already: a second one so soon is the same."""
 
 
 class StopSignal:
@@ -28,6 +32,8 @@ class StopSignal:
 
     def __init__(self, world: World, device: torch.device) -> None:
         self.number = 0
+        self._first = 0.0
+        self._every = AGREE_EVERY if device.type == "cuda" else 1
         self._world, self._device = world, device
         self._before: dict[int, Any] = {}
 
@@ -45,7 +51,7 @@ class StopSignal:
         """Whether to stop after this step; all processes get the same answer."""
         if self._world.size == 1:
             return self.number > 0
-        if step % AGREE_EVERY:
+        if step % self._every:
             return False
         number = sum_over_processes(torch.tensor([float(self.number)], device=self._device))
         self.number = self.number or (signal.SIGTERM if float(number) else 0)
@@ -57,9 +63,11 @@ class StopSignal:
         return 128 + self.number
 
     def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.number and self._world.size > 1 and time.monotonic() - self._first < ECHO_SECONDS:
+            return
         if self.number:
             signal.signal(number, signal.SIG_DFL)
             raise KeyboardInterrupt
-        self.number = number
+        self.number, self._first = number, time.monotonic()
         if self._world.is_main:
             logger.warning("stopping after this step and saving; once more stops at once")

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from util.distributed import sum_over_processes
 from util.types import EpochRecord, ScalarRecord
@@ -133,6 +133,20 @@ class Meter:
                 "untouched. Try a lower --lr or --precision fp32, and look at these files"
             )
         self._recent.clear()
+
+    def check_weights(self, networks: Mapping[str, nn.Module]) -> None:
+        """Raise when a network has a weight that is not finite. Waits for the device; for use before a save.
+
+        Raises:
+            NonFiniteLoss: with the network's name.
+        """
+        for name, net in networks.items():
+            sums = torch.stack([parameter.detach().float().sum() for parameter in net.parameters()])
+            if not bool(torch.isfinite(sums).all()):
+                raise NonFiniteLoss(
+                    f"network {name} has a weight that is not finite; the last good checkpoint is untouched. "
+                    "Try a lower --lr or --precision fp32"
+                )
 
     def record(self, progress: Progress, lr: float, memory_mb: float) -> ScalarRecord:
         """The last step's losses over all processes, with the speed since the last record."""

@@ -96,6 +96,17 @@ def open_run_folder(folder: Path, *, overwrite: bool) -> IO[str]:
     return lock
 
 
+def is_training(folder: Path) -> bool:
+    """Whether a process holds the folder's lock now."""
+    if not (folder / LOCK).exists():
+        return False
+    try:
+        _lock(folder).close()
+    except ValueError:
+        return True
+    return False
+
+
 def _lock(folder: Path) -> IO[str]:
     file = open(folder / LOCK, "a+", encoding="utf-8")  # noqa: SIM115  (held open while the run lasts)
     try:

@@ -202,14 +202,15 @@ def test_ctrl_c_does_not_end_workers_and_close_does(loader: Make) -> None:
     assert not any(worker.is_alive() for worker in workers)
 
 
-def test_sigterm_to_a_worker_leaves_the_main_process_at_peace(loader: Make) -> None:
+def test_sigterm_to_a_worker_leaves_it_to_the_main_process(loader: Make) -> None:
     one = loader(num_threads=1, batch_size=1)
-    next(one.batches(1))
+    batches = one.batches(1)
+    next(batches)
     (worker,) = multiprocessing.active_children()
     os.kill(worker.pid or 0, signal.SIGTERM)
-    worker.join(5)
-    assert worker.exitcode == 0
-    time.sleep(0.1)  # torch's handler for ended children would raise here
+    assert len(list(batches)) == len(one) - 1
+    one.close()
+    assert not worker.is_alive()
 
 
 SPAWNED = """

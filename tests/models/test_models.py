@@ -55,6 +55,7 @@ def test_a_step_gives_finite_losses_and_changes_every_network(name):
     losses = step(model, make_batch(name))
     assert losses and all(value.ndim == 0 and not value.requires_grad for value in losses.values())
     assert all(math.isfinite(float(value)) for value in losses.values())
+    assert model.loss_names == tuple(losses)
     for key, net in model.networks.items():
         trained = {
             id(p) for optimizer in model.optimizers.values() for g in optimizer.param_groups for p in g["params"]
@@ -149,7 +150,7 @@ def test_freezing_is_the_business_of_update():
 def test_every_objective_trains_pix2pix(mode):
     losses = step(build("pix2pix", "--gan_mode", mode, "--norm", "instance"), make_batch("pix2pix"))
     names = ["G_GAN", "G_L1", "D_real", "D_fake"] + (["D_gp"] if mode == "wgangp" else [])
-    assert list(losses) == names
+    assert list(losses) == names == list(build("pix2pix", "--gan_mode", mode).loss_names)
     assert all(math.isfinite(float(value)) for value in losses.values())
 
 
@@ -182,6 +183,11 @@ def test_a_step_of_pix2pix_is_the_published_arithmetic():
     for key, net in model.networks.items():
         for a, b in zip(net.parameters(), plain.networks[key].parameters()):
             torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
+
+
+def test_a_penalty_cannot_be_compiled():
+    with pytest.raises(ValueError, match=r"--gan_mode wgangp.*--compile"):
+        build("pix2pix", "--gan_mode", "wgangp", "--compile")
 
 
 def test_the_history_of_fakes_is_used_and_saved():

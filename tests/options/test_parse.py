@@ -118,7 +118,7 @@ def test_option_files_come_back_equal(workdir):
     text = (folder / "train_opt.txt").read_text()
     assert text.startswith("----------------- Options ---------------\n")
     assert text.endswith("----------------- End -------------------\n")
-    assert "crop_size: 64" in text and "[default: 256]" in text and "lr: 0.0002\n" in text
+    assert "crop_size: 64" in text and "[default: 256]" in text and "lr: 0.0002   " in text
     names = [line.split(":")[0].strip() for line in text.splitlines()[1:-1]]
     assert names == sorted(names)
 

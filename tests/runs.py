@@ -1,0 +1,46 @@
+"""Starting small runs as a user does."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from tests.conftest import TRAINABLE_ARGS
+
+REPO = Path(__file__).resolve().parents[1]
+FREQS = ["--print_freq", "2", "--display_freq", "4", "--update_html_freq", "4", "--save_latest_freq", "2"]
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPO)}
+
+
+def arguments(dataroot, *extra, model="pix2pix", name="run", epochs="2"):
+    base = ["--dataroot", str(dataroot), "--name", name, "--model", model, *TRAINABLE_ARGS, *FREQS]
+    return [*base, "--n_epochs", epochs, "--n_epochs_decay", "1", "--save_epoch_freq", "1", *extra]
+
+
+def files(folder):
+    return {file.name: file.read_bytes() for file in sorted(folder.glob("*.pth"))}
+
+
+def command(dataroot, *extra):
+    return [sys.executable, str(REPO / "train.py"), *arguments(dataroot, *extra)]
+
+
+def wait_for(condition, process, seconds=120):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None and time.monotonic() < end, process.communicate()
+        time.sleep(0.02)
+
+
+def torchrun_command(argv, processes=2):
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
+    return [*launcher, str(REPO / "train.py"), *argv]
+
+
+def torchrun(workdir, argv, processes=2):
+    return subprocess.run(
+        torchrun_command(argv, processes), cwd=workdir, env=ENVIRONMENT, capture_output=True, text=True
+    )
