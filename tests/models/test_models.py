@@ -213,3 +213,17 @@ def test_a_size_that_the_network_cannot_do_is_refused_with_the_multiple():
 def test_the_test_model_cannot_be_trained():
     with pytest.raises(ValueError, match=r"test\.py only"):
         build("test")
+
+
+def test_a_saved_checkpoint_has_exactly_the_references_keys(tmp_path):
+    """The published defaults of pix2pix, written by our code: names, shapes and order of the reference's state_dict."""
+    from tests.golden_rules import load_golden
+    from util.checkpoint import FORMAT, Checkpointer
+
+    index, _ = load_golden("atme/golden_pix2pix")
+    model = train.build_model(["--model", "pix2pix", "--gpu_ids", "-1"], dataset_size=1)
+    Checkpointer(tmp_path).save(["latest"], model.networks, {"format": FORMAT})
+    for name, golden in (("G", "unet_256_batch"), ("D", "D_basic_batch")):
+        saved = torch.load(tmp_path / f"latest_net_{name}.pth", weights_only=True)
+        entries = [[key, list(value.shape)] for key, value in saved.items()]
+        assert entries == [[key, list(shape)] for key, shape, _ in index["networks"][golden]["state_dict"]]
