@@ -52,7 +52,9 @@ class EngineOptions:
     seed: int = arg(
         0, minimum=0, maximum=2**63 - 1, help="all randomness: initialisation, order, augmentation, dropout"
     )
-    deterministic: bool = arg(False, help="deterministic algorithms; two runs write equal files (a kernel that cannot warns)")
+    deterministic: bool = arg(
+        False, help="deterministic algorithms; two runs write equal files (a kernel that cannot warns)"
+    )
     precision: str = arg("fp32", choices=("fp32", "tf32", "bf16", "fp16"), help="arithmetic of the networks")
     channels_last: bool = arg(False, help="NHWC memory layout; pays with bf16/fp16 and norm batch")
     compile: bool = arg(False, help="torch.compile the networks")
