@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +17,9 @@ from data.transforms import final_size
 from util.image_io import Header, read_header, read_image
 
 LAYOUTS = ("side_by_side", "folders", "unaligned", "single")
-_QUICK_FILES = 16
+_QUICK_FILES = 16  # whose headers are compared
+_QUICK_DECODED = 32
+_QUICK_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ class Report:
 
 
 def quick_check(dataset: BaseDataset) -> list[str]:
-    """Look at a few files before a run: two samples in full, of up to 16 units the headers only.
+    """Look at a few files before a run: up to 32 are decoded, for at most two seconds, of 16 the headers are compared.
 
     Returns:
         Warnings, one line each.
@@ -65,6 +68,11 @@ def quick_check(dataset: BaseDataset) -> list[str]:
     """
     for index in sorted({0, len(dataset) - 1}):
         dataset[index]
+    end = time.monotonic() + _QUICK_SECONDS
+    for unit in dataset.probe_units(_QUICK_DECODED):
+        if time.monotonic() > end:
+            break
+        dataset.decode(unit)
     options = dataset.options
     named = dataset.headers(_QUICK_FILES)
     sizes = [(path, dataset.picture_size(header)) for path, header in named]

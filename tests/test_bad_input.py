@@ -52,6 +52,11 @@ def truncated(here):
     file.write_bytes(file.read_bytes()[:200])
 
 
+def truncated_in_the_middle(here):
+    file = here / "data" / "train" / "2.png"
+    file.write_bytes(file.read_bytes()[:300])
+
+
 def no_image(here):
     (here / "data" / "train" / "0.png").write_text("this is text")
 
@@ -103,6 +108,7 @@ TRAINING = {
     "missing phase": (nothing, [*DATA, "--phase", "trian"], ["trian", "train"]),
     "empty phase": (empty_phase, DATA, ["train", "--dataroot"]),
     "truncated image": (truncated, DATA, ["0.png"]),
+    "truncated image in the middle": (truncated_in_the_middle, DATA, ["2.png"]),
     "text for an image": (no_image, DATA, ["0.png"]),
     "empty file": (zero_bytes, DATA, ["0.png", "empty"]),
     "no pair in a file": (one_sided, DATA, ["0.png"]),

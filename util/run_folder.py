@@ -24,8 +24,15 @@ def check_name(name: str) -> None:
 
 
 def holds_run(folder: Path) -> bool:
-    """Whether a run wrote anything here."""
-    return any(any(folder.glob(pattern)) for pattern in OURS)
+    """Whether there is something to lose: a checkpoint, or the log of an epoch.
+
+    What a start left behind that failed before that (options, empty logs) is not a run: the corrected command may
+    simply be given again.
+    """
+    if any(any(folder.glob(pattern)) for pattern in ("*_net_*.pth", "*_state.pth", "save.commit")):
+        return True
+    log = folder / "loss_log.csv"
+    return log.is_file() and len(log.read_text(encoding="utf-8", errors="replace").splitlines()) > 1
 
 
 def check_run_folder(folder: Path, *, continue_train: bool, overwrite: bool) -> None:

@@ -24,6 +24,14 @@ def test_an_existing_run_is_protected(tmp_path):
     check(folder)  # an empty folder holds nothing to lose
     (folder / "notes.txt").write_text("mine")
     check(folder)
+    (folder / "train_opt.txt").write_text("of a start that failed")
+    (folder / "loss_log.csv").write_text("")
+    check(folder)
+    with pytest.raises(ValueError, match="there is no run in"):
+        check(folder, continue_train=True)
+    (folder / "loss_log.csv").write_text("epoch,lr\n1,0.1\n")
+    with pytest.raises(ValueError, match="holds a run already"):
+        check(folder)
     (folder / "latest_net_G.pth").write_bytes(b"x")
     with pytest.raises(ValueError, match=r"--continue_train.*--overwrite"):
         check(folder)
