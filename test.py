@@ -79,7 +79,7 @@ def _run(options: Options) -> int:
             logger.info("network %s\n%s", name, net)
     model.train(not result.eval)
     loader = _loader(options, dataset, model, engine)
-    model.check_size(*sample_size(dataset))
+    model.check_size(*sample_size(dataset[0]))
 
     place = f"{options.data.phase}_{run.epoch}" + (f"_iter{run.load_iter}" if run.load_iter > 0 else "")
     web_dir = Path(result.results_dir) / run.name / place

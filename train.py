@@ -40,6 +40,7 @@ class Session:
     options: Options
     model: BaseModel
     dataset: BaseDataset
+    fingerprint: dict[str, Any]  # of the data set's files
     loader: Loader
     plan: Plan
     progress: Progress
@@ -70,7 +71,6 @@ class Session:
 
     def save(self, *tags: str) -> None:
         """Save a checkpoint under these tags; refused when a loss is not finite, so that the last one stays good."""
-        from data.identity import fingerprint
         from util import distributed
         from util.checkpoint import FORMAT, versions
         from util.seed import rng_state
@@ -85,7 +85,7 @@ class Session:
             "ema": {},
             "meter": self.meter.state(),
             "rng": rng_state(),
-            "sampler": {"position": self.progress.epoch_iter, **fingerprint(self.dataset)},
+            "sampler": {"position": self.progress.epoch_iter, **self.fingerprint},
             "options": {key: value for key, value in self.options.values.items() if key not in (*VOLATILE, *PLACE)},
             "versions": versions(),
         }
@@ -95,7 +95,6 @@ class Session:
 
     def resume(self) -> None:
         """Load the checkpoint that ``--epoch``/``--load_iter`` name, to go on with its next batch."""
-        from data.identity import fingerprint
         from util import distributed
         from util.checkpoint import checkpoint_tag
         from util.seed import load_rng_state
@@ -118,7 +117,7 @@ class Session:
         self.progress = type(self.progress)(**state["progress"])
         self.logs_until = self.progress.total_iters
         load_rng_state(state["rng"])
-        if any(state["sampler"].get(key) != value for key, value in fingerprint(self.dataset).items()):
+        if any(state["sampler"].get(key) != value for key, value in self.fingerprint.items()):
             logger.warning("warning: the files of the data set are not those of this checkpoint")
         logger.info("continuing in epoch %d after %d of its images", self.progress.epoch, self.progress.epoch_iter)
 
@@ -276,7 +275,7 @@ def _run(options: Options) -> int:
 def _compose(options: Options, engine: Engine, folder: Path) -> Session:
     """Everything a run needs, checked, with nothing written yet."""
     from data.check import quick_check
-    from data.identity import sample_size
+    from data.identity import fingerprint, sample_size
     from data.loader import create_loader
     from util.checkpoint import Checkpointer
     from util.loggers import LoggerGroup
@@ -288,7 +287,8 @@ def _compose(options: Options, engine: Engine, folder: Path) -> Session:
     model_class.check_trainable(options.run.model)
     dataset_class = DATASETS.get(options.run.dataset_mode)
     dataset = dataset_class(d, input_nc=m.input_nc, output_nc=m.output_nc, seed=options.engine.seed)
-    model_class.check_sides(dataset[0], f"--model {options.run.model}", options.run.dataset_mode)
+    sample = dataset[0]
+    model_class.check_sides(sample, f"--model {options.run.model}", options.run.dataset_mode)
     for warning in quick_check(dataset) if world.is_main else ():
         logger.warning("warning: %s", warning)
     loader = create_loader(
@@ -306,6 +306,7 @@ def _compose(options: Options, engine: Engine, folder: Path) -> Session:
         options=options,
         model=_make_model(options, engine, loader.num_images),
         dataset=dataset,
+        fingerprint=fingerprint(dataset),
         loader=loader,
         plan=Plan(steps_per_epoch=len(loader), **vars(options.schedule)),
         progress=Progress(epoch=options.schedule.epoch_count),
@@ -314,7 +315,7 @@ def _compose(options: Options, engine: Engine, folder: Path) -> Session:
         checkpointer=Checkpointer(folder, options.loop.keep_checkpoints),
         engine=engine,
     )
-    session.model.check_size(*sample_size(dataset))
+    session.model.check_size(*sample_size(sample))
     session.plan.check_metric(session.model.loss_names)
     if options.loop.continue_train:
         session.resume()

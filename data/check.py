@@ -16,7 +16,6 @@ from data.image_folder import describe, has_images, listed, scan, stem, subfolde
 from data.transforms import final_size
 from util.image_io import Header, read_header, read_image
 
-LAYOUTS = ("side_by_side", "folders", "unaligned", "single")
 _QUICK_FILES = 16  # whose headers are compared
 _QUICK_SECONDS = 1.0
 
@@ -42,7 +41,7 @@ class Phase:
     """One phase of a data set on disk: its layout, and the files of its sides (``A`` alone for ``single``)."""
 
     name: str
-    layout: str  # one of LAYOUTS
+    layout: str  # side_by_side, folders, unaligned or single
     sides: dict[str, list[str]]
     folders: dict[str, Path]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -19,13 +20,8 @@ def fingerprint(dataset: BaseDataset) -> dict[str, Any]:
     return {"num_images": len(dataset), "files": digest.hexdigest()[:16]}
 
 
-def sample_size(dataset: BaseDataset) -> tuple[int, int]:
-    """Height and width of the first sample's input, after scaling and cropping.
-
-    Raises:
-        ValueError: that file cannot be used.
-    """
-    sample = dataset[0]
+def sample_size(sample: Mapping[str, Any]) -> tuple[int, int]:
+    """Height and width of a sample's input in pixels, after scaling and cropping."""
     side = next(key for key in ("A", "image", "B") if key in sample)
     height, width = sample[side].shape[-2:]
     return int(height), int(width)

@@ -101,7 +101,10 @@ class Pix2PixModel(BaseModel):
         return {**losses_G, **losses_D}
 
     def discriminator_losses(self) -> Step:
-        """``(D_fake + D_real) / 2``, two passes through D as published (batch norm sees them one by one)."""
+        """Half of ``D_fake + D_real``, two passes through D as published (batch norm sees them one by one).
+
+        With ``wgangp`` half of ``D_fake + D_real + D_gp``: the paper's critic loss (Gulrajani et al. 2017), halved.
+        """
         fake_AB = self.fake_pool.query(torch.cat([self.real_A, self.fake_B], 1).detach())
         real_AB = torch.cat([self.real_A, self.real_B], 1)
         D_fake = self.criterion_GAN(self.netD(fake_AB), False)
