@@ -13,9 +13,9 @@ import torch.utils.data
 from torch import Tensor
 
 from data.cache import PixelCache, fill
-from data.image_folder import describe, nearest
 from data.transforms import Placement, Prepared, draw_placement, final_size, finish, prepare
 from options.base_options import DataOptions
+from util.image_folder import describe, nearest
 from util.image_io import Alpha, Header, Picture, read_header, read_image
 
 Side = Literal["A", "B"]

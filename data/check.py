@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from data.base_dataset import BaseDataset
-from data.image_folder import describe, has_images, listed, scan, stem, subfolders
 from data.transforms import final_size
+from util.image_folder import describe, has_images, listed, scan, stem, subfolders
 from util.image_io import Header, read_header, read_image
 
 _QUICK_FILES = 16  # whose headers are compared

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from data.check import Phase
-from data.image_folder import stem
+from util.image_folder import stem
 from util.image_io import read_image
 
 _TEXT = 16  # pixels of a line of text

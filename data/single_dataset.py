@@ -7,9 +7,9 @@ from typing import Any
 
 from data import DATASETS
 from data.base_dataset import BaseDataset
-from data.image_folder import describe, has_images, require_images, subfolders
 from data.transforms import Prepared, prepare
 from options.base_options import DataOptions
+from util.image_folder import describe, has_images, require_images, subfolders
 
 
 @DATASETS.register("single")

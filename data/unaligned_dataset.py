@@ -6,9 +6,9 @@ from typing import Any
 
 from data import DATASETS
 from data.base_dataset import BaseDataset
-from data.image_folder import require_images, subfolders
 from data.transforms import Prepared
 from options.base_options import DataOptions
+from util.image_folder import require_images, subfolders
 
 
 @DATASETS.register("unaligned")

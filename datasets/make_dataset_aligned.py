@@ -10,9 +10,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from data.image_folder import scan, stem
 from datasets.command_line import OneLineParser, exit_code
 from datasets.pairing import appearing_whole, in_parallel, read_side, require_folder, save_pair, shown, side_by_side
+from util.image_folder import scan, stem
 
 
 def find_pairs(root: Path, phase: str) -> tuple[list[tuple[str, str]], bool]:

@@ -59,7 +59,7 @@ def module_name(path: str) -> str:
 
 # --- who imports whom -------------------------------------------------------------------------------------------------
 
-FOUNDATION = {"util", "util.registry", "util.types", "util.suggest"}
+FOUNDATION = {"util", "util.registry", "util.types", "util.suggest", "util.metrics"}
 TOP_FOLDERS = {"scripts", "benchmarks", "tests", "datasets"}
 PROJECT = {"train", "test", "options", "data", "models", "util"} | TOP_FOLDERS
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -47,13 +47,14 @@ class ScalarRecord:
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """The end of an epoch: the mean of every loss over its images."""
+    """The end of an epoch: the mean of every loss over its images, and what was measured on held-out images."""
 
     epoch: int
     total_iters: int
     means: dict[str, float]
     lr: float
     seconds: float
+    metrics: dict[str, float] = field(default_factory=dict)  # full name -> value; empty when nothing was measured
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from data.image_folder import natural_key, require_images, scan, stem
+from util.image_folder import natural_key, require_images, scan, stem
 
 
 def touch(root: Path, *names: str) -> None:
