@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from data import DATASETS
 from data.base_dataset import BaseDataset
@@ -21,6 +21,8 @@ class AlignedDataset(BaseDataset):
 
     Both sides of a pair get the same crop and flip. In folders, partners have the same name; suffixes may differ.
     """
+
+    paired: ClassVar[bool] = True
 
     def __init__(self, options: DataOptions, *, input_nc: int, output_nc: int, seed: int = 0) -> None:
         super().__init__(options, input_nc=input_nc, output_nc=output_nc, seed=seed)

@@ -34,6 +34,11 @@ class BaseDataset(torch.utils.data.Dataset[dict[str, Any]], ABC):
         output_nc: channels of the model's output.
         seed: of every crop, flip and pairing.
 
+    Class attributes:
+        Options: its options, derived from ``DataOptions``.
+        option_defaults: other options' defaults that this data set changes.
+        paired: whether B is the target of A, so that an output can be compared with it pixel by pixel.
+
     Attributes:
         root: folder of the input side; results are named by the path below it.
 
@@ -43,6 +48,7 @@ class BaseDataset(torch.utils.data.Dataset[dict[str, Any]], ABC):
 
     Options: ClassVar[type[DataOptions]] = DataOptions
     option_defaults: ClassVar[Mapping[str, object]] = {}
+    paired: ClassVar[bool] = False
     root: Path
 
     def __init__(self, options: DataOptions, *, input_nc: int, output_nc: int, seed: int = 0) -> None:

@@ -32,14 +32,14 @@ class RunOptions:
     dataset_mode: str = arg("", help="which kind of data set (default: the model's own)")
     checkpoints_dir: str = arg("./checkpoints", help="folder of all runs")
     suffix: str = arg("", help="appended to --name as _suffix; {model}, {netG}, {load_size}... are filled in")
-    epoch: str = arg("latest", help="which checkpoint to load: latest, or an epoch number")
+    epoch: str = arg("latest", help="which checkpoint to load: latest, the number of an epoch, or best_<metric>")
     load_iter: int = arg(0, minimum=0, help="load checkpoint iter_<N> instead of --epoch; 0 = off")
     config: str = arg("", metavar="FILE.json", help="read options from such a file as train_opt.json; flags win")
     verbose: bool = arg(False, help="print the networks, and a traceback with every error")
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"latest|\d+|iter_\d+|best(_\w+)?", self.epoch):
-            raise OptionError(f"--epoch {self.epoch}: give latest or the number of an epoch")
+        if not re.fullmatch(r"latest|\d+|iter_\d+|best_\w+", self.epoch):
+            raise OptionError(f"--epoch {self.epoch}: give latest, the number of an epoch, or best_<metric>")
         if not self.checkpoints_dir.strip():
             raise OptionError("--checkpoints_dir is empty: name a folder, e.g. ./checkpoints")
 

@@ -23,7 +23,10 @@ VOLATILE = {
 """Options of one start of a run, not of the run: its files hold these values instead."""
 
 
-PLACE = ("name", "checkpoints_dir", "dataroot", "num_threads")
+PLACE = (
+    *("name", "checkpoints_dir", "dataroot", "num_threads"),
+    *("inception_weights", "lpips_weights", "feature_cache", "metric_batch_size"),
+)
 """Options that say where a run lives and how it is fed; its state does not depend on them."""
 
 

@@ -12,13 +12,21 @@ from typing import Any
 
 from options.base_options import DataOptions, EngineOptions, ModelOptions, RunOptions
 from options.files import VOLATILE, read_options
+from options.metric_options import EvalOptions, MetricOptions
 from options.schema import OptionError, Spec, add_arguments, build, convert, specs
 from options.test_options import PHASE_DEFAULTS, ResultOptions
 from options.train_options import LogOptions, LoopOptions, ScheduleOptions
 from util.suggest import closest
 
 SHARED: dict[str, type] = {"run": RunOptions, "engine": EngineOptions}
-TRAIN: dict[str, type] = {**SHARED, "schedule": ScheduleOptions, "loop": LoopOptions, "log": LogOptions}
+TRAIN: dict[str, type] = {
+    **SHARED,
+    "schedule": ScheduleOptions,
+    "loop": LoopOptions,
+    "eval": EvalOptions,
+    "metric": MetricOptions,
+    "log": LogOptions,
+}
 TEST: dict[str, type] = {**SHARED, "result": ResultOptions}
 TITLES = {  # in the order of --help
     "run": "the run",
@@ -27,6 +35,8 @@ TITLES = {  # in the order of --help
     "engine": "engine",
     "schedule": "schedule",
     "loop": "starting, resuming, saving",
+    "eval": "measuring while training",
+    "metric": "metrics",
     "log": "logging",
     "result": "results",
 }
@@ -46,6 +56,8 @@ class Options:
     model: ModelOptions
     schedule: ScheduleOptions = field(default_factory=ScheduleOptions)
     loop: LoopOptions = field(default_factory=LoopOptions)
+    eval: EvalOptions = field(default_factory=EvalOptions)
+    metric: MetricOptions = field(default_factory=MetricOptions)
     log: LogOptions = field(default_factory=LogOptions)
     result: ResultOptions = field(default_factory=ResultOptions)
     values: Mapping[str, Any] = field(default_factory=dict, repr=False)  # flat: flag -> value
@@ -103,6 +115,41 @@ def parse_test(argv: Sequence[str], models: Any, datasets: Any) -> Options:
     saved["checkpoints_dir"] = words["checkpoints_dir"] or RunOptions.checkpoints_dir
     saved["name"] = words["name"] or RunOptions.name
     return _resolve("test.py", argv, TEST, models, datasets, saved, phase_defaults=PHASE_DEFAULTS)
+
+
+def parse_command(
+    program: str, usage: str, records: Mapping[str, tuple[type, str]], argv: Sequence[str]
+) -> tuple[dict[str, Any], frozenset[str]]:
+    """Options of a command that is about no model: flags only, no files.
+
+    Args:
+        program: its path, for messages.
+        usage: what ``--help`` shows first.
+        records: part -> (record class, title of its group).
+        argv: words of the command line.
+
+    Returns:
+        part -> record, and the names of the flags that were given.
+
+    Raises:
+        OptionError, HelpAsked: as ``parse_train``.
+    """
+    parser = _Parser(
+        prog=f"python {program}",
+        usage=usage,
+        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, max_help_position=32, width=110),
+        allow_abbrev=False,
+        argument_default=argparse.SUPPRESS,
+    )
+    for cls, title in records.values():
+        add_arguments(parser, cls, title)
+    known = _all_specs({part: cls for part, (cls, _) in records.items()})
+    if {"-h", "--help"} & set(argv):
+        parser.print_help()
+        raise HelpAsked
+    flags = _flags(parser, argv, known)
+    values = {name: convert(known[name], text) for name, text in flags.items()}
+    return {part: build(cls, values) for part, (cls, _) in records.items()}, frozenset(flags)
 
 
 def _first_pass(argv: Sequence[str]) -> dict[str, Any]:

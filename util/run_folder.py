@@ -67,7 +67,7 @@ def check_writable(folder: Path, what: str) -> None:
         ValueError: a parent is a file, or not ours to write.
     """
     existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
-    if not (existing.is_dir() or existing == folder.absolute()) or not os.access(existing, os.W_OK):
+    if not (existing.is_dir() or existing in (folder, folder.absolute())) or not os.access(existing, os.W_OK):
         raise ValueError(f"{what}: {existing} cannot be written; choose another folder")
 
 

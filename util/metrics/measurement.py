@@ -53,11 +53,17 @@ class Measurement:
         return METRICS[self.short].higher_is_better
 
     @property
+    def scaled(self) -> tuple[float, float | None]:
+        """Value and spread as they are shown: KID x100."""
+        scale = METRICS[self.short].scale
+        return self.value * scale, None if self.std is None else self.std * scale
+
+    @property
     def shown(self) -> str:
         """The number as it is printed: scaled, ``mean +/- std`` where it has a spread."""
-        metric = METRICS[self.short]
-        mean = f"{self.value * metric.scale:.{metric.decimals}f}"
-        return mean if self.std is None else f"{mean} +/- {self.std * metric.scale:.{metric.decimals}f}"
+        decimals = METRICS[self.short].decimals
+        value, std = self.scaled
+        return f"{value:.{decimals}f}" + ("" if std is None else f" +/- {std:.{decimals}f}")
 
 
 def title(name: str, short: str, domain: str = "B") -> str:
@@ -106,7 +112,9 @@ def update_measurements(file: Path, new: Sequence[Measurement]) -> list[Measurem
 def columns(measurements: Iterable[Measurement]) -> list[tuple[str, str]]:
     """(name, domain) of every number that occurs, in the order of ``METRICS``: the columns of a table."""
     order = list(METRICS)
-    found = {(each.name, each.domain): (each.domain != "B", order.index(each.short), each.name) for each in measurements}
+    found = {
+        (each.name, each.domain): (each.domain != "B", order.index(each.short), each.name) for each in measurements
+    }
     return sorted(found, key=lambda key: found[key])
 
 

@@ -1,0 +1,271 @@
+"""Measure generated images: KID, FID, IS, precision/recall, PSNR, SSIM, L1, LPIPS, each with its protocol.
+
+Usage:
+    python scripts/evaluate.py --name facades                      results/facades/test_latest, in place
+    python scripts/evaluate.py --name facades --epoch all          every checkpoint: a table, a CSV file, a plot
+    python scripts/evaluate.py --fake DIR --real DIR --metrics kid,fid
+    python scripts/evaluate.py --compare facades facades_hinge     a page that compares runs
+Words after a lone -- go to test.py, which makes the results that are missing.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from data import DATASETS
+from options.evaluate_options import EvaluateOptions
+from options.metric_options import MetricOptions
+from options.parse import HelpAsked, parse_command
+from util.exit_code import EXIT_DONE, exit_code
+
+if TYPE_CHECKING:
+    from scripts.result_folders import ResultFolder, RunPlace
+    from util.metrics.images import FolderImages
+    from util.metrics.measurement import Measurement
+    from util.metrics.suite import Suite
+
+logger = logging.getLogger("evaluate")
+
+UNPAIRED, PAIRED = ("kid",), ("kid", "psnr", "ssim", "l1")
+RECORDS = {
+    "evaluate": (EvaluateOptions, "what is measured"),
+    "metric": (MetricOptions, "how it is measured"),
+}
+USAGE = (
+    "python scripts/evaluate.py --name RUN [options] [-- flags for test.py]\n"
+    "       python scripts/evaluate.py --fake DIR --real DIR [options]\n"
+    "       python scripts/evaluate.py --compare RUN1 RUN2 ... [options]"
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure from a command line.
+
+    Args:
+        argv: its words without the program; default ``sys.argv[1:]``.
+
+    Returns:
+        0 done, 1 failed, 2 bad options or images, 130 stopped by Ctrl-C.
+    """
+    argv = list(sys.argv[1:] if argv is None else argv)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    try:
+        words, test_flags = _split(argv)
+        records, given = parse_command("scripts/evaluate.py", USAGE, RECORDS, words)
+        return _run(records["evaluate"], records["metric"], given, test_flags)
+    except HelpAsked:
+        return EXIT_DONE
+    except (Exception, KeyboardInterrupt) as error:
+        return exit_code("evaluate.py", error, verbose="--verbose" in argv)
+
+
+def _split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Our words, with the runs of ``--compare`` as one; and those after a lone ``--``."""
+    ours, flags = list(argv), []
+    if "--" in ours:
+        cut = ours.index("--")
+        ours, flags = ours[:cut], ours[cut + 1 :]
+    words: list[str] = []
+    for word in ours:
+        if len(words) >= 2 and words[-2] == "--compare" and not word.startswith("--"):
+            words[-1] += f",{word}"
+        else:
+            words.append(word)
+    return words, flags
+
+
+def _run(o: EvaluateOptions, m: MetricOptions, given: frozenset[str], test_flags: list[str]) -> int:
+    from scripts.epoch_series import Series
+    from scripts.result_folders import RunPlace, choose, make_missing
+    from util.metrics.measurement import FILE_NAME, update_measurements
+    from util.run_folder import check_writable
+
+    if o.compare:
+        return _compare(o, m, given, test_flags)
+    if o.fake:
+        return _folders(o, m)
+    place = RunPlace(o.name, Path(o.checkpoints_dir), Path(o.results_dir))
+    folders = choose(place, o.phase, o.epoch, any_phase="phase" not in given)
+    check_writable(place.results / FILE_NAME, f"--results_dir {o.results_dir}")
+    metrics = o.metrics or _default_metrics(place)
+    _check_pairs(place, metrics)
+    suite = _suite(metrics, m, o.gpu_ids)
+    import test
+
+    flags = ["--gpu_ids", o.gpu_ids] if o.gpu_ids else []
+    if code := make_missing(place, o.phase, folders, [*flags, *test_flags], again=o.retest, test=test.main):
+        return code
+    measured = [_measure_run(o, suite, folder) for folder in folders]
+    every = [each for of_folder in measured for each in of_folder]
+    update_measurements(place.results / FILE_NAME, every)
+    if len(folders) == 1:
+        _print(measured[0])
+    else:
+        series = Series(o.name, {folder.path.name: found for folder, found in zip(folders, measured)})
+        print(series.table())
+        for file in series.write(place.results):
+            logger.info("written: %s", file)
+    logger.info("written: %s", place.results / FILE_NAME)
+    return EXIT_DONE
+
+
+def _suite(names: Sequence[str], m: MetricOptions, gpu_ids: str) -> Suite:
+    from util.device import device_for, parse_gpu_ids
+    from util.metrics.suite import Suite
+
+    return Suite(names, device_for(parse_gpu_ids(gpu_ids), 0), **vars(m))
+
+
+def _measure_run(o: EvaluateOptions, suite: Suite, folder: ResultFolder) -> list[Measurement]:
+    """Every number of one result folder."""
+    from dataclasses import replace
+
+    from util.metrics.images import FolderImages
+
+    other = "A" if o.domain == "B" else "B"
+    shared: dict[str, Any] = {"resize": o.resize, "alpha": o.alpha}
+    flag = f"--name {o.name}"
+    fake = FolderImages(folder.images, flag, suffix=f"fake_{o.domain}", **shared)
+    real = (
+        _side(o, "--real", o.real) if o.real else FolderImages(folder.images, flag, suffix=f"real_{o.domain}", **shared)
+    )
+    source = None
+    if "mean_kid" in suite.names:
+        source = (
+            _side(o, "--source", o.source)
+            if o.source
+            else FolderImages(folder.images, flag, suffix=f"real_{other}", **shared)
+        )
+    return [
+        replace(
+            each,
+            folder=folder.path.name,
+            tag=folder.tag,
+            domain=o.domain,
+            protocol={**each.protocol, "tag": folder.tag},
+        )
+        for each in suite.measure(fake, real, source)
+    ]
+
+
+def _folders(o: EvaluateOptions, m: MetricOptions) -> int:
+    """``--fake DIR --real DIR``."""
+    from util.metrics.measurement import update_measurements
+    from util.run_folder import check_writable
+
+    if o.output:
+        check_writable(Path(o.output), f"--output {o.output}")
+        if Path(o.output).suffix != ".json" or Path(o.output).is_dir():
+            raise ValueError(f"--output {o.output}: name a file that ends in .json")
+    fake, real = _side(o, "--fake", o.fake, o.fake_suffix), _side(o, "--real", o.real)
+    source = _side(o, "--source", o.source) if o.source else None
+    found = _suite(o.metrics or UNPAIRED, m, o.gpu_ids).measure(fake, real, source)
+    if o.output:
+        update_measurements(Path(o.output), found)
+    _print(found)
+    return EXIT_DONE
+
+
+def _side(o: EvaluateOptions, flag: str, folder: str, suffix: str = "") -> FolderImages:
+    from util.metrics.images import FolderImages
+
+    real = flag == "--real"
+    return FolderImages(
+        Path(folder),
+        flag,
+        suffix=o.real_suffix if real else suffix,
+        half=o.real_half if real else "",
+        alpha=o.alpha,
+        resize=o.resize,
+    )
+
+
+def _compare(o: EvaluateOptions, m: MetricOptions, given: frozenset[str], test_flags: list[str]) -> int:
+    """``--compare``: measure each run where metrics are asked for, then make the page."""
+    from dataclasses import replace
+
+    from scripts.compare_runs import compare
+
+    for name in o.compare if o.metrics else ():
+        run = replace(o, compare=(), name=name, output="")
+        if code := _run(run, m, given, test_flags):
+            return code
+    output = Path(o.output or Path(o.results_dir) / "comparison")
+    page = compare(
+        o.compare,
+        checkpoints_dir=Path(o.checkpoints_dir),
+        results_dir=Path(o.results_dir),
+        output=output,
+        folder=f"{o.phase}_latest",
+        domain=o.domain,
+        num_images=o.num_images,
+    )
+    logger.info("comparison: %s", page)
+    return EXIT_DONE
+
+
+def _default_metrics(place: RunPlace) -> tuple[str, ...]:
+    return PAIRED if _is_paired(place) else UNPAIRED
+
+
+def _check_pairs(place: RunPlace, names: Sequence[str]) -> None:
+    """Refuse to compare an output with a picture that is not its target."""
+    from util.metrics import METRICS, expand
+
+    wrong = [name for name in expand(names) if METRICS[name].by == "pairs"]
+    if wrong and not _is_paired(place):
+        raise ValueError(
+            f"--metrics {','.join(wrong)}: the run {place.name} was trained on unpaired images, so its outputs have no "
+            "targets; ask for kid, mean_kid, fid, is or prc"
+        )
+
+
+def _is_paired(place: RunPlace) -> bool:
+    """Whether real_B is the target of fake_B, by the run's options; a run without options counts as paired."""
+    from options.files import read_options
+
+    mode = str(read_options(place.checkpoints, required=False).get("dataset_mode") or "aligned")
+    return mode not in DATASETS.names() or DATASETS.get(mode).paired
+
+
+def _print(measured: Sequence[Measurement]) -> None:
+    """The numbers, then how they were made and what to know, each said once."""
+    for each in measured:
+        print(f"{each.title}: {each.shown}")
+    for line, titles in _grouped((_how(each), each.title) for each in measured).items():
+        print(f"  {', '.join(titles)}: {line}")
+    for note, titles in _grouped((note, each.title) for each in measured for note in each.notes).items():
+        print(f"  note: {note}" if len(titles) > 1 else f"  note: {titles[0]}: {note}")
+
+
+def _grouped(facts: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for fact, title in facts:
+        found.setdefault(fact, []).append(title)
+    return found
+
+
+def _how(each: Measurement) -> str:
+    p = each.protocol
+    sides = f"{p['fake']['n']} images of {p['fake']['size']}, {p['real']['n']} real ones of {p['real']['size']}"
+    if "extractor" not in p:
+        network = f", {p['lpips_net']} ({p['weights_sha256'][:8]})" if "lpips_net" in p else ""
+        return f"{p['pairs']} pairs of {p['fake']['size']}{network}"
+    parts = [f"extractor {p['extractor']} ({p['weights_sha256'][:8]})"]
+    if "subsets" in p:
+        sizes = p["subset_size"] if isinstance(p["subset_size"], list) else [p["subset_size"]]
+        size = " and ".join(map(str, dict.fromkeys(sizes)))
+        parts.append(f"{p['subsets']} subsets of {size}, degree 3, seed {p['seed']}")
+    if "splits" in p:
+        parts.append(f"{p['splits']} splits, seed {p['seed']}")
+    return f"{sides}; {', '.join(parts)}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

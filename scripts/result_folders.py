@@ -1,0 +1,145 @@
+"""Which result folders of a run are meant, in natural order, and how those that are missing come to be."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from util.checkpoint import Checkpointer
+from util.image_folder import natural_key
+from util.run_folder import check_name
+from util.suggest import closest
+
+logger = logging.getLogger(__name__)
+
+_LATEST_ITER = re.compile(r"latest_iter(\d+)")  # test.py --load_iter n
+
+
+@dataclass(frozen=True)
+class RunPlace:
+    """Where a run's checkpoints and results are."""
+
+    name: str
+    checkpoints_dir: Path
+    results_dir: Path
+
+    @property
+    def checkpoints(self) -> Path:
+        """Its folder of checkpoints."""
+        return self.checkpoints_dir / self.name
+
+    @property
+    def results(self) -> Path:
+        """Its folder of results."""
+        return self.results_dir / self.name
+
+
+@dataclass(frozen=True)
+class ResultFolder:
+    """The results of one checkpoint on one phase: ``<results_dir>/<name>/<phase>_<tag>``."""
+
+    path: Path
+    tag: str
+
+    @property
+    def images(self) -> Path:
+        """Where its pictures are."""
+        return self.path / "images"
+
+
+def choose(place: RunPlace, phase: str, epochs: Sequence[str], *, any_phase: bool) -> list[ResultFolder]:
+    """The folders that the user means; they need not exist.
+
+    Without ``epochs`` it is ``<phase>_latest``; where the run has no checkpoint of that name and that folder is
+    missing, the only result folder there is.
+
+    Args:
+        place: of the run.
+        phase: ``test``, ``val``...
+        epochs: tags, ``("all",)`` for every checkpoint and every result folder of the phase, or nothing.
+        any_phase: whether the phase was not given, so that another one may be meant.
+
+    Raises:
+        FileNotFoundError: there is neither such a run nor such results.
+        ValueError: several could be meant.
+    """
+    check_name(place.name)
+    if not place.checkpoints.is_dir() and not place.results.is_dir():
+        names = [each.name for folder in (place.results_dir, place.checkpoints_dir) for each in _folders(folder)]
+        near = closest(place.name, names)
+        hint = f"; did you mean {near}?" if near else ""
+        raise FileNotFoundError(
+            f"--name {place.name}: neither {place.results} nor {place.checkpoints} exists{hint}; "
+            f"make results by: python test.py --name {place.name}"
+        )
+    there = {each.name for each in _folders(place.results) if (each / "images").is_dir()}
+    if epochs == ("all",):
+        tags = {name.removeprefix(f"{phase}_") for name in there if name.startswith(f"{phase}_")}
+        tags |= set(_checkpoint_tags(place))
+        if not tags:
+            raise FileNotFoundError(f"--name {place.name} --epoch all: no checkpoint in {place.checkpoints}")
+        return [ResultFolder(place.results / f"{phase}_{tag}", tag) for tag in sorted(tags, key=_in_time)]
+    if epochs:
+        return [ResultFolder(place.results / f"{phase}_{tag}", tag) for tag in sorted(set(epochs), key=_in_time)]
+    wanted = f"{phase}_latest"
+    if wanted in there or "latest" in _checkpoint_tags(place):
+        return [ResultFolder(place.results / wanted, "latest")]
+    fitting = sorted((name for name in there if any_phase or name.startswith(f"{phase}_")), key=natural_key)
+    if len(fitting) == 1:
+        return [ResultFolder(place.results / fitting[0], fitting[0].partition("_")[2])]
+    if fitting:
+        raise ValueError(
+            f"--name {place.name}: {place.results} has {', '.join(fitting)}; choose by --phase and --epoch, "
+            f"e.g. --phase {fitting[0].partition('_')[0]} --epoch {fitting[0].partition('_')[2]}"
+        )
+    raise FileNotFoundError(
+        f"--name {place.name}: no results in {place.results}; make them by: python test.py --name {place.name}"
+    )
+
+
+def make_missing(
+    place: RunPlace,
+    phase: str,
+    folders: Sequence[ResultFolder],
+    flags: Sequence[str],
+    *,
+    again: bool,
+    test: Callable[[list[str]], int],
+) -> int:
+    """Run ``test.py`` for the folders that are missing (or for all); returns the first exit code that is not 0."""
+    for folder in folders:
+        newer = _outdated(place, folder)
+        if folder.images.is_dir() and not again:
+            if newer:
+                logger.warning("warning: %s is older than the checkpoint; --retest makes it again", folder.path)
+            continue
+        where = ["--checkpoints_dir", str(place.checkpoints_dir), "--results_dir", str(place.results_dir)]
+        words = ["--name", place.name, *where, "--phase", phase, "--epoch", folder.tag, *flags]
+        logger.info("making %s: python test.py %s", folder.path, " ".join(words))
+        if code := test(words):
+            return code
+    return 0
+
+
+def _outdated(place: RunPlace, folder: ResultFolder) -> bool:
+    page = folder.path / "index.html"
+    saved = [file.stat().st_mtime for file in place.checkpoints.glob(f"{folder.tag}_net_*.pth")]
+    return bool(saved) and page.is_file() and max(saved) > page.stat().st_mtime
+
+
+def _checkpoint_tags(place: RunPlace) -> list[str]:
+    return Checkpointer(place.checkpoints).tags() if place.checkpoints.is_dir() else []
+
+
+def _folders(folder: Path) -> list[Path]:
+    return [each for each in folder.iterdir() if each.is_dir()] if folder.is_dir() else []
+
+
+def _in_time(tag: str) -> tuple[int, tuple[list[str | int], str]]:
+    """Epochs, then images, then the best, then the latest; each in the order in which people count."""
+    kinds = (tag.isdigit(), tag.startswith("iter_"), bool(_LATEST_ITER.fullmatch(tag)), tag.startswith("best"))
+    rank = kinds.index(True) if True in kinds else 4
+    return (5 if tag == "latest" else rank), natural_key(tag)

@@ -1,0 +1,231 @@
+"""Sets of images to measure: a folder, or what a model has just made. Read one by one as RGB with values 0..255."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from util.image_folder import describe, scan
+from util.image_io import read_header, read_image
+
+Pixels = NDArray[Any]
+"""``[H, W, 3]``: uint8, or float64 with values 0..255 where the source has 16 bits."""
+
+HALVES = ("", "left", "right")
+_VISUAL = re.compile(r"_(real|fake|rec|idt)_[A-Z]$")
+_SHOWN = 3
+
+
+class ImageSet(ABC):
+    """Images in a fixed order.
+
+    Attributes:
+        label: where they come from, for messages and protocols.
+        names: one an image; equal names on two sides are a pair.
+    """
+
+    label: str
+    names: Sequence[str]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @abstractmethod
+    def read(self, index: int) -> Pixels:
+        """One image.
+
+        Raises:
+            ValueError: it cannot be read, or not as RGB; the message names the file.
+        """
+
+    @abstractmethod
+    def digest(self) -> str:
+        """SHA-256 of the content of all images in order, and of what is done to them on reading."""
+
+    @abstractmethod
+    def look(self) -> dict[str, Any]:
+        """``size`` ("256x256", or the range), ``depth`` (of the files), ``alpha`` (only where there is any)."""
+
+    def facts(self) -> dict[str, Any]:
+        """What a protocol says of this side."""
+        return {"n": len(self), "from": self.label, "sha256": self.digest(), **self.look()}
+
+
+class FolderImages(ImageSet):
+    """The images below a folder, in the order of their paths as plain text (that of torch-fidelity).
+
+    Args:
+        folder: it is searched with its subfolders.
+        flag: the flag that named it, for messages.
+        suffix: take only files whose name ends in ``_<suffix>`` before the file's suffix: ``fake_B``.
+        half: of pictures that hold a pair side by side, the ``left`` or ``right`` half.
+        alpha: what becomes of transparency: ``drop`` or ``white``.
+        resize: scale to so many pixels squared (bicubic, antialiased); 0 keeps the size.
+
+    Raises:
+        FileNotFoundError: no such folder, or no such images in it.
+        ValueError: without ``suffix``, the folder of a test's pictures, where inputs, outputs and targets lie together.
+    """
+
+    def __init__(
+        self, folder: Path, flag: str, *, suffix: str = "", half: str = "", alpha: str = "drop", resize: int = 0
+    ) -> None:
+        if not folder.is_dir():
+            raise FileNotFoundError(f"{flag} {folder}: there is no such folder")
+        found = scan(folder)
+        if not suffix:
+            _refuse_mixture(folder, flag, found)
+        self.folder, self.half, self.alpha, self.resize = folder, half, alpha, resize
+        self.paths, self.names = _chosen(folder, found, suffix)
+        if not self.paths:
+            what = f"no image whose name ends in _{suffix}" if suffix else "no images"
+            raise FileNotFoundError(f"{flag} {folder}: {what} in it; {describe(folder)}")
+        self.label = f"{folder.as_posix()}" + (f" (*_{suffix})" if suffix else "") + (f", {half} half" if half else "")
+        self._digest = ""
+        self._look: dict[str, Any] = {}
+
+    def read(self, index: int) -> Pixels:
+        path = self.paths[index]
+        picture = read_image(path, alpha="white" if self.alpha == "white" else "drop")
+        if picture.format == "float32":
+            raise ValueError(f"{path}: its floating point values have no fixed range; give 8 or 16 bit images")
+        array = picture.array
+        if array.shape[2] not in (1, 3):
+            raise ValueError(f"{path}: {array.shape[2]} channels; metrics need grey or colour images")
+        if self.half:
+            width = array.shape[1] // 2
+            array = array[:, :width] if self.half == "left" else array[:, -width:]
+        return _resized(_as_rgb(array), self.resize)
+
+    def digest(self) -> str:
+        if not self._digest:
+            whole = hashlib.sha256(f"{self.half}/{self.alpha}/{self.resize}".encode())
+            for path in self.paths:
+                whole.update(hashlib.sha256(Path(path).read_bytes()).digest())
+            self._digest = whole.hexdigest()
+        return self._digest
+
+    def look(self) -> dict[str, Any]:
+        if not self._look:
+            headers = [read_header(path) for path in self.paths]
+            scaled = (self.resize, self.resize) if self.resize else None
+            sizes = {scaled or (each.width // (2 if self.half else 1), each.height) for each in headers}
+            alpha = sum(each.alpha for each in headers)
+            self._look = {"size": _range(sizes), "depth": " and ".join(sorted({each.format for each in headers}))}
+            if alpha:
+                self._look["alpha"] = f"{'on white' if self.alpha == 'white' else 'ignored'} in {alpha} files"
+        return self._look
+
+
+class MadeImages(ImageSet):
+    """Images in memory.
+
+    Args:
+        label: where they come from.
+        images: name -> ``[H, W, 3]`` uint8, or float64 in 0..255.
+    """
+
+    def __init__(self, label: str, images: dict[str, Pixels]) -> None:
+        self.label, self.names, self._images = label, tuple(images), list(images.values())
+        self._digest = ""
+
+    def read(self, index: int) -> Pixels:
+        return self._images[index]
+
+    def digest(self) -> str:
+        if not self._digest:
+            whole = hashlib.sha256()
+            for image in self._images:
+                whole.update(f"{image.shape}{image.dtype}".encode())
+                whole.update(np.ascontiguousarray(image).tobytes())
+            self._digest = whole.hexdigest()
+        return self._digest
+
+    def look(self) -> dict[str, Any]:
+        kinds = {"uint8" if image.dtype == np.uint8 else "uint16" for image in self._images}
+        sizes = {(image.shape[1], image.shape[0]) for image in self._images}
+        return {"size": _range(sizes), "depth": " and ".join(sorted(kinds))}
+
+
+def pairs(fake: ImageSet, real: ImageSet) -> list[tuple[int, int]]:
+    """Indices of every fake and of the target of the same name.
+
+    Raises:
+        ValueError: an image without a partner; the message names some.
+    """
+    targets = {name: index for index, name in enumerate(real.names)}
+    alone = [name for name in fake.names if name not in targets]
+    waiting = sorted(targets.keys() - set(fake.names))
+    if alone or waiting:
+        parts = [f"{len(alone)} of {len(fake)} have no target ({_some(alone)})"] if alone else []
+        parts += [f"{len(waiting)} of {len(real)} targets have no image ({_some(waiting)})"] if waiting else []
+        raise ValueError(
+            f"PSNR, SSIM, L1 and LPIPS compare pairs of equal names, but of {fake.label} and {real.label} "
+            f"{', and '.join(parts)}; rename the files, or ask for kid, fid, is, prc"
+        )
+    return [(index, targets[name]) for index, name in enumerate(fake.names)]
+
+
+def _chosen(folder: Path, found: Sequence[str], suffix: str) -> tuple[list[str], list[str]]:
+    """Paths and names (below the folder, without suffixes); of two files of one name, the PNG."""
+    chosen: dict[str, str] = {}
+    for path in found:
+        inside = Path(path).relative_to(folder)
+        stem = inside.with_suffix("").as_posix()
+        if suffix:
+            if not stem.endswith(f"_{suffix}"):
+                continue
+            stem = stem.removesuffix(f"_{suffix}")
+            if stem in chosen and not path.lower().endswith(".png"):
+                continue
+        elif stem in chosen:
+            stem = inside.as_posix()
+        chosen[stem] = path
+    order = sorted(chosen, key=lambda name: chosen[name])
+    return [chosen[name] for name in order], order
+
+
+def _refuse_mixture(folder: Path, flag: str, found: Sequence[str]) -> None:
+    kinds = Counter(match[0][1:] for path in found if (match := _VISUAL.search(os.path.splitext(path)[0])))
+    if len(kinds) > 1:
+        example = flag.split()[0]
+        raise ValueError(
+            f"{flag} {folder}: holds {', '.join(f'{count} {kind}' for kind, count in sorted(kinds.items()))} images of "
+            f"a test together; choose one kind, e.g. {example}_suffix {'real_B' if 'real' in example else 'fake_B'}"
+        )
+
+
+def _as_rgb(array: Pixels) -> Pixels:
+    if array.dtype == np.uint16:
+        array = array.astype(np.float64) / 257.0  # 65535 becomes 255
+    return np.ascontiguousarray(np.broadcast_to(array, (*array.shape[:2], 3)))
+
+
+def _resized(array: Pixels, size: int) -> Pixels:
+    if not size or array.shape[:2] == (size, size):
+        return array
+    if array.dtype == np.uint8:
+        return np.asarray(Image.fromarray(array).resize((size, size), Image.Resampling.BICUBIC))
+    planes = [Image.fromarray(array[:, :, c].astype(np.float32)) for c in range(3)]
+    scaled = [np.asarray(plane.resize((size, size), Image.Resampling.BICUBIC), np.float64) for plane in planes]
+    return np.stack(scaled, axis=2).clip(0, 255)
+
+
+def _range(sizes: set[tuple[int, int]]) -> str:
+    """Sizes (width, height) as "256x256", or as "64x48 to 512x512 (7 sizes)"."""
+    shown = [f"{width}x{height}" for width, height in sorted(sizes, key=lambda size: (size[0] * size[1], size))]
+    return shown[0] if len(shown) == 1 else f"{shown[0]} to {shown[-1]} ({len(shown)} sizes)"
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")

@@ -1,0 +1,190 @@
+"""The metrics that a command asked for, loaded once and measured on any number of pairs of sides."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from util.metrics import METRICS, expand, full_name
+from util.metrics import fidelity as f
+from util.metrics.extractors import Extractor, MissingWeights, load_extractor
+from util.metrics.features import FeatureCache, Features, default_cache, features_of
+from util.metrics.images import ImageSet
+from util.metrics.measurement import Measurement
+from util.metrics.paired import Lpips, paired
+
+NO_CACHE = "none"
+_PACKAGES = ("torch", "torchvision", "torch-fidelity", "torchmetrics", "numpy", "pillow")
+
+
+class Suite:
+    """Metrics with their settings.
+
+    The networks are loaded on construction, so that what is missing is told before anything is computed.
+
+    Args:
+        names: short names, groups allowed (``kid``, ``prc``, ``psnr``...).
+        device: where the networks run.
+        feature_extractor: ``inception`` or ``efficientnet_lite0``.
+        inception_weights: file; empty: torch.hub's copy, or a download.
+        lpips_net: ``alex``, ``vgg``, ``squeeze``.
+        lpips_weights: file with the backbone; empty: torchvision's copy, or a download.
+        kid_subset_size: images in a subset of KID.
+        kid_subsets: subsets of KID.
+        is_splits: splits of IS.
+        metric_seed: of KID's subsets and of IS's shuffling.
+        metric_batch_size: images that go through an extractor at a time.
+        feature_cache: folder for the features of real sides; empty: the user's cache folder; ``none``: no cache.
+        lenient: leave out what cannot be had here instead of raising; see ``missing``.
+        progress: bars and rates.
+
+    Attributes:
+        names: short names of what will be measured.
+        missing: short name -> why it was left out.
+
+    Raises:
+        MissingWeights: a network cannot be had here, and not ``lenient``.
+        ValueError: an unknown name or a broken file.
+    """
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        device: torch.device,
+        *,
+        feature_extractor: str = "inception",
+        inception_weights: str = "",
+        lpips_net: str = "alex",
+        lpips_weights: str = "",
+        kid_subset_size: int = 50,
+        kid_subsets: int = 100,
+        is_splits: int = 10,
+        metric_seed: int = 2020,
+        metric_batch_size: int = 32,
+        feature_cache: str = "",
+        lenient: bool = False,
+        progress: bool = True,
+    ) -> None:
+        self.names, self.missing = expand(names), dict[str, str]()
+        self.device, self.progress = device, progress
+        self.extractor_name, self.lpips_net = feature_extractor, lpips_net
+        self.kid = {"subset_size": kid_subset_size, "subsets": kid_subsets, "seed": metric_seed}
+        self.score = {"splits": is_splits, "seed": metric_seed}
+        self.batch_size = metric_batch_size
+        folder = None if feature_cache == NO_CACHE else Path(feature_cache) if feature_cache else default_cache()
+        self.cache = FeatureCache(folder)
+        self._extractor: Extractor | None = None
+        self._lpips: Lpips | None = None
+        try:
+            if any(METRICS[name].by == "features" for name in self.names):
+                self._extractor = load_extractor(feature_extractor, device, inception_weights=inception_weights)
+        except MissingWeights as error:
+            self._leave_out([name for name in self.names if METRICS[name].by == "features"], error, lenient)
+        try:
+            if "lpips" in self.names:
+                self._lpips = Lpips(lpips_net, device, lpips_weights)
+        except MissingWeights as error:
+            self._leave_out(["lpips"], error, lenient)
+
+    def full_name(self, short: str) -> str:
+        """The name under which a number is stored."""
+        return full_name(short, extractor=self.extractor_name, lpips_net=self.lpips_net)
+
+    def of_kind(self, by: str) -> list[str]:
+        """Short names of what is measured by ``features`` or by ``pairs``."""
+        return [name for name in self.names if METRICS[name].by == by]
+
+    def features(self, images: ImageSet, *, stays: bool = False) -> Features:
+        """Features of a side; one that ``stays`` the same is kept in the cache."""
+        assert self._extractor is not None
+        cache = self.cache if stays else None
+        return features_of(
+            images, self._extractor, self.device, batch_size=self.batch_size, cache=cache, progress=self.progress
+        )
+
+    def measure(
+        self,
+        fake: ImageSet,
+        real: ImageSet,
+        source: ImageSet | None = None,
+        *,
+        features: Features | None = None,
+        paired_values: Mapping[str, f.Number] | None = None,
+    ) -> list[Measurement]:
+        """Every number of one pair of sides.
+
+        Args:
+            fake: generated images.
+            real: images of the target domain; the targets by name, where pairs are compared.
+            source: images of the source domain, for ``mean_kid``.
+            features: of ``fake``, where they are known already.
+            paired_values: PSNR, SSIM..., where they are known already.
+
+        Raises:
+            ValueError: too few images, an unreadable one, or pairs that do not match.
+        """
+        found: dict[str, f.Number] = {}
+        by_features, by_pairs = self.of_kind("features"), self.of_kind("pairs")
+        if "mean_kid" in by_features and source is None:
+            raise ValueError("mean_kid also needs the images of the source domain, and there are none")
+        common: dict[str, Any] = {"fake": fake.facts(), "real": real.facts()}
+        if by_pairs and paired_values is None:
+            paired_values = paired(fake, real, by_pairs, lpips=self._lpips, progress=self.progress)
+        found.update(paired_values or {})
+        if by_features:
+            ours = self.features(fake) if features is None else features
+            found.update(self._by_features(by_features, ours, real, source))
+        return [self._measurement(name, found[name], common, source) for name in self.names]
+
+    def _by_features(
+        self, names: Iterable[str], ours: Features, real: ImageSet, source: ImageSet | None
+    ) -> dict[str, f.Number]:
+        assert self._extractor is not None
+        layer = self._extractor.features
+        fake = ours[layer]
+        found: dict[str, f.Number] = {}
+        theirs = self.features(real, stays=True)[layer] if set(names) != {"is"} else fake[:0]
+        for name in names:
+            if name == "kid":
+                found[name] = f.kid(fake, theirs, **self.kid)
+            elif name == "mean_kid" and source is not None:
+                found[name] = f.mean_kid(fake, theirs, self.features(source, stays=True)[layer], **self.kid)
+            elif name == "fid":
+                found[name] = f.fid(fake, theirs)
+            elif name == "is":
+                found[name] = f.inception_score(ours[self._extractor.logits], **self.score)
+            elif name not in found:
+                found.update(f.precision_recall(fake, theirs))
+        return found
+
+    def _measurement(
+        self, short: str, number: f.Number, common: Mapping[str, Any], source: ImageSet | None
+    ) -> Measurement:
+        protocol = {**common, **number.protocol, "versions": versions()}
+        notes = list(number.notes)
+        if METRICS[short].by == "features":
+            assert self._extractor is not None
+            protocol |= self._extractor.facts()
+            if self.extractor_name != "inception":
+                notes.append(f"features of {self.extractor_name}: not comparable with published numbers (Inception)")
+            sizes = common["fake"]["size"], common["real"]["size"]
+            if sizes[0] != sizes[1] and short != "is":
+                notes.append(f"the images are {sizes[0]}, the real ones {sizes[1]}: --resize N makes them equal")
+        if short == "mean_kid" and source is not None:
+            protocol["source"] = source.facts()
+        return Measurement(self.full_name(short), short, number.value, number.std, protocol, tuple(notes))
+
+    def _leave_out(self, names: Iterable[str], error: MissingWeights, lenient: bool) -> None:
+        if not lenient:
+            raise error
+        self.missing.update(dict.fromkeys(names, str(error)))
+        self.names = tuple(name for name in self.names if name not in self.missing)
+
+
+def versions() -> dict[str, str]:
+    """Versions of everything that a number depends on."""
+    return {package: importlib.metadata.version(package) for package in _PACKAGES}
