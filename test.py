@@ -102,21 +102,13 @@ def _run(options: Options) -> int:
 
 def _loader(options: Options, dataset: BaseDataset, model: BaseModel, engine: Engine) -> Loader:
     """Batches in order; one by one where the pictures of a larger batch would not be the same."""
-    from data.loader import create_loader
+    from data.loader import loader_of
 
-    d, batch_size = options.data, options.data.batch_size
+    batch_size = options.data.batch_size
     if batch_size > 1 and (reason := _couples_samples(model)):
         logger.warning("--batch_size %d: 1 is used, because %s; --eval would allow more", batch_size, reason)
         batch_size = 1
-    return create_loader(
-        dataset,
-        batch_size=batch_size,
-        num_threads=d.num_threads,
-        serial_batches=True,
-        direction=d.direction,
-        seed=options.engine.seed,
-        pin_memory=engine.device.type == "cuda",
-    )
+    return loader_of(dataset, batch_size=batch_size, pin_memory=engine.device.type == "cuda")
 
 
 def _couples_samples(model: BaseModel) -> str:
@@ -133,35 +125,25 @@ def _couples_samples(model: BaseModel) -> str:
 
 def _translate(options: Options, model: BaseModel, loader: Loader, root: Path, page: HTML) -> int:
     """Run the model over the data set; returns how many images were written."""
-    import torch
     from tqdm import tqdm
 
     from util.background import BackgroundWriter
     from util.image_io import to_display
-    from util.seed import seed_step
+    from util.inference import ResultNames, translate
     from util.types import ImageRecord
 
     total = int(min(options.result.num_test, loader.num_images))
-    used: set[str] = set()
+    names = ResultNames(root)
     done = 0
     live = _live_logger(options, page.web_dir)
     with contextlib.closing(live), BackgroundWriter() as writer, tqdm(total=total, unit=" img", disable=None) as bar:
-        for batch in loader.batches(epoch=1):
-            seed_step(options.engine.seed, done, rank=0)  # dropout of an image does not depend on the others
-            model.set_input(batch)
-            with torch.inference_mode():
-                model.forward()
-                visuals = {name: image.cpu() for name, image in model.visuals().items()}
-            for row in range(min(model.batch_size, total - done)):
-                name = _name(Path(batch["A_paths"][row]), root, used)
-                formats = {side: batch.get(f"{side}_format", ["uint8"] * (row + 1))[row] for side in "AB"}
-                images = {key: image[row] for key, image in visuals.items()}
-                _write(options, writer, page, name, images, formats)
-                live.log_images(ImageRecord(1, done + 1, {k: to_display(v) for k, v in images.items()}, (name,)))
-                done += 1
-                bar.update()
-            if done >= total:
-                break
+        for batch, row, images in translate(model, loader, seed=options.engine.seed, total=total):
+            name = names(Path(batch["A_paths"][row]))
+            formats = {side: batch.get(f"{side}_format", ["uint8"] * (row + 1))[row] for side in "AB"}
+            _write(options, writer, page, name, images, formats)
+            done += 1
+            live.log_images(ImageRecord(1, done, {k: to_display(v) for k, v in images.items()}, (name,)))
+            bar.update()
     page.save()
     return done
 
@@ -211,16 +193,6 @@ def _stretch(image: Tensor, aspect_ratio: float) -> Tensor:
     height, width = image.shape[-2:]
     size = (height, round(width * aspect_ratio)) if aspect_ratio > 1 else (round(height / aspect_ratio), width)
     return F.interpolate(image[None], size=size, mode="bicubic", antialias=True)[0].clamp(-1, 1)
-
-
-def _name(path: Path, root: Path, used: set[str]) -> str:
-    """The file's path below ``root`` without its suffix; the second of two such names keeps the suffix."""
-    path = path.relative_to(root) if path.is_relative_to(root) else Path(path.name)
-    name = path.with_suffix("").as_posix()
-    if name in used:
-        name = f"{name}_{path.suffix[1:]}"
-    used.add(name)
-    return name
 
 
 def _replace(web_dir: Path, draft: Path) -> None:

@@ -6,10 +6,11 @@ only once the options are known to be good, so that ``--help`` and a mistyped fl
 
 from __future__ import annotations
 
+import functools
 import logging
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,8 +28,10 @@ if TYPE_CHECKING:
     from util.engine import Engine
     from util.interrupt import StopSignal
     from util.loggers import Logger
+    from util.metrics.evaluation import Evaluation
     from util.plan import Plan
     from util.progress import Meter, Progress
+    from util.run_state import RunState
 
 logger = logging.getLogger("train")
 
@@ -48,6 +51,7 @@ class Session:
     loggers: Logger
     checkpointer: Checkpointer
     engine: Engine
+    evaluation: Evaluation | None = None
     logs_until: int | None = None  # images up to which a continued run keeps its logs; None: a new run
 
     def log_scalars(self) -> None:
@@ -60,44 +64,35 @@ class Session:
 
     def log_images(self, batch: Any) -> None:
         """Send the pictures of the first sample to the loggers."""
-        if not self.engine.world.is_main:
-            return
-        from util.image_io import to_display
-        from util.types import ImageRecord
+        from util.inference import sample_record
 
-        images = {name: to_display(image[0].cpu()) for name, image in self.model.visuals().items()}
-        paths = tuple(batch[side][0] for side in ("A_paths", "B_paths", "path") if batch.get(side))
-        self.loggers.log_images(ImageRecord(self.progress.epoch, self.progress.total_iters, images, paths))
+        if self.engine.world.is_main:
+            p = self.progress
+            self.loggers.log_images(sample_record(batch, self.model.visuals(), p.epoch, p.total_iters))
 
     def save(self, *tags: str) -> None:
         """Save a checkpoint under these tags; refused when a loss is not finite, so that the last one stays good."""
         from util import distributed
-        from util.checkpoint import FORMAT, versions
-        from util.seed import rng_state
 
         self.meter.check()
         self.meter.check_weights(self.model.networks)
-        state = {
-            "format": FORMAT,
-            "progress": self.progress.state(),
-            **self.model.training_state(),
-            "schedulers": self.plan.state(),
-            "ema": {},
-            "meter": self.meter.state(),
-            "rng": rng_state(),
-            "sampler": {"position": self.progress.epoch_iter, **self.fingerprint},
-            "options": {key: value for key, value in self.options.values.items() if key not in (*VOLATILE, *PLACE)},
-            "versions": versions(),
-        }
+        kept = {key: value for key, value in self.options.values.items() if key not in (*VOLATILE, *PLACE)}
+        state = self.state.gather(self.progress, kept)
         if self.engine.world.is_main:
             self.checkpointer.save(tags, self.model.networks, state)
         distributed.barrier()
+
+    @property
+    def state(self) -> RunState:
+        """Everything but the networks that must survive a stop."""
+        from util.run_state import RunState
+
+        return RunState(self.model, self.plan, self.meter, self.evaluation, self.fingerprint, self.engine.world.size)
 
     def resume(self) -> None:
         """Load the checkpoint that ``--epoch``/``--load_iter`` name, to go on with its next batch."""
         from util import distributed
         from util.checkpoint import checkpoint_tag
-        from util.seed import load_rng_state
 
         if self.engine.world.is_main and not self.options.loop.dry_run:
             self.checkpointer.recover()
@@ -111,18 +106,12 @@ class Session:
             self.progress.total_iters = (self.progress.epoch - 1) * self.loader.num_images
             self.logs_until = sys.maxsize
             return
-        self.model.load_training_state(state)
-        self.plan.load_state(state["schedulers"])
-        self.meter.load_state(state["meter"], 1.0 / self.engine.world.size)
-        self.progress = type(self.progress)(**state["progress"])
+        self.progress = self.state.restore(state)
         self.logs_until = self.progress.total_iters
-        load_rng_state(state["rng"])
-        if any(state["sampler"].get(key) != value for key, value in self.fingerprint.items()):
-            logger.warning("warning: the files of the data set are not those of this checkpoint")
         logger.info("continuing in epoch %d after %d of its images", self.progress.epoch, self.progress.epoch_iter)
 
     def end_epoch(self) -> None:
-        """Log the epoch's means, step the schedule, and save when it is time.
+        """Evaluate when it is time, log the epoch's means and metrics, step the schedule, and save when it is time.
 
         A run that is bounded by steps may end in mid-epoch: it is saved as it stands, to go on there if it is extended.
         """
@@ -132,13 +121,24 @@ class Session:
             return
         self.meter.check()
         record = self.meter.epoch_record(self.progress, self.model.lr)
+        tags = ["latest", str(epoch)] if epoch % loop.save_epoch_freq == 0 else []
+        measured: dict[str, float] = {}
+        if self.evaluation and self.evaluation.due(epoch, self.plan.last_epoch):
+            found = self.evaluation.run(self.model.networks, epoch)
+            self.meter.leave_out(found.seconds)
+            record, measured = replace(record, metrics=found.values), found.by_short
+            if found.is_best and self.options.eval.save_best:
+                tags = [*(tags or ["latest"]), f"best_{self.options.eval.save_best}"]
         self.loggers.log_epoch(record)
-        self.plan.end_epoch(record.means)
+        self.plan.end_epoch({**record.means, **measured})
         self.progress.next_epoch()
-        if epoch % loop.save_epoch_freq == 0:
-            self.save("latest", str(epoch))
-        elif self.plan.finished(self.progress):
-            self.save("latest")
+        if tags or self.finished:
+            self.save(*(tags or ["latest"]))
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run is at its end, or was stopped by ``--early_stop``."""
+        return self.plan.finished(self.progress) or bool(self.evaluation and self.evaluation.best.exhausted)
 
 
 def train(session: Session, stop: StopSignal) -> int:
@@ -151,7 +151,7 @@ def train(session: Session, stop: StopSignal) -> int:
     from util.types import paths_of
 
     s, log, loop = session, session.options.log, session.options.loop
-    while not s.plan.finished(s.progress):
+    while not s.finished:
         s.model.train()
         s.model.begin_epoch(s.progress.epoch)
         s.loggers.start_epoch(s.progress.epoch, s.plan.last_epoch, s.loader.num_images, s.progress.epoch_iter)
@@ -194,8 +194,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
         options = parse_train(argv, MODELS, DATASETS)
-        code = _launch_processes(argv, options.engine.gpu_ids)
-        return _run(options) if code is None else code
+        if "," in options.engine.gpu_ids:
+            from util.distributed import launch_if_several
+
+            if (code := launch_if_several(main, (argv,), options.engine.gpu_ids)) is not None:
+                return code
+        return _run(options)
     except HelpAsked:
         return EXIT_DONE
     except (Exception, KeyboardInterrupt) as error:
@@ -221,23 +225,9 @@ def build_model(argv: Sequence[str], dataset_size: int) -> BaseModel:
 def _make_model(options: Options, engine: Engine, dataset_size: int) -> BaseModel:
     model = MODELS.get(options.run.model)(options.model, engine)
     model.setup_training(dataset_size)
-    model.train()
     for name, net in model.networks.items() if options.run.verbose else ():
         logger.info("network %s\n%s", name, net)
     return model
-
-
-def _launch_processes(argv: list[str], gpu_ids: str) -> int | None:
-    """Start one process a GPU when several are asked for, and return their exit code; None: go on in this one."""
-    if "," not in gpu_ids:
-        return None
-    from util import distributed
-    from util.device import parse_gpu_ids
-
-    count = len(parse_gpu_ids(gpu_ids))
-    if count < 2 or distributed.world_from_environment().size > 1:
-        return None
-    return distributed.launch(main, (argv,), count)
 
 
 def _run(options: Options) -> int:
@@ -276,7 +266,7 @@ def _compose(options: Options, engine: Engine, folder: Path) -> Session:
     """Everything a run needs, checked, with nothing written yet."""
     from data.check import quick_check
     from data.identity import fingerprint, sample_size
-    from data.loader import create_loader
+    from data.loader import loader_of
     from util.checkpoint import Checkpointer
     from util.loggers import LoggerGroup
     from util.plan import Plan
@@ -291,17 +281,8 @@ def _compose(options: Options, engine: Engine, folder: Path) -> Session:
     model_class.check_sides(sample, f"--model {options.run.model}", options.run.dataset_mode)
     for warning in quick_check(dataset) if world.is_main else ():
         logger.warning("warning: %s", warning)
-    loader = create_loader(
-        dataset,
-        batch_size=d.batch_size,
-        num_threads=d.num_threads,
-        serial_batches=d.serial_batches,
-        direction=d.direction,
-        seed=options.engine.seed,
-        rank=world.rank,
-        world_size=world.size,
-        pin_memory=engine.device.type == "cuda",
-    )
+    pinned = engine.device.type == "cuda"
+    loader = loader_of(dataset, rank=world.rank, world_size=world.size, pin_memory=pinned)
     session = Session(
         options=options,
         model=_make_model(options, engine, loader.num_images),
@@ -316,7 +297,9 @@ def _compose(options: Options, engine: Engine, folder: Path) -> Session:
         engine=engine,
     )
     session.model.check_size(*sample_size(sample))
-    session.plan.check_metric(session.model.loss_names)
+    session.evaluation = _make_evaluation(options, engine, session.model)
+    measured = session.evaluation.suite.names if session.evaluation else ()
+    session.plan.check_metric((*session.model.loss_names, *measured))
     if options.loop.continue_train:
         session.resume()
     elif session.plan.finished(session.progress):
@@ -325,14 +308,44 @@ def _compose(options: Options, engine: Engine, folder: Path) -> Session:
     return session
 
 
+def _make_evaluation(options: Options, engine: Engine, model: BaseModel) -> Evaluation | None:
+    """What ``--eval_freq`` asks for, checked; None without it."""
+    e, m, seed = options.eval, options.model, options.engine.seed
+    if not e.eval_freq:
+        return None
+    from data.held_out import held_out
+    from util.inference import held_out_pictures
+    from util.metrics.evaluation import start_evaluation
+
+    mode = DATASETS.get(options.run.dataset_mode)
+    what: dict[str, Any] = {"phase": e.eval_phase, "max_images": e.eval_images, "seed": seed}
+    phase, dataset, loader = held_out(mode, options.data, input_nc=m.input_nc, output_nc=m.output_nc, **what)
+    type(model).check_sides(dataset[0], "--eval_freq", options.run.dataset_mode)
+    make: Any = functools.partial(type(model), m, engine.alone())
+    pictures = functools.partial(held_out_pictures, make, loader, root=dataset.root, seed=seed)
+    return start_evaluation(
+        functools.partial(pictures, value_range=options.data.value_range),
+        engine,
+        phase=phase,
+        freq=e.eval_freq,
+        names=e.eval_metrics,
+        explicit="eval_metrics" in options.given,
+        paired=mode.paired,
+        steering={"--save_best": e.save_best, "--plateau_metric": options.schedule.plateau_metric},
+        patience=e.early_stop,
+        settings=vars(options.metric),
+    )
+
+
 def _train_and_log(s: Session, folder: Path, stop: StopSignal) -> int:
     from options.files import format_options, write_options
     from util.loggers import build_loggers
 
     o = s.options
-    if s.plan.finished(s.progress):
+    if s.finished:
         done = f"{s.progress.steps} steps" if s.plan.by_steps else f"{s.progress.epoch - 1} epochs"
-        logger.warning("nothing left to train, %s are done: raise --n_epochs or --n_epochs_decay to go on", done)
+        flags = "--n_epochs or --n_epochs_decay" if s.plan.finished(s.progress) else "--early_stop"
+        logger.warning("nothing left to train, %s are done: raise %s to go on", done, flags)
         return EXIT_DONE
     values = {**o.values, **VOLATILE}
     if s.engine.world.is_main:
@@ -358,36 +371,24 @@ def _train_and_log(s: Session, folder: Path, stop: StopSignal) -> int:
 
 def _dry_run(s: Session) -> int:
     """Print what the run is going to be, with one measured step on random images. Writes nothing."""
-    import torch
-
     from options.files import format_options
-    from util.report import describe_step, measure_step
+    from util.report import describe_step, measure_model
 
     batch = next(iter(s.loader.batches(s.progress.epoch)))
-    noise = {key: torch.rand_like(v) * 2 - 1 if key in ("A", "B", "image") else v for key, v in batch.items()}
-
-    def step() -> None:
-        s.model.set_input(noise)
-        s.model.optimize_parameters()
-
-    lines = _description(s) + describe_step(*measure_step(step, s.engine.device), s.plan.total_steps)
+    lines = _description(s) + describe_step(*measure_model(s.model, batch, s.engine.device), s.plan.total_steps)
     if s.engine.world.is_main:
         print(format_options(s.options.values, s.options.defaults), *lines, sep="\n")
     return EXIT_DONE
 
 
 def _description(s: Session) -> list[str]:
-    from util import report
-    from util.checkpoint import size_on_disk
+    from util.report import describe_run
 
-    loop, data = s.options.loop, s.options.data
-    size = size_on_disk(s.model.networks.values(), s.model.optimizers.values())
-    return [
-        *report.describe_networks(s.model.networks),
-        *report.describe_data(s.options.run.dataset_mode, s.dataset.summary()),
-        *report.describe_plan(s.plan, s.loader.num_images, data.batch_size),
-        *report.describe_checkpoints(s.checkpointer.folder, size, s.plan, loop.save_epoch_freq, loop.keep_checkpoints),
-    ]
+    loop = s.options.loop
+    data = (s.options.run.dataset_mode, s.dataset.summary(), s.loader.num_images, s.options.data.batch_size)
+    saving = (s.checkpointer.folder, loop.save_epoch_freq, loop.keep_checkpoints)
+    lines = describe_run(s.model, s.plan, data=data, saving=saving)
+    return [*lines, s.evaluation.describe()] if s.evaluation else lines
 
 
 if __name__ == "__main__":

@@ -150,6 +150,24 @@ def _end_workers(loader: DataLoader[Any]) -> None:
         iterator._shutdown_workers()  # type: ignore[attr-defined]
 
 
+def loader_of(
+    dataset: BaseDataset, *, rank: int = 0, world_size: int = 1, pin_memory: bool = False, batch_size: int = 0
+) -> Loader:
+    """``create_loader`` with the options and the seed of the data set; ``batch_size`` other than 0 wins over them."""
+    o = dataset.options
+    return create_loader(
+        dataset,
+        batch_size=batch_size or o.batch_size,
+        num_threads=o.num_threads,
+        serial_batches=o.serial_batches,
+        direction=o.direction,
+        seed=dataset.seed,
+        rank=rank,
+        world_size=world_size,
+        pin_memory=pin_memory,
+    )
+
+
 def create_loader(
     dataset: BaseDataset,
     *,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
+from options.base_options import DataOptions
 from options.schema import OptionError, arg
 
 PHASE_DEFAULTS: dict[str, object] = {
@@ -24,6 +26,20 @@ PHASE_DEFAULTS: dict[str, object] = {
     "use_wandb": False,
 }
 """What a test does not take over from the run's ``train_opt.json``. ``load_size`` becomes ``crop_size`` as well."""
+
+
+def as_in_test(data: DataOptions, phase: str, max_images: float) -> DataOptions:
+    """The data options with which test.py would read ``phase`` of the same run: no flips, no crops, in order.
+
+    Args:
+        data: of the training.
+        phase: ``val``, ``test``...
+        max_images: at most so many.
+    """
+    names = {each.name for each in fields(data)}
+    changes: dict[str, Any] = {name: value for name, value in PHASE_DEFAULTS.items() if name in names}
+    changes |= {"phase": phase, "max_dataset_size": max_images, "load_size": data.crop_size}
+    return replace(data, **changes)
 
 
 @dataclass(frozen=True, kw_only=True)

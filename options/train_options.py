@@ -20,7 +20,9 @@ class ScheduleOptions:
         "linear", choices=("linear", "step", "plateau", "cosine", "constant"), help="shape of the learning rate"
     )
     lr_decay_iters: int = arg(50, minimum=1, help="epochs (or steps, with --n_iters) between two cuts of policy step")
-    plateau_metric: str = arg("", help="loss whose epoch mean steers --lr_policy plateau, e.g. G_L1")
+    plateau_metric: str = arg(
+        "", help="what steers --lr_policy plateau: a loss (its epoch mean), e.g. G_L1, or a metric of --eval_metrics"
+    )
     sched_compat: str = arg(
         "correct",
         choices=("correct", "reference"),
@@ -30,7 +32,9 @@ class ScheduleOptions:
 
     def __post_init__(self) -> None:
         if self.lr_policy == "plateau" and not self.plateau_metric:
-            raise OptionError("--lr_policy plateau needs a metric: name a loss, e.g. --plateau_metric G_L1")
+            raise OptionError(
+                "--lr_policy plateau needs a metric: name a loss, e.g. --plateau_metric G_L1, or one of --eval_metrics"
+            )
         if self.lr_policy == "plateau" and self.n_iters + self.n_iters_decay:
             raise OptionError("--lr_policy plateau works by epochs: leave out --n_iters, or choose --lr_policy linear")
         if self.n_iters + self.n_iters_decay and self.sched_compat == "reference":

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("evaluate")
 
+OWN_FLAGS = ("--name", "--checkpoints_dir", "--results_dir", "--phase", "--epoch", "--load_iter", "--suffix")
+"""What of test.py's flags says where the results are: they would not be found elsewhere."""
+
 UNPAIRED, PAIRED = ("kid",), ("kid", "psnr", "ssim", "l1")
 RECORDS = {
     "evaluate": (EvaluateOptions, "what is measured"),
@@ -83,23 +86,28 @@ def _split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
 def _run(o: EvaluateOptions, m: MetricOptions, given: frozenset[str], test_flags: list[str]) -> int:
     from scripts.epoch_series import Series
     from scripts.result_folders import RunPlace, choose, make_missing
-    from util.metrics.measurement import FILE_NAME, update_measurements
+    from util.metrics.measurement import FILE_NAME, read_measurements, update_measurements
     from util.run_folder import check_writable
 
     if o.compare:
         return _compare(o, m, given, test_flags)
     if o.fake:
+        if test_flags:
+            raise ValueError(f"-- {' '.join(test_flags)}: --fake {o.fake} needs no test; leave these words out")
         return _folders(o, m)
+    if stray := [word for word in test_flags if word.split("=")[0] in OWN_FLAGS]:
+        raise ValueError(f"-- {stray[0]}: say which results are meant before the --, by --name, --epoch and --phase")
     place = RunPlace(o.name, Path(o.checkpoints_dir), Path(o.results_dir))
     folders = choose(place, o.phase, o.epoch, any_phase="phase" not in given)
     check_writable(place.results / FILE_NAME, f"--results_dir {o.results_dir}")
+    read_measurements(place.results / FILE_NAME)  # a damaged one is told before anything is computed
     metrics = o.metrics or _default_metrics(place)
     _check_pairs(place, metrics)
     suite = _suite(metrics, m, o.gpu_ids)
     import test
 
     flags = ["--gpu_ids", o.gpu_ids] if o.gpu_ids else []
-    if code := make_missing(place, o.phase, folders, [*flags, *test_flags], again=o.retest, test=test.main):
+    if code := make_missing(place, folders, [*flags, *test_flags], again=o.retest, test=test.main):
         return code
     measured = [_measure_run(o, suite, folder) for folder in folders]
     every = [each for of_folder in measured for each in of_folder]
@@ -126,10 +134,13 @@ def _measure_run(o: EvaluateOptions, suite: Suite, folder: ResultFolder) -> list
     """Every number of one result folder."""
     from dataclasses import replace
 
+    from options.files import read_options
     from util.metrics.images import FolderImages
 
     other = "A" if o.domain == "B" else "B"
-    shared: dict[str, Any] = {"resize": o.resize, "alpha": o.alpha}
+    saved = read_options(Path(o.checkpoints_dir) / o.name, required=False)
+    value_range = tuple(float(each) for each in saved.get("value_range") or ())
+    shared: dict[str, Any] = {"resize": o.resize, "alpha": o.alpha, "value_range": value_range}
     flag = f"--name {o.name}"
     fake = FolderImages(folder.images, flag, suffix=f"fake_{o.domain}", **shared)
     real = (
@@ -156,13 +167,14 @@ def _measure_run(o: EvaluateOptions, suite: Suite, folder: ResultFolder) -> list
 
 def _folders(o: EvaluateOptions, m: MetricOptions) -> int:
     """``--fake DIR --real DIR``."""
-    from util.metrics.measurement import update_measurements
+    from util.metrics.measurement import read_measurements, update_measurements
     from util.run_folder import check_writable
 
     if o.output:
         check_writable(Path(o.output), f"--output {o.output}")
         if Path(o.output).suffix != ".json" or Path(o.output).is_dir():
             raise ValueError(f"--output {o.output}: name a file that ends in .json")
+        read_measurements(Path(o.output))
     fake, real = _side(o, "--fake", o.fake, o.fake_suffix), _side(o, "--real", o.real)
     source = _side(o, "--source", o.source) if o.source else None
     found = _suite(o.metrics or UNPAIRED, m, o.gpu_ids).measure(fake, real, source)

@@ -1,4 +1,4 @@
-"""Send a finished run to a visdom server: the loss plot of its ``metrics.jsonl`` and the pictures of its epochs.
+"""Send a finished run to a visdom server: losses and metrics of its ``metrics.jsonl``, and the pictures of its epochs.
 
 Usage:
     python -m visdom.server
@@ -22,8 +22,9 @@ from util.exit_code import EXIT_BAD_INPUT, EXIT_DONE, exit_code, report_error
 from util.loggers.curve import LossCurves
 from util.loggers.html_log import epoch_image
 from util.loggers.jsonl import FILE_NAME, ImageEvent, read_metrics
+from util.loggers.metric_curves import MetricCurves
 from util.loggers.visdom_log import MAX_POINTS, VisdomBoard
-from util.types import ScalarRecord
+from util.types import EpochRecord, ScalarRecord
 
 MAX_PANELS = 40
 
@@ -56,16 +57,19 @@ def replay(run_folder: Path, *, server: str, port: int, env: str) -> None:
     metrics = run_folder / FILE_NAME
     if not metrics.is_file():
         raise FileNotFoundError(f"{metrics} does not exist; give the folder of a run, such as checkpoints/NAME")
-    curves = LossCurves(MAX_POINTS)
+    losses, measured = LossCurves(MAX_POINTS), MetricCurves(MAX_POINTS)
     epochs: dict[int, ImageEvent] = {}
     for record in read_metrics(metrics):
         if isinstance(record, ScalarRecord):
-            curves.add(record)
+            losses.add(record)
+        elif isinstance(record, EpochRecord):
+            measured.add(record)
         elif isinstance(record, ImageEvent):
             epochs[record.epoch] = record
     board = VisdomBoard(run_folder.resolve().name, server=server, port=port, env=env)
     board.connect()
-    board.draw_losses(curves)
+    board.draw_losses(losses)
+    board.draw_metrics(measured)
     board.clear_images()
     drawn = 0
     for event in tqdm(_spread(list(epochs.values()), MAX_PANELS), desc="epochs", leave=False, disable=None):
@@ -73,11 +77,14 @@ def replay(run_folder: Path, *, server: str, port: int, env: str) -> None:
         board.draw_images(images, headline=f"epoch {event.epoch}, {event.total_iters:,} images", history=True)
         drawn += bool(images)
     board.save()
-    print(f"{len(curves.curves)} losses and the pictures of {drawn} epochs are at {board.address}/env/{env}")
+    numbers = f"{len(losses.curves)} losses" + (f", {len(measured.curves)} metrics" if measured.curves else "")
+    print(f"{numbers} and the pictures of {drawn} epochs are at {board.address}/env/{env}")
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description="Send a finished run's losses and pictures to a visdom server.")
+    parser = argparse.ArgumentParser(
+        description="Send a finished run's losses, metrics and pictures to a visdom server."
+    )
     parser.add_argument("run_folder", type=Path, metavar="RUN_FOLDER", help="folder of the run: checkpoints/NAME")
     parser.add_argument("--display_server", default="http://localhost", help="visdom server (default: %(default)s)")
     parser.add_argument("--display_port", type=int, default=8097, help="its port (default: %(default)s)")

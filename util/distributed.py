@@ -94,6 +94,14 @@ def launch(entry: Callable[..., int], arguments: Sequence[object], num_processes
     return max(codes.values())
 
 
+def launch_if_several(entry: Callable[..., int], arguments: Sequence[object], gpu_ids: str) -> int | None:
+    """``launch`` a process a GPU where ``--gpu_ids`` names several and no launcher has started them; None: go on."""
+    from util.device import parse_gpu_ids
+
+    count = len(parse_gpu_ids(gpu_ids))
+    return None if count < 2 or world_from_environment().size > 1 else launch(entry, arguments, count)
+
+
 def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
     """Replace every gradient by its mean over all processes.
 

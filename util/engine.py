@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import random
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -60,13 +60,19 @@ class Engine:
 
         The module stays the same object with the same state_dict keys.
         """
-        net = distributed.synchronise_batch_norm(net.to(self.device), self.device)
-        distributed.broadcast_parameters(net)
+        net = net.to(self.device)
+        if self.world.size > 1:
+            net = distributed.synchronise_batch_norm(net, self.device)
+            distributed.broadcast_parameters(net)
         if self.channels_last:
             net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if self.compile:
             net.compile()
         return net
+
+    def alone(self) -> Engine:
+        """The same device and arithmetic for what this process computes without the others, and once: not compiled."""
+        return replace(self, world=World(), compile=False)
 
     def to_device(self, tensor: Tensor) -> Tensor:
         """Move an image batch ``[N, C, H, W]`` (or anything else) to the device, asynchronously if it is pinned."""

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from util.metrics import METRICS
 from util.progress import Progress
 from util.schedule import Plateau, lr_factor, lr_factor_by_iters
 from util.suggest import unknown
@@ -80,7 +81,7 @@ class Plan:
         )
 
     def check_metric(self, names: Iterable[str]) -> None:
-        """Refuse a ``--plateau_metric`` that the model does not report.
+        """Refuse a ``--plateau_metric`` that is neither a loss of the model nor measured.
 
         Raises:
             ValueError: with the names there are.
@@ -90,9 +91,14 @@ class Plan:
             raise unknown(f"--plateau_metric {self.plateau_metric}", self.plateau_metric, names)
 
     def end_epoch(self, means: Mapping[str, float]) -> None:
-        """Tell the plateau policy the epoch's means."""
-        if self.lr_policy == "plateau":
-            self.plateau.update(means[self.plateau_metric])
+        """Tell the plateau policy the epoch's means and metrics (by short name), where its metric is among them."""
+        if self.lr_policy != "plateau" or self.plateau_metric not in means:
+            return
+        value, metric = means[self.plateau_metric], METRICS.get(self.plateau_metric)
+        if metric is None:
+            self.plateau.update(value)
+        elif math.isfinite(value):  # an infinite PSNR is no progress that could be compared
+            self.plateau.update(-value if metric.higher_is_better else value)
 
     def state(self) -> dict[str, float]:
         """What the plateau policy has seen; nothing else is remembered."""

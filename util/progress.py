@@ -176,6 +176,11 @@ class Meter:
         self._sums, self._images = torch.zeros_like(self._sums), 0.0
         return EpochRecord(progress.epoch, progress.total_iters, means, lr, seconds)
 
+    def leave_out(self, seconds: float) -> None:
+        """Time that was not spent training, such as an evaluation's, does not count as such."""
+        self._start_epoch += seconds
+        self._mark += seconds
+
     def state(self) -> dict[str, Any]:
         """The epoch's sums over all processes so far, for a checkpoint in mid-epoch. Every process must call it."""
         return {"sums": sum_over_processes(self._sums).cpu(), "images": self._images}

@@ -6,12 +6,26 @@ import shutil
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any, Protocol
 
 import torch
 from torch import nn
 
+from util.checkpoint import size_on_disk
 from util.device import peak_memory_mb
 from util.plan import Plan
+from util.types import Batch, Losses
+
+
+class Trainable(Protocol):
+    """What is needed of a model."""
+
+    networks: dict[str, nn.Module]
+    optimizers: dict[str, torch.optim.Optimizer]
+
+    def set_input(self, batch: Batch) -> None: ...
+
+    def optimize_parameters(self) -> Losses: ...
 
 
 def count_parameters(net: nn.Module) -> int:
@@ -60,6 +74,17 @@ def describe_checkpoints(folder: Path, size: int, plan: Plan, every: int, keep: 
     return [line] if total < free else [line, "warning: that is more than the disk has; set --keep_checkpoints K"]
 
 
+def measure_model(model: Trainable, batch: Mapping[str, Any], device: torch.device) -> tuple[float, float]:
+    """``measure_step`` of a model on random images of a batch's shapes."""
+    noise = {key: torch.rand_like(v) * 2 - 1 if key in ("A", "B", "image") else v for key, v in batch.items()}
+
+    def step() -> None:
+        model.set_input(noise)
+        model.optimize_parameters()
+
+    return measure_step(step, device)
+
+
 def measure_step(step: Callable[[], object], device: torch.device) -> tuple[float, float]:
     """Run a step twice; seconds of the second, and peak memory in MiB afterwards."""
     step()
@@ -76,6 +101,27 @@ def describe_step(seconds: float, memory_mb: float, steps: int) -> list[str]:
     return [
         f"measured on one step of random images: {seconds:.3f} s, peak memory {memory_mb:,.0f} MB; "
         f"the whole run takes about {hours:.1f} h at this rate, data loading not counted"
+    ]
+
+
+def describe_run(
+    model: Trainable, plan: Plan, *, data: tuple[str, Mapping[str, object], int, int], saving: tuple[Path, int, int]
+) -> list[str]:
+    """Networks, data, schedule and checkpoints, a line each.
+
+    Args:
+        model: ready to train.
+        plan: of the run.
+        data: mode and summary of the data set, images in an epoch, batch size.
+        saving: folder, epochs between two numbered checkpoints, how many of them are kept.
+    """
+    mode, summary, num_images, batch_size = data
+    size = size_on_disk(model.networks.values(), model.optimizers.values())
+    return [
+        *describe_networks(model.networks),
+        *describe_data(mode, summary),
+        *describe_plan(plan, num_images, batch_size),
+        *describe_checkpoints(saving[0], size, plan, saving[1], saving[2]),
     ]
 
 

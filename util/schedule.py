@@ -138,9 +138,9 @@ def _step_length(lr_decay_iters: int) -> int:
 class Plateau:
     """Lower the rate when a metric stops falling; the rule of torch's ``ReduceLROnPlateau`` (min, relative threshold).
 
-    A value counts as better when it is below ``best * (1 - threshold)``; after more than ``patience`` values in a row
-    that are not, the factor is multiplied by ``factor``. As in torch, the relative threshold means little for a
-    metric that can be negative. Reductions smaller than 1e-8 are not made, so the rate never becomes 0.
+    A value counts as better when it is below ``best - threshold * |best|`` (for positive values torch's rule; torch's
+    own would call a slightly worse negative value better); after more than ``patience`` values in a row that are not,
+    the factor is multiplied by ``factor``. Reductions smaller than 1e-8 are not made, so the rate never becomes 0.
 
     Args:
         factor: what the rate is multiplied by.
@@ -168,7 +168,7 @@ class Plateau:
         """
         if not math.isfinite(value):
             raise ValueError(f"--lr_policy plateau: the metric is {value}, so nothing can be learned from it")
-        if value < self._best * (1 - self.threshold):
+        if self._best == math.inf or value < self._best - self.threshold * abs(self._best):
             self._best, self._bad = value, 0
         else:
             self._bad += 1

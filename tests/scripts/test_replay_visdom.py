@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from scripts.replay_visdom import MAX_PANELS, main
+from tests.util.loggers.records import epoch as epoch_end
 from tests.util.loggers.records import images, scalars
 from tests.util.loggers.visdom_server import closed_port, serving
 from util.loggers import build_loggers
@@ -40,9 +41,25 @@ def test_losses_and_the_pictures_of_every_epoch_are_sent(run_folder: Path, capsy
         plot = server.windows()["1"]
         assert plot["layout"]["title"] == "facades loss over time"
         assert [(trace["x"], trace["y"]) for trace in plot["data"]] == [([10, 20, 30], [1.0, 2.0, 3.0])]
+        assert "4" not in server.windows()  # nothing was measured
         assert {post.get("eid") for _, post in server.posts} == {"again"}
         assert server.posts[-1][0] == "/save"
     assert "1 losses and the pictures of 3 epochs" in capsys.readouterr().out
+
+
+def test_metrics_are_sent(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    group = build_loggers(tmp_path / "x", name="x", resume_iters=None, options={}, console=False, display_id=0)
+    group.log_scalars(scalars(10))
+    for number, metrics in ((1, {}), (2, {"kid_inception": 0.25, "psnr": 20.0}), (3, {"psnr": 21.0})):
+        group.log_epoch(epoch_end(number, number * 10, metrics))
+    group.close()
+    with serving() as server:
+        assert main([str(tmp_path / "x"), *_flags(server.port)]) == 0
+        plot = server.windows()["4"]
+    assert plot["layout"]["title"] == "x metrics over time" and plot["eid"] == "again"
+    traces = [(trace["name"], trace["x"], trace["y"]) for trace in plot["data"]]
+    assert traces == [("KID x100", [20], [25.0]), ("PSNR", [20, 30], [20.0, 21.0])]
+    assert "2 losses, 2 metrics and the pictures of 0 epochs" in capsys.readouterr().out
 
 
 def test_long_runs_send_a_bounded_number_of_panels(tmp_path: Path) -> None:

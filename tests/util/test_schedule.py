@@ -152,11 +152,18 @@ def test_plateau_equals_torch(seed: int, options: dict[str, Any]) -> None:
     plateau, rng = Plateau(**options), random.Random(seed)
     lowered = set()
     for epoch in range(200):
-        metric = math.exp(-epoch / 40) + rng.uniform(-0.3, 0.3)  # below 0 at times
+        metric = 0.4 + math.exp(-epoch / 40) + rng.uniform(-0.3, 0.3)  # above 0: there torch's rule is ours
         want.step(metric)
         assert plateau.update(metric) == optimizer.param_groups[0]["lr"] == plateau.current
         lowered.add(plateau.current)
     assert len(lowered) > 3 and min(lowered) > 0
+
+
+def test_a_slightly_worse_negative_value_is_not_better() -> None:
+    plateau = Plateau(patience=0, threshold=0.1)
+    assert plateau.update(-1.0) == 1.0
+    assert plateau.update(-0.95) == 0.2  # torch: better, because it is below -1.0 * (1 - 0.1)
+    assert plateau.update(-1.2) == 0.2  # better by more than a tenth: nothing is lowered
 
 
 def test_plateau_resumes() -> None:

@@ -11,12 +11,12 @@ from util.loggers.console import ConsoleLogger
 from util.loggers.csv_log import CsvLogger
 from util.loggers.html_log import HtmlLogger
 from util.loggers.jsonl import FILE_NAME as METRICS
-from util.loggers.jsonl import JsonlLogger, read_metrics
+from util.loggers.jsonl import ImageEvent, JsonlLogger, read_metrics
 from util.loggers.loss_log import LossLogger
 from util.loggers.tensorboard_log import TensorboardLogger
 from util.loggers.visdom_log import VisdomBoard, VisdomLogger
 from util.loggers.wandb_log import WandbLogger
-from util.types import ScalarRecord
+from util.types import EpochRecord, ScalarRecord
 
 __all__ = ["Logger", "LoggerGroup", "build_loggers"]
 
@@ -73,7 +73,7 @@ def build_loggers(
     folder.mkdir(parents=True, exist_ok=True)
     old_metrics = resume_iters is not None and (folder / METRICS).exists()
     loggers: list[Logger] = [JsonlLogger(folder, resume_iters)]
-    past = [r for r in read_metrics(folder / METRICS) if isinstance(r, ScalarRecord)] if old_metrics else []
+    past = [r for r in read_metrics(folder / METRICS) if not isinstance(r, ImageEvent)] if old_metrics else []
     loggers += [LossLogger(folder, _resume_place(resume_iters, past)), CsvLogger(folder, resume_iters)]
     if html:
         loggers.append(
@@ -106,7 +106,8 @@ def build_loggers(
     return LoggerGroup(loggers)
 
 
-def _resume_place(resume_iters: int | None, past: list[ScalarRecord]) -> tuple[int, int] | None:
+def _resume_place(resume_iters: int | None, past: list[ScalarRecord | EpochRecord]) -> tuple[int, int] | None:
     if resume_iters is None:
         return None
-    return (past[-1].epoch, past[-1].epoch_iter) if past else (0, 0)
+    places = ((record.epoch, record.epoch_iter) for record in reversed(past) if isinstance(record, ScalarRecord))
+    return next(places, (0, 0))

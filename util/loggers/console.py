@@ -13,6 +13,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from util.loggers.base import Logger
 from util.loggers.loss_log import loss_line
+from util.loggers.metric_curves import metrics_line
 from util.types import EpochRecord, ScalarRecord
 
 _BAR = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} {rate_noinv_fmt}, left {remaining}{postfix}"
@@ -23,7 +24,8 @@ class ConsoleLogger(Logger):
 
     On a terminal: a bar with images/s, the time left of the epoch and of the run and the share of the time that is
     spent waiting for data, under it the learning rate and the losses; a finished epoch leaves one line. Log messages to
-    the terminal appear above the bar. Elsewhere: the lines of ``loss_log.txt`` and one line an epoch.
+    the terminal appear above the bar. Elsewhere: the lines of ``loss_log.txt`` and one line an epoch. The metrics of an
+    evaluation are a line of their own after that of the epoch.
 
     Args:
         stream: default standard error.
@@ -87,6 +89,8 @@ class ConsoleLogger(Logger):
         self._say(
             f"End of epoch {record.epoch}{of}  time {_clock_time(record.seconds)}  lr {record.lr:.3g}  mean: {means}"
         )
+        if record.metrics:
+            self._say(metrics_line(record))
 
     def close(self) -> None:
         self._close_bar()

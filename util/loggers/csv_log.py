@@ -1,4 +1,4 @@
-"""``loss_log.csv``: one row an epoch, for spreadsheets and plots."""
+"""``loss_log.csv``: losses and metrics, one row an epoch, for spreadsheets and plots."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from util.loggers.base import Logger
+from util.loggers.metric_curves import short_name
 from util.text_file import LineFile, replace_text
 from util.types import EpochRecord
 
@@ -17,23 +18,28 @@ _FIRST, _LAST = ("epoch", "total_iters"), ("lr", "seconds")
 
 
 class CsvLogger(Logger):
-    """Writes ``loss_log.csv``: ``epoch,total_iters,<mean of every loss>,lr,seconds`` under one header.
+    """Writes ``loss_log.csv``: ``epoch,total_iters,<mean of every loss>,<every metric>,lr,seconds`` under one header.
 
-    A loss that first comes in a later epoch (a flag changed on resume) gets a column, empty in the older rows.
+    What first comes in a later epoch (a metric with the first evaluation, a loss when a flag changed on resume) gets a
+    column, empty in the older rows; so are the metrics of an epoch without evaluation. Metrics stand under their full
+    name, in their own units.
 
     Args:
         run_dir: folder of the run; it exists.
-        resume_iters: None starts a new file; else rows with more ``total_iters`` and a cut last row are dropped. An
-            epoch whose row stayed is not written twice.
+        resume_iters: None starts a new file; else rows with more ``total_iters`` and a cut last row are dropped, and
+            then the columns that no row fills. An epoch whose row stayed is not written twice.
     """
 
     def __init__(self, run_dir: Path, resume_iters: int | None = None) -> None:
         self._path = run_dir / FILE_NAME
         self._losses: list[str] = []
+        self._metrics: list[str] = []
         self._rows: list[dict[str, str]] = []
         if resume_iters is not None and self._path.exists():
-            self._losses, rows = _read(self._path)
+            names, rows = _read(self._path)
             self._rows = [row for row in rows if int(row["total_iters"]) <= resume_iters]
+            # a run that was never interrupted has not measured at this place what comes later
+            self._losses, self._metrics = _split([name for name in names if any(row[name] for row in self._rows)])
         self._last_epoch = int(self._rows[-1]["epoch"]) if self._rows else 0
         self._file = self._rewrite()
 
@@ -42,11 +48,14 @@ class CsvLogger(Logger):
             return
         self._last_epoch = record.epoch
         ends = {"epoch": record.epoch, "total_iters": record.total_iters, "lr": record.lr, "seconds": record.seconds}
-        row = {name: repr(value) for name, value in {**ends, **record.means}.items()}
+        row = {name: repr(value) for name, value in {**ends, **record.metrics, **record.means}.items()}
         self._rows.append(row)
-        new = [name for name in record.means if name not in self._losses]
-        if new:
-            self._losses += new
+        before = self._columns()
+        self._losses = list(dict.fromkeys([*self._losses, *record.means]))
+        # _split may have taken a loss for a metric; its own record says what it is
+        metrics = dict.fromkeys([*self._metrics, *record.metrics])
+        self._metrics = [name for name in metrics if name not in self._losses]
+        if self._columns() != before or len(self._rows) == 1:  # the header comes with the first row
             self._file.close()
             self._file = self._rewrite()
         else:
@@ -56,10 +65,10 @@ class CsvLogger(Logger):
         self._file.close()
 
     def _columns(self) -> list[str]:
-        return [*_FIRST, *self._losses, *_LAST]
+        return [*_FIRST, *self._losses, *self._metrics, *_LAST]
 
     def _rewrite(self) -> LineFile:
-        header = [_line(self._columns())] if self._losses else []
+        header = [_line(self._columns())] if self._rows else []
         lines = header + [_line(row.get(name, "") for name in self._columns()) for row in self._rows]
         replace_text(self._path, (line + "\n" for line in lines))
         return LineFile(self._path)
@@ -83,6 +92,14 @@ def _read(path: Path) -> tuple[list[str], list[dict[str, str]]]:
         if not _fits(row, header):
             raise ValueError(f"{path}: row {number} does not fit the header; remove the row")
     return header[2:-2], [dict(zip(header, row)) for row in rows[1:]]
+
+
+def _split(names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Losses and metrics of a header: the metrics are the names at its end that are those of known metrics."""
+    end = len(names)
+    while end and short_name(names[end - 1]):
+        end -= 1
+    return list(names[:end]), list(names[end:])
 
 
 def _fits(row: Sequence[str], header: Sequence[str]) -> bool:

@@ -1,4 +1,4 @@
-"""The training page: ``web/index.html`` with the loss curves and the pictures of every epoch, newest first."""
+"""The training page: ``web/index.html`` with curves of losses and metrics and every epoch's pictures, newest first."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from util.loggers.base import Logger
 from util.loggers.curve import LossCurves
 from util.loggers.jsonl import FILE_NAME as METRICS
 from util.loggers.jsonl import ImageEvent, read_metrics
+from util.loggers.metric_curves import MetricCurves, metric_title, metrics_line
 from util.loggers.svg_chart import chart
 from util.text_file import replace_text
 from util.types import EpochRecord, ImageRecord, ScalarRecord
@@ -60,11 +61,13 @@ class HtmlLogger(Logger):
         self._options = _options_panel(options or {})
         self._width = display_winsize
         self._freq = update_html_freq
-        self._curves = LossCurves()
+        self._losses = LossCurves()
+        self._metrics = MetricCurves()
         self._rows: dict[int, str] = {}  # epoch -> its row of pictures
         self._seen_iters = 0  # place of the last image event
         self._epochs = ""  # "epoch 3 of 200"
         self._latest: ScalarRecord | None = None
+        self._measured: EpochRecord | None = None  # the last evaluation
         self._closed = False
         if resume_iters is not None and (run_dir / METRICS).exists():
             self._take_over(run_dir / METRICS, resume_iters)
@@ -75,7 +78,7 @@ class HtmlLogger(Logger):
 
     def log_scalars(self, record: ScalarRecord) -> None:
         self._latest = record
-        self._curves.add(record)
+        self._losses.add(record)
 
     def log_images(self, record: ImageRecord) -> None:
         if self._is_due(record.epoch, record.total_iters):
@@ -86,6 +89,7 @@ class HtmlLogger(Logger):
         self._seen_iters = record.total_iters
 
     def log_epoch(self, record: EpochRecord) -> None:
+        self._add_metrics(record)
         self._save()
 
     def close(self) -> None:
@@ -96,6 +100,11 @@ class HtmlLogger(Logger):
     def _is_due(self, epoch: int, total_iters: int) -> bool:
         return epoch not in self._rows or total_iters // self._freq > self._seen_iters // self._freq
 
+    def _add_metrics(self, record: EpochRecord) -> None:
+        if record.metrics:
+            self._measured = record
+            self._metrics.add(record)
+
     def _add_row(self, epoch: int, visuals: Sequence[str]) -> None:
         files = [epoch_image(epoch, visual) for visual in visuals]
         self._rows[epoch] = image_row(f"epoch [{epoch}]", files, visuals, files, self._width)
@@ -104,6 +113,8 @@ class HtmlLogger(Logger):
         for record in read_metrics(metrics, until=resume_iters):
             if isinstance(record, ScalarRecord):
                 self.log_scalars(record)
+            elif isinstance(record, EpochRecord):
+                self._add_metrics(record)
             elif isinstance(record, ImageEvent):
                 there = [v for v in record.visuals if (self._images / epoch_image(record.epoch, v)).exists()]
                 if there:
@@ -124,12 +135,15 @@ class HtmlLogger(Logger):
             last = self._latest
             parts += [f"{last.total_iters:,} images", f"{last.images_per_s:.3g} images/s", f"lr {last.lr:.3g}"]
             parts += [f"{last.data_wait:.0%} of the time waiting for data", f"{last.memory_mb:,.0f} MB peak"]
+        if self._measured is not None:
+            parts.append(metrics_line(self._measured))
         state = "ended" if self._closed else "training, as of"
         parts.append(f"{state} {time.strftime('%Y-%m-%d %H:%M:%S')}")
         return '<p class="status">' + "".join(f"<span>{escape(part)}</span>" for part in parts) + "</p>"
 
     def _charts(self) -> str:
-        charts = [chart(name, curve) for name, curve in self._curves.curves.items()]
+        charts = [chart(name, curve) for name, curve in self._losses.curves.items()]
+        charts += [chart(metric_title(name), curve, dots=True) for name, curve in self._metrics.curves.items()]
         return '<div class="charts">' + "".join(charts) + "</div>" if charts else ""
 
 

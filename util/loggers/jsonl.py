@@ -34,7 +34,8 @@ class JsonlLogger(Logger):
 
     A line is ``{"kind": "scalars" | "epoch" | "images", ...the fields of the record}``; ``images`` lists the names of
     the visuals. JSON knows no NaN and no infinity: such a number is the string ``"NaN"``, ``"Infinity"`` or
-    ``"-Infinity"``, which ``float()`` and JavaScript's ``Number()`` read.
+    ``"-Infinity"``, which ``float()`` and JavaScript's ``Number()`` read. Every epoch has its ``metrics``, ``{}`` when
+    nothing was measured; files of older versions lack them.
 
     Args:
         run_dir: folder of the run; it exists.
@@ -86,7 +87,7 @@ def read_metrics(path: Path, until: int | None = None) -> Iterator[Record]:
             continue
         try:
             record = _to_record(entry)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ValueError(f"{path}: line {number} lacks or spoils a field ({error}); remove the line") from None
         if record is not None:
             yield record
@@ -103,7 +104,8 @@ def _to_record(entry: Mapping[str, Any]) -> Record | None:
         return ScalarRecord(losses=losses, **_as_numbers(fields))
     if kind == "epoch":
         means = {name: float(value) for name, value in fields.pop("means").items()}
-        return EpochRecord(means=means, **_as_numbers(fields))
+        metrics = {name: float(value) for name, value in fields.pop("metrics", {}).items()}
+        return EpochRecord(means=means, metrics=metrics, **_as_numbers(fields))
     return None
 
 

@@ -9,8 +9,9 @@ from util.types import EpochRecord, ImageRecord, ScalarRecord
 
 
 class TensorboardLogger(Logger):
-    """Writes losses (``loss/*``), epoch means (``epoch/*``), learning rate, speed, memory and visuals (``visuals/*``),
-    all over the images seen; look at them by ``tensorboard --logdir checkpoints``.
+    """Writes losses (``loss/*``), epoch means (``epoch/*``), metrics in their own units (``metric/*``), learning rate,
+    speed, memory and visuals (``visuals/*``), all over the images seen; look at them by
+    ``tensorboard --logdir checkpoints``.
 
     torch's writer has a thread of its own and flushes every two minutes, so a kill may cost that much.
 
@@ -50,6 +51,7 @@ class TensorboardLogger(Logger):
 
     def log_epoch(self, record: EpochRecord) -> None:
         values = {f"epoch/{name}": value for name, value in record.means.items()}
+        values |= {f"metric/{name}": value for name, value in record.metrics.items()}
         self._add({**values, "epoch/seconds": record.seconds}, record.total_iters)
 
     def log_images(self, record: ImageRecord) -> None:

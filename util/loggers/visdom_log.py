@@ -1,4 +1,4 @@
-"""visdom: images, captions and loss curves of a run, live in a browser."""
+"""visdom: images, captions, loss curves and metrics of a run, live in a browser."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from PIL import Image
 
 from util.loggers.curve import LossCurves
 from util.loggers.live import Event, LiveLogger
-from util.types import ImageRecord, ScalarRecord
+from util.loggers.metric_curves import MetricCurves, metric_title
+from util.types import EpochRecord, ImageRecord, ScalarRecord
 
 MAX_POINTS = 2000
 ADVICE = "Start a server by `python -m visdom.server`, or turn visdom off by --display_id 0."
@@ -27,7 +28,9 @@ class VisdomBoard:
     """The windows of one run on a visdom server. Every method waits for the server, and raises when it does not answer.
 
     Windows: ``display_id`` the loss plot, ``display_id + 1`` the images (one panel of ``ncols`` columns; with
-    ``ncols`` 0 every image has a window of its own, from ``display_id + 1`` on), ``display_id + 2`` their captions.
+    ``ncols`` 0 every image has a window of its own, from ``display_id + 1`` on), ``display_id + 2`` their captions,
+    ``display_id + 3`` the metrics (with ``ncols`` 0, where nobody knows how many numbers the images take, the window
+    ``<display_id>_metrics``).
 
     Args:
         name: name of the experiment, for the titles.
@@ -84,7 +87,9 @@ class VisdomBoard:
         self._client = None
 
     def draw_losses(self, curves: LossCurves) -> None:
-        """Replace the loss plot by the curves."""
+        """Replace the loss plot by the curves. Without curves nothing is sent: a server fails on a plot of nothing."""
+        if not curves.curves:
+            return
         traces = [
             {
                 "type": "scatter",
@@ -100,6 +105,37 @@ class VisdomBoard:
         self._send(
             {"data": traces, "win": str(self._id), "layout": layout, "opts": {"title": title, "showlegend": True}}
         )
+
+    def draw_metrics(self, curves: MetricCurves) -> None:
+        """Replace the plot of the metrics by the curves, one above the other: their values differ in size too much for
+        a common axis. Without curves nothing is sent."""
+        if not curves.curves:
+            return
+        traces: list[dict[str, Any]] = []
+        axes: dict[str, Any] = {}
+        labels = []
+        height = 1 / len(curves.curves)  # of the window, for each
+        for number, (name, curve) in enumerate(curves.curves.items()):
+            suffix = str(number + 1) if number else ""  # plotly counts yaxis, yaxis2, yaxis3...
+            traces.append(
+                {
+                    "type": "scatter",
+                    "mode": "lines+markers",
+                    "name": metric_title(name),
+                    "x": [bucket.x for bucket in curve.buckets],
+                    "y": [bucket.mean for bucket in curve.buckets],
+                    "yaxis": f"y{suffix}",
+                }
+            )
+            bottom = 1 - (number + 1) * height
+            axes[f"yaxis{suffix}"] = {"domain": [max(bottom, 0.0), bottom + 0.72 * height]}
+            labels.append(_label(metric_title(name), bottom + 0.76 * height))
+        axes["xaxis"] = {"title": "images", "anchor": traces[-1]["yaxis"]}  # below the lowest
+        title = f"{self._name} metrics over time"
+        layout = {"title": title, "showlegend": False, "annotations": labels, **axes}
+        opts = {"title": title, "height": 160 + 130 * len(traces)}
+        window = str(self._id + 3) if self._ncols > 0 else f"{self._id}_metrics"
+        self._send({"data": traces, "win": window, "layout": layout, "opts": opts})
 
     def draw_images(self, images: Mapping[str, np.ndarray], *, headline: str, history: bool = False) -> None:
         """Replace the images and their captions.
@@ -140,33 +176,39 @@ class VisdomBoard:
 class VisdomLogger(LiveLogger):
     """Shows a run on a visdom server, which may be dead, slow, or come and go.
 
-    What could not be sent stays away, but the loss plot is whole again after a reconnection (tried at most once a
-    minute). The plot holds at most 2000 points a loss.
+    What could not be sent stays away, but the loss plot and the plot of the metrics are whole again after a
+    reconnection (tried at most once a minute). They hold at most 2000 points a curve.
 
     Args:
         board: the windows.
-        history: losses of the part of the run that was trained before.
+        history: losses and metrics of the part of the run that was trained before.
     """
 
-    def __init__(self, board: VisdomBoard, *, history: Iterable[ScalarRecord] = (), **live: Any) -> None:
+    def __init__(self, board: VisdomBoard, *, history: Iterable[ScalarRecord | EpochRecord] = (), **live: Any) -> None:
         super().__init__(ADVICE, **live)
         self._board = board
-        self._curves = LossCurves(MAX_POINTS)
+        self._losses = LossCurves(MAX_POINTS)
+        self._metrics = MetricCurves(MAX_POINTS)
         for record in history:
-            self._curves.add(record)
+            self._add(record)
 
     def deliver(self, events: list[Event], send: bool) -> None:
-        scalars = [event for event in events if isinstance(event, ScalarRecord)]
+        scalars = any(isinstance(event, ScalarRecord) for event in events)
+        measured = any(isinstance(event, EpochRecord) and event.metrics for event in events)
         images = [event for event in events if isinstance(event, ImageRecord)]
-        for record in scalars:
-            self._curves.add(record)
+        for event in events:
+            if not isinstance(event, ImageRecord):
+                self._add(event)
         if not send:
             return
         try:
             if not self._board.connected:
                 self._board.connect()
+                measured = True  # the next evaluation may be hours away: draw what there is
             if scalars:
-                self._board.draw_losses(self._curves)
+                self._board.draw_losses(self._losses)
+            if measured:
+                self._board.draw_metrics(self._metrics)
             if images:
                 last = images[-1]
                 self._board.draw_images(last.images, headline=f"epoch {last.epoch}, {last.total_iters:,} images")
@@ -177,6 +219,12 @@ class VisdomLogger(LiveLogger):
     def finish(self) -> None:
         if self._board.connected:
             self._board.save()
+
+    def _add(self, record: ScalarRecord | EpochRecord) -> None:
+        if isinstance(record, ScalarRecord):
+            self._losses.add(record)
+        else:
+            self._metrics.add(record)
 
 
 def _new_client(server: str, port: int, env: str) -> Any:
@@ -211,6 +259,12 @@ def _new_client(server: str, port: int, env: str) -> Any:
     logging.getLogger("visdom").setLevel(logging.CRITICAL)
     # Without the incoming socket: nothing is read from the windows, and it would start a thread that prints.
     return Client(server=server, port=port, env=env, raise_exceptions=True, use_incoming_socket=False)
+
+
+def _label(text: str, height: float) -> dict[str, Any]:
+    """A line of text at the left of a plot; ``height`` from 0 (bottom) to 1."""
+    place = {"xref": "paper", "yref": "paper", "x": 0, "y": height, "xanchor": "left", "yanchor": "bottom"}
+    return {"text": text, "showarrow": False, **place}
 
 
 def _grid(images: Sequence[np.ndarray], ncols: int) -> np.ndarray:

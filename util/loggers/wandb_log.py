@@ -18,7 +18,8 @@ _ID_FILE = "wandb_id.txt"
 
 
 class WandbLogger(LiveLogger):
-    """Sends losses (``loss/*``), epoch means (``epoch/*``), speed and visuals to Weights & Biases.
+    """Sends losses (``loss/*``), epoch means (``epoch/*``), metrics in their own units (``metric/*``), speed and
+    visuals to Weights & Biases.
 
     Everything from the connection on happens off the training thread; a failure costs one warning. The run's id is kept
     in ``wandb_id.txt``, so that a resumed run goes on in the same chart.
@@ -93,7 +94,9 @@ class WandbLogger(LiveLogger):
             fields: dict[str, Any] = {f"loss/{name}": value for name, value in event.losses.items()}
             speed = {"images_per_s": event.images_per_s, "data_wait": event.data_wait, "memory_mb": event.memory_mb}
             return {**fields, "lr": event.lr, **speed}
-        return {**{f"epoch/{name}": value for name, value in event.means.items()}, "epoch/seconds": event.seconds}
+        means = {f"epoch/{name}": value for name, value in event.means.items()}
+        metrics = {f"metric/{name}": value for name, value in event.metrics.items()}
+        return {**means, "epoch/seconds": event.seconds, **metrics}
 
 
 def _has_key(wandb: Any) -> bool:

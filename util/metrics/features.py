@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL
 import torch
+import torch_fidelity
 from torch import Tensor
 from tqdm import tqdm
 
@@ -53,9 +55,10 @@ class FeatureCache:
         try:
             with np.load(self.folder / f"{key}.npz", allow_pickle=False) as file:
                 found = {layer: torch.from_numpy(file[layer]) for layer in file.files}
-        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
+        except (OSError, ValueError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile):
             return None
-        if {len(rows) for rows in found.values()} != {len(images)}:
+        layers = set(extractor.module.get_requested_features_list())
+        if found.keys() != layers or {len(rows) for rows in found.values()} != {len(images)}:
             return None
         return found
 
@@ -177,4 +180,5 @@ def _exact_arithmetic() -> Iterator[None]:
 
 def _key(extractor: Extractor, images: ImageSet) -> str:
     facts = {**extractor.facts(), "layers": list(extractor.module.get_requested_features_list())}
-    return hashlib.sha256(json.dumps([facts, images.digest()], sort_keys=True).encode()).hexdigest()
+    versions = [torch.__version__, torch_fidelity.__version__, PIL.__version__]
+    return hashlib.sha256(json.dumps([facts, versions, images.digest()], sort_keys=True).encode()).hexdigest()

@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
 from util.image_folder import describe, scan
-from util.image_io import read_header, read_image
+from util.image_io import read_header, read_image, to_display
 
 Pixels = NDArray[Any]
 """``[H, W, 3]``: uint8, or float64 with values 0..255 where the source has 16 bits."""
@@ -71,6 +72,7 @@ class FolderImages(ImageSet):
         half: of pictures that hold a pair side by side, the ``left`` or ``right`` half.
         alpha: what becomes of transparency: ``drop`` or ``white``.
         resize: scale to so many pixels squared (bicubic, antialiased); 0 keeps the size.
+        value_range: the numbers in the files that are black and white (default: 0 and the full scale).
 
     Raises:
         FileNotFoundError: no such folder, or no such images in it.
@@ -78,7 +80,15 @@ class FolderImages(ImageSet):
     """
 
     def __init__(
-        self, folder: Path, flag: str, *, suffix: str = "", half: str = "", alpha: str = "drop", resize: int = 0
+        self,
+        folder: Path,
+        flag: str,
+        *,
+        suffix: str = "",
+        half: str = "",
+        alpha: str = "drop",
+        resize: int = 0,
+        value_range: Sequence[float] = (),
     ) -> None:
         if not folder.is_dir():
             raise FileNotFoundError(f"{flag} {folder}: there is no such folder")
@@ -86,6 +96,7 @@ class FolderImages(ImageSet):
         if not suffix:
             _refuse_mixture(folder, flag, found)
         self.folder, self.half, self.alpha, self.resize = folder, half, alpha, resize
+        self.value_range = tuple(value_range)
         self.paths, self.names = _chosen(folder, found, suffix)
         if not self.paths:
             what = f"no image whose name ends in _{suffix}" if suffix else "no images"
@@ -105,11 +116,11 @@ class FolderImages(ImageSet):
         if self.half:
             width = array.shape[1] // 2
             array = array[:, :width] if self.half == "left" else array[:, -width:]
-        return _resized(_as_rgb(array), self.resize)
+        return _resized(_as_rgb(array, self.value_range), self.resize)
 
     def digest(self) -> str:
         if not self._digest:
-            whole = hashlib.sha256(f"{self.half}/{self.alpha}/{self.resize}".encode())
+            whole = hashlib.sha256(f"{self.half}/{self.alpha}/{self.resize}/{self.value_range}".encode())
             for path in self.paths:
                 whole.update(hashlib.sha256(Path(path).read_bytes()).digest())
             self._digest = whole.hexdigest()
@@ -155,6 +166,23 @@ class MadeImages(ImageSet):
         kinds = {"uint8" if image.dtype == np.uint8 else "uint16" for image in self._images}
         sizes = {(image.shape[1], image.shape[0]) for image in self._images}
         return {"size": _range(sizes), "depth": " and ".join(sorted(kinds))}
+
+
+def as_stored(values: Tensor, depth: str, value_range: Sequence[float] = ()) -> Pixels:
+    """A model's picture as it is read back from the file that test.py writes.
+
+    Args:
+        values: ``[C, H, W]`` in ``[-1, 1]`` on the CPU.
+        depth: how the input's file stored numbers: ``uint8``, ``uint16`` or ``float32``.
+        value_range: the run's ``--value_range``.
+    """
+    if depth == "float32" or values.shape[0] not in (1, 3, 4):  # test.py puts a PNG for the eye beside the values
+        return to_display(values)
+    full = {"uint8": 255.0, "uint16": 65535.0}[depth]
+    low, high = value_range or (0.0, full)
+    array = values.float().numpy()[: 1 if values.shape[0] == 1 else 3].transpose(1, 2, 0)
+    scaled = np.rint(low + (array.clip(-1, 1).astype(np.float64) + 1) / 2 * (high - low)).clip(0, full)
+    return _as_rgb(scaled.astype(depth), value_range)
 
 
 def pairs(fake: ImageSet, real: ImageSet) -> list[tuple[int, int]]:
@@ -205,8 +233,11 @@ def _refuse_mixture(folder: Path, flag: str, found: Sequence[str]) -> None:
         )
 
 
-def _as_rgb(array: Pixels) -> Pixels:
-    if array.dtype == np.uint16:
+def _as_rgb(array: Pixels, value_range: Sequence[float]) -> Pixels:
+    if value_range:
+        low, high = value_range
+        array = ((array.astype(np.float64) - low) / (high - low) * 255.0).clip(0, 255)
+    elif array.dtype == np.uint16:
         array = array.astype(np.float64) / 257.0  # 65535 becomes 255
     return np.ascontiguousarray(np.broadcast_to(array, (*array.shape[:2], 3)))
 

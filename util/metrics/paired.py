@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,11 @@ class Lpips:
                     f"({getattr(error, 'reason', None) or error}); give its file by --lpips_weights FILE, "
                     "or leave lpips out"
                 ) from None
+            except (RuntimeError, EOFError, pickle.UnpicklingError):  # torch.load
+                raise ValueError(
+                    f"--metrics lpips: the {_BACKBONES[net]} in {torch.hub.get_dir()}/checkpoints is damaged; delete "
+                    "it, it is downloaded again"
+                ) from None
         self.net, self.sha256, self._device = net, _state_sha256(self._net.net), device
         self._net.to(device).requires_grad_(False)
 
@@ -72,7 +78,7 @@ def paired(
     """Means over the pairs, with their standard deviation.
 
     PSNR and SSIM have a data range of 255; L1 is the mean absolute difference of values scaled to 0..1; SSIM has the
-    published Gaussian window (11 pixels, sigma 1.5) and is the mean over the channels.
+    published Gaussian window (11 pixels, sigma 1.5) wherever that fits, and is the mean over the channels.
 
     Args:
         fake: the images.
@@ -90,17 +96,20 @@ def paired(
         _check(fake, fake.names[index], a, b, names)
         x, y = _tensor(a), _tensor(b)
         for name in names:
-            values[name].append(lpips(x, y) if name == "lpips" and lpips else _one(name, x, y))
+            values[name].append(_one(name, x, y, lpips))
     return {name: _mean(name, found, lpips) for name, found in values.items()}
 
 
-def _one(name: str, x: Tensor, y: Tensor) -> float:
+def _one(name: str, x: Tensor, y: Tensor, lpips: Lpips | None) -> float:
     if name == "psnr":
         return float(peak_signal_noise_ratio(x, y, data_range=255.0))
     if name == "ssim":
-        found = structural_similarity_index_measure(x, y, data_range=255.0)
-        assert isinstance(found, Tensor)
-        return float(found)
+        _, similarity = structural_similarity_index_measure(x, y, data_range=255.0, return_full_image=True)
+        edge = SSIM_WINDOW // 2  # whether torchmetrics' own mean counts windows beyond the image depends on its version
+        return float(similarity[..., edge:-edge, edge:-edge].mean())
+    if name == "lpips":
+        assert lpips is not None
+        return lpips(x, y)
     return float(mean_absolute_error(x.flatten() / 255.0, y.flatten() / 255.0))
 
 

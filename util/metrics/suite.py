@@ -39,6 +39,7 @@ class Suite:
         metric_seed: of KID's subsets and of IS's shuffling.
         metric_batch_size: images that go through an extractor at a time.
         feature_cache: folder for the features of real sides; empty: the user's cache folder; ``none``: no cache.
+        load: whether the networks are needed, because this process measures.
         lenient: leave out what cannot be had here instead of raising; see ``missing``.
         progress: bars and rates.
 
@@ -66,6 +67,7 @@ class Suite:
         metric_seed: int = 2020,
         metric_batch_size: int = 32,
         feature_cache: str = "",
+        load: bool = True,
         lenient: bool = False,
         progress: bool = True,
     ) -> None:
@@ -80,12 +82,12 @@ class Suite:
         self._extractor: Extractor | None = None
         self._lpips: Lpips | None = None
         try:
-            if any(METRICS[name].by == "features" for name in self.names):
+            if load and any(METRICS[name].by == "features" for name in self.names):
                 self._extractor = load_extractor(feature_extractor, device, inception_weights=inception_weights)
         except MissingWeights as error:
             self._leave_out([name for name in self.names if METRICS[name].by == "features"], error, lenient)
         try:
-            if "lpips" in self.names:
+            if load and "lpips" in self.names:
                 self._lpips = Lpips(lpips_net, device, lpips_weights)
         except MissingWeights as error:
             self._leave_out(["lpips"], error, lenient)

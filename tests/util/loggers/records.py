@@ -22,8 +22,8 @@ def scalars(total: int, epoch: int = 1, epoch_iter: int | None = None, **losses:
     )
 
 
-def epoch(number: int, total: int, **means: float) -> EpochRecord:
-    return EpochRecord(number, total, means or {"G_GAN": 0.5, "G_L1": 20.0}, 2e-4, 3.5)
+def epoch(number: int, total: int, metrics: dict[str, float] | None = None, **means: float) -> EpochRecord:
+    return EpochRecord(number, total, means or {"G_GAN": 0.5, "G_L1": 20.0}, 2e-4, 3.5, metrics or {})
 
 
 def images(total: int, epoch: int = 1, value: int = 128, size: int = 8) -> ImageRecord:

@@ -95,7 +95,7 @@ def _run(folder: Path, resume_iters: int | None, last: int, *, kill: bool = Fals
         group.log_scalars(scalars(total, number, at, G=total / 3))
         group.log_images(images(total, number, value=total))
         if at == 40:
-            group.log_epoch(epoch(number, total, G=number / 7))
+            group.log_epoch(epoch(number, total, {"psnr": number / 3} if number % 2 == 0 else None, G=number / 7))
     if kill:
         for name in ("metrics.jsonl", "loss_log.txt", "loss_log.csv"):
             with open(folder / name, "a") as file:
@@ -119,6 +119,7 @@ def test_files_of_a_resumed_run_equal_those_of_the_uninterrupted_one(
     ]
     assert without_headers[0] == without_headers[1]
     assert len(without_headers[0].splitlines()) == 16
+    assert "psnr" not in without_headers[0]  # the published lines have losses only
 
 
 def test_visdom_continues_the_curves_of_a_resumed_run(tmp_path: Path) -> None:
@@ -128,6 +129,17 @@ def test_visdom_continues_the_curves_of_a_resumed_run(tmp_path: Path) -> None:
         group.log_scalars(scalars(50, 2, 10, G=1.0))
         group.close()
         assert server.windows()["1"]["data"][0]["x"] == [10, 20, 30, 40, 50]
+
+
+def test_visdom_continues_the_metrics_of_a_resumed_run(tmp_path: Path) -> None:
+    _run(tmp_path, None, 160)  # evaluated at 80 and 160
+    with serving() as server:
+        group = _build(tmp_path, 120, display_id=1, display_server="http://127.0.0.1", display_port=server.port)
+        group.log_scalars(scalars(130, 4, 10, G=1.0))
+        group.log_epoch(epoch(4, 160, {"psnr": 7.0}))
+        group.close()
+        (trace,) = server.windows()["4"]["data"]
+        assert (trace["x"], trace["y"]) == ([80, 160], [2 / 3, 7.0])
 
 
 def test_a_resume_without_older_files_starts_new_ones(tmp_path: Path) -> None:

@@ -46,6 +46,22 @@ def test_a_file_gets_the_lines_of_the_loss_log() -> None:
     ]
 
 
+@pytest.mark.parametrize("terminal", [False, True])
+def test_an_evaluation_is_a_line_after_its_epoch(terminal: bool) -> None:
+    stream = _Terminal() if terminal else io.StringIO()
+    logger = ConsoleLogger(stream)
+    logger.start_epoch(5, 9, 100, 0)
+    logger.advance(100)
+    logger.log_epoch(epoch(5, 500, {"kid_inception": 0.12344, "psnr": 21.4}))
+    logger.log_epoch(epoch(6, 600))
+    logger.close()
+    lines = [line.rpartition("\r")[2] for line in _text(stream).splitlines()]
+    lines = [line for line in lines if "img/s" not in line and line.strip()]
+    assert lines[0].startswith("End of epoch 5 / 9") and lines[2].startswith("End of epoch 6 / 9")
+    assert lines[1] == "epoch 5: KID x100 12.34, PSNR 21.40"
+    assert len(lines) == 3
+
+
 def test_a_terminal_gets_a_bar() -> None:
     stream = _Terminal()
     clock = _Clock()

@@ -93,3 +93,19 @@ def test_charts_without_extent(values: list[float]) -> None:
         curve.add(number, value)
     assert "nan" not in chart("G", curve)
     ElementTree.fromstring(chart("G", curve))
+
+
+def test_dots_lie_on_the_line_and_show_their_values() -> None:
+    curve = Curve()
+    for x, y in ((100, 5.0), (200, -1.25), (1200, 2.0)):
+        curve.add(x, y)
+    svg = chart("KID x100", curve, dots=True)
+    circles = list(ElementTree.fromstring(svg).iter("circle"))
+    assert [(float(c.attrib["cx"]), float(c.attrib["cy"])) for c in circles] == _points(svg, "line")
+    titles = [circle.findtext("title") for circle in circles]
+    assert titles == ["5 at 100 images", "-1.25 at 200 images", "2 at 1,200 images"]
+    assert "circle" not in chart("KID x100", curve)
+
+
+def test_one_value_is_one_dot() -> None:
+    assert chart("PSNR", _filled(1, 4), dots=True).count("<circle") == 1

@@ -22,6 +22,10 @@ def _epochs(folder: Path) -> list[int]:
     return [int(number) for number in re.findall(r"<h3>epoch \[(\d+)\]</h3>", _page(folder))]
 
 
+def _charts(folder: Path) -> list[str]:
+    return re.findall(r"<figcaption><b>(.*?)</b>", _page(folder))
+
+
 def _grey(folder: Path, name: str) -> int:
     return int(np.asarray(Image.open(folder / "web" / "images" / name)).flat[0])
 
@@ -75,6 +79,23 @@ def test_title_state_curves_and_options(tmp_path: Path) -> None:
     assert "<details" in page and "width:192px" in page
 
 
+def test_metrics_are_charts_after_the_losses_and_the_latest_are_in_the_state(tmp_path: Path) -> None:
+    logger = HtmlLogger(tmp_path, "x")
+    logger.log_scalars(scalars(1000, 1, G_GAN=0.5))
+    logger.log_epoch(epoch(1, 1000))
+    assert _charts(tmp_path) == ["G_GAN"]
+    logger.log_epoch(epoch(2, 2000, {"kid_inception": 0.25, "psnr": 21.4}))
+    logger.log_epoch(epoch(3, 3000))
+    logger.log_epoch(epoch(4, 4000, {"kid_inception": 0.125, "psnr": 22.5}))
+    logger.log_epoch(epoch(5, 5000))
+    assert _charts(tmp_path) == ["G_GAN", "KID x100", "PSNR"]
+    page = _page(tmp_path)
+    assert "<b>KID x100</b><span>12.5</span>" in page
+    assert "<title>25 at 2,000 images</title>" in page and "<title>12.5 at 4,000 images</title>" in page
+    assert page.count("<circle") == 4  # the losses have no dots
+    assert page.count("epoch 4: KID x100 12.50, PSNR 22.50") == 1 and "epoch 2: KID" not in page
+
+
 def _run(folder: Path, resume_iters: int | None, last: int) -> None:
     """A run of epochs of 40 images with events every 10; the grey value of a picture tells its place."""
     loggers = [
@@ -86,6 +107,8 @@ def _run(folder: Path, resume_iters: int | None, last: int) -> None:
             number = (total - 1) // 40 + 1
             logger.log_scalars(scalars(total, number, G=(total * 7) % 13))
             logger.log_images(images(total, number, value=total))
+            if total % 40 == 0:  # every second epoch is evaluated
+                logger.log_epoch(epoch(number, total, {"psnr": (total * 3) % 17} if number % 2 == 0 else None))
         logger.close()
 
 
@@ -100,6 +123,7 @@ def test_a_resumed_run_draws_the_page_of_the_uninterrupted_one(
     _run(parts, None, killed_at)
     _run(parts, resume_iters, 160)
     assert _epochs(parts) == [4, 3, 2, 1]
+    assert _charts(parts) == ["G", "PSNR"] and "epoch 4: PSNR 4.00" in _page(parts)  # 160 * 3 % 17
     without_time = [re.sub(r"ended [-\d]+ [:\d]+", "", _page(folder)) for folder in (whole, parts)]
     assert without_time[0] == without_time[1]
     for picture in (whole / "web" / "images").iterdir():
@@ -110,6 +134,7 @@ def test_epochs_after_the_checkpoint_leave_the_page(tmp_path: Path) -> None:
     _run(tmp_path, None, 160)
     HtmlLogger(tmp_path, "x", resume_iters=80)
     assert _epochs(tmp_path) == [2, 1]
+    assert "epoch 2: PSNR 2.00" in _page(tmp_path) and "epoch 4" not in _page(tmp_path)
 
 
 def test_pictures_that_someone_deleted_are_not_on_the_page(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from tests.util.loggers.records import epoch, images, scalars
 from util.loggers.jsonl import ImageEvent, JsonlLogger, read_metrics
-from util.types import ScalarRecord
+from util.types import EpochRecord, ScalarRecord
 
 
 def _log(folder: Path, resume_iters: int | None, first: int, last: int) -> None:
@@ -21,19 +21,19 @@ def _log(folder: Path, resume_iters: int | None, first: int, last: int) -> None:
         logger.log_scalars(scalars(total, number, (total - 1) % 30 + 1, G_GAN=total / 7))
         logger.log_images(images(total, number))
         if total % 30 == 0:
-            logger.log_epoch(epoch(number, total))
+            logger.log_epoch(epoch(number, total, {"psnr": total / 7} if number == 2 else {}))
     logger.close()
 
 
 def test_records_are_read_back(tmp_path: Path) -> None:
     logger = JsonlLogger(tmp_path)
-    written = [scalars(10, G_GAN=0.1, odd=-1e-30), epoch(1, 10)]
-    logger.log_scalars(written[0])
+    losses, measured = scalars(10, G_GAN=0.1, odd=-1e-30), epoch(1, 10, {"kid_inception": 0.0123, "psnr": 21.4})
+    logger.log_scalars(losses)
     logger.log_images(images(10))
-    logger.log_epoch(written[1])
+    logger.log_epoch(measured)
     logger.close()
     event = ImageEvent(1, 10, ("real_A", "fake_B"), ("a/1.png",))
-    assert list(read_metrics(tmp_path / "metrics.jsonl")) == [written[0], event, written[1]]
+    assert list(read_metrics(tmp_path / "metrics.jsonl")) == [losses, event, measured]
 
 
 def test_a_line_is_one_json_object_with_all_fields(tmp_path: Path) -> None:
@@ -70,6 +70,35 @@ def test_numbers_that_json_does_not_know_are_strings(tmp_path: Path) -> None:
     (record,) = read_metrics(tmp_path / "metrics.jsonl")
     assert isinstance(record, ScalarRecord)
     assert math.isnan(record.losses["a"]) and record.losses["b"] == math.inf and record.losses["c"] == -math.inf
+
+
+@pytest.mark.parametrize("metrics", [{}, {"kid_inception": 0.0123, "fid_inception": math.inf}])
+def test_an_epoch_always_carries_its_metrics(tmp_path: Path, metrics: dict[str, float]) -> None:
+    logger = JsonlLogger(tmp_path)
+    logger.log_epoch(epoch(1, 10, metrics, G=0.5))
+    logger.close()
+    place = {"kind": "epoch", "epoch": 1, "total_iters": 10}
+    shown = {name: "Infinity" if math.isinf(value) else value for name, value in metrics.items()}
+    assert json.loads((tmp_path / "metrics.jsonl").read_text()) == {
+        **place,
+        "means": {"G": 0.5},
+        "lr": 2e-4,
+        "seconds": 3.5,
+        "metrics": shown,
+    }
+    assert list(read_metrics(tmp_path / "metrics.jsonl")) == [epoch(1, 10, metrics, G=0.5)]
+
+
+def test_an_epoch_of_an_older_version_has_no_metrics(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    old = {"kind": "epoch", "epoch": 1, "total_iters": 10, "means": {"G": 0.5}, "lr": 2e-4, "seconds": 3.5}
+    path.write_text(json.dumps(old) + "\n")
+    assert list(read_metrics(path)) == [EpochRecord(1, 10, {"G": 0.5}, 2e-4, 3.5, metrics={})]
+    logger = JsonlLogger(tmp_path, resume_iters=10)
+    logger.log_epoch(epoch(2, 20, {"psnr": 21.5}))
+    logger.close()
+    assert path.read_text().startswith(json.dumps(old) + "\n")  # an old line stays as it is
+    assert [record.metrics for record in read_metrics(path) if isinstance(record, EpochRecord)] == [{}, {"psnr": 21.5}]
 
 
 @pytest.mark.parametrize("resume_iters", [0, 20, 30, 50])
@@ -109,7 +138,13 @@ def test_file_names_that_are_no_unicode_are_kept(tmp_path: Path) -> None:
     assert isinstance(event, ImageEvent) and event.paths == ("ü\udcff.png",)
 
 
-@pytest.mark.parametrize("line", ["{", "[]", '{"kind": "epoch"}', '{"kind": "epoch", "epoch": 1, "total_iters": 1}'])
+EPOCH = '{"kind": "epoch", "epoch": 1, "total_iters": 1'
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["{", "[]", '{"kind": "epoch"}', EPOCH + "}", EPOCH + ', "means": {}, "lr": 0, "seconds": 0, "metrics": []}'],
+)
 def test_a_spoilt_line_is_named(tmp_path: Path, line: str) -> None:
     path = tmp_path / "metrics.jsonl"
     good = json.dumps({"kind": "later", "epoch": 1, "total_iters": 1})

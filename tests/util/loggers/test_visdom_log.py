@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.util.loggers.records import images, scalars
+from tests.util.loggers.records import epoch, images, scalars
 from tests.util.loggers.visdom_server import VisdomServer, closed_port, serving
 from util.loggers.curve import LossCurves
+from util.loggers.metric_curves import MetricCurves
 from util.loggers.visdom_log import MAX_POINTS, VisdomBoard, VisdomLogger
 from util.types import ImageRecord
 
@@ -54,6 +55,51 @@ def test_three_windows_fill(server: VisdomServer) -> None:
     caption = windows["7"]["data"][0]["content"]
     assert "epoch 2, 20 images" in caption and caption.index("real_A") < caption.index("fake_B")
     assert server.posts[-1] == ("/save", {"data": ["there"], "eid": "there"})
+
+
+@pytest.mark.parametrize(("ncols", "window"), [(4, "8"), (0, "5_metrics")])
+def test_metrics_have_a_window_of_their_own(server: VisdomServer, ncols: int, window: str) -> None:
+    logger = VisdomLogger(_board(server.port, display_id=5, ncols=ncols))
+    logger.log_scalars(scalars(10, G_GAN=1.0))
+    logger.log_images(images(10, epoch=1))
+    logger.log_epoch(epoch(1, 10))
+    logger.log_epoch(epoch(2, 20, {"kid_inception": 0.25, "psnr": 20.0}))
+    logger.log_epoch(epoch(3, 30))
+    logger.log_epoch(epoch(4, 40, {"kid_inception": 0.125, "psnr": 21.0}))
+    logger.close()
+    windows = server.windows()
+    assert {"5", "6", "7", window} == set(windows)
+    plot = windows[window]
+    assert plot["eid"] == "there" and plot["layout"]["title"] == "run metrics over time"
+    traces = [(trace["name"], trace["x"], trace["y"], trace["mode"]) for trace in plot["data"]]
+    assert traces == [
+        ("KID x100", [20, 40], [25.0, 12.5], "lines+markers"),
+        ("PSNR", [20, 40], [20.0, 21.0], "lines+markers"),
+    ]
+    assert [trace["yaxis"] for trace in plot["data"]] == ["y", "y2"]  # KID and PSNR share no scale ...
+    upper, lower = plot["layout"]["yaxis"]["domain"], plot["layout"]["yaxis2"]["domain"]
+    assert 0 <= lower[0] < lower[1] < upper[0] < upper[1] <= 1  # ... so one stands above the other
+    assert plot["layout"]["xaxis"] == {"title": "images", "anchor": "y2"}
+    heights = [(label["text"], label["y"]) for label in plot["layout"]["annotations"]]
+    assert [text for text, _ in heights] == ["KID x100", "PSNR"]
+    assert lower[1] < heights[1][1] < upper[0] and upper[1] < heights[0][1] <= 1  # each above its own plot
+
+
+def test_without_an_evaluation_there_is_no_window_of_metrics(server: VisdomServer) -> None:
+    logger = VisdomLogger(_board(server.port), history=[scalars(1), epoch(1, 1)])
+    logger.log_scalars(scalars(2))
+    logger.log_epoch(epoch(2, 2))
+    logger.close()
+    assert list(server.windows()) == ["1"]
+
+
+def test_metrics_of_the_history_are_drawn_at_once(server: VisdomServer) -> None:
+    history = (scalars(1), epoch(1, 1, {"psnr": 20.0}), scalars(2), epoch(2, 2))
+    logger = VisdomLogger(_board(server.port), history=history)
+    logger.log_scalars(scalars(3))
+    logger.close()
+    (trace,) = server.windows()["4"]["data"]
+    assert (trace["x"], trace["y"]) == ([1], [20.0])
 
 
 def test_a_panel_has_ncols_columns_and_scales_small_images_up(server: VisdomServer) -> None:
@@ -153,8 +199,9 @@ def test_a_server_that_dies_and_comes_back(caplog: pytest.LogCaptureFixture) -> 
     with serving() as first:
         board = _board(first.port)
         logger = VisdomLogger(board, clock=lambda: now[0])
+        logger.log_epoch(epoch(1, 1, {"psnr": 20.0}))
         logger.log_scalars(scalars(1))
-        _until(lambda: "1" in first.windows())
+        _until(lambda: {"1", "4"} <= set(first.windows()))
         _until(lambda: board.connected)
     with caplog.at_level(logging.WARNING):
         logger.log_scalars(scalars(2))
@@ -163,12 +210,14 @@ def test_a_server_that_dies_and_comes_back(caplog: pytest.LogCaptureFixture) -> 
             board._port = second.port  # a server that came back, but the test cannot count on its old port
             now[0] = 30.0
             logger.log_scalars(scalars(3))
+            logger.log_epoch(epoch(3, 3, {"psnr": 21.0}))
             time.sleep(0.1)
             assert second.posts == []  # not yet: once a minute at most
             now[0] = 61.0
             logger.log_scalars(scalars(4))
             logger.close()
             assert second.windows()["1"]["data"][0]["x"] == [1, 2, 3, 4]
+            assert second.windows()["4"]["data"][0]["x"] == [1, 3]  # without a new evaluation
     (warning,) = caplog.messages
     assert "is gone" in warning
 
@@ -209,8 +258,10 @@ def test_only_the_newest_waiting_images_are_sent(server: VisdomServer) -> None:
     assert len(headlines) == 1 and "3 images" in headlines[0]
 
 
-def test_without_losses_the_plot_is_empty(server: VisdomServer) -> None:
+def test_without_curves_nothing_is_sent(server: VisdomServer) -> None:
     board = _board(server.port)
     board.connect()
+    before = len(server.posts)
     board.draw_losses(LossCurves())
-    assert server.windows()["1"]["data"] == []
+    board.draw_metrics(MetricCurves())
+    assert server.posts[before:] == []  # a real server answers 500 to a plot without a trace

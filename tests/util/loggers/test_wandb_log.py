@@ -61,7 +61,7 @@ def _log(folder: Path, resume_iters: int | None = None) -> None:
     logger = WandbLogger(folder, "x", project="p", resume_iters=resume_iters, options=options)
     logger.log_scalars(scalars(10, G=1.0))
     logger.log_images(images(10))
-    logger.log_epoch(epoch(1, 10, G=2.0))
+    logger.log_epoch(epoch(1, 10, {"kid_inception": 0.125}, G=2.0))
     logger.close()
 
 
@@ -71,7 +71,7 @@ def test_what_is_sent(tmp_path: Path, wandb: _Wandb) -> None:
     assert wandb.run.logged == [
         {**place, "loss/G": 1.0, "lr": 2e-4, "images_per_s": 8.0, "data_wait": 0.25, "memory_mb": 100.0},
         {**place, "visuals/real_A": ("image", (8, 8)), "visuals/fake_B": ("image", (8, 8, 3))},
-        {**place, "epoch/G": 2.0, "epoch/seconds": 3.5},
+        {**place, "epoch/G": 2.0, "epoch/seconds": 3.5, "metric/kid_inception": 0.125},
     ]
     assert wandb.run.metrics == [("total_iters", None), ("*", "total_iters")]
     assert wandb.run.finished

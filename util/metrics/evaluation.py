@@ -1,0 +1,216 @@
+"""Measuring while training: when, on what, which checkpoint is the best, and when there is no more progress."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from torch import nn
+
+from util import distributed
+from util.engine import Engine
+from util.metrics import METRICS, expand
+from util.metrics.images import MadeImages, Pixels
+from util.metrics.measurement import Measurement
+from util.metrics.suite import Suite
+
+logger = logging.getLogger(__name__)
+
+Pictures = Iterable[tuple[str, Mapping[str, Pixels]]]
+"""Name and visuals (``fake_B``, ``real_B``...) of every held-out image; pixels as in ``util.metrics.images``."""
+
+
+@dataclass
+class Best:
+    """The best value of a metric so far, and how many evaluations ago that was.
+
+    Attributes:
+        short: the metric's short name; empty where nothing asks for it.
+        patience: evaluations without a better value after which the run may stop; 0 for never.
+        value: the best; None before the first.
+        epoch: when.
+        waited: evaluations since.
+    """
+
+    short: str = ""
+    patience: int = 0
+    value: float | None = None
+    epoch: int = 0
+    waited: int = 0
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the run should stop."""
+        return 0 < self.patience <= self.waited
+
+    def update(self, value: float, epoch: int) -> bool:
+        """Take the value of an epoch; returns whether it is the best. NaN never is."""
+        sign = 1.0 if METRICS[self.short].higher_is_better else -1.0
+        if math.isfinite(value) and (self.value is None or sign * value > sign * self.value):
+            self.value, self.epoch, self.waited = value, epoch, 0
+            return True
+        self.waited += 1
+        return False
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What an evaluation gave, the same in every process.
+
+    Attributes:
+        values: full name -> value, for the logs.
+        by_short: short name -> value of domain B, for what steers the run.
+        is_best: whether the checkpoint of this moment is the best so far.
+        seconds: that it took.
+    """
+
+    values: dict[str, float]
+    by_short: dict[str, float]
+    is_best: bool = False
+    seconds: float = 0.0
+
+
+class Evaluation:
+    """Measures the generators of a run on held-out images, as test.py and scripts/evaluate.py would afterwards.
+
+    One process measures while the others wait. An evaluation that fails is told and left out; the training goes on.
+
+    Args:
+        suite: what is measured; in processes other than the main one only its names count.
+        pictures: networks in training -> the translated images of the held-out phase.
+        freq: epochs between two evaluations.
+        best: which metric decides.
+        phase: where the images come from, for messages.
+        is_main: whether this process measures.
+    """
+
+    def __init__(
+        self,
+        suite: Suite,
+        pictures: Callable[[Mapping[str, nn.Module]], Pictures],
+        *,
+        freq: int,
+        best: Best,
+        phase: str,
+        is_main: bool = True,
+    ) -> None:
+        self.suite, self.freq, self.best, self.phase = suite, freq, best, phase
+        self._pictures, self._is_main = pictures, is_main
+
+    def due(self, epoch: int, last_epoch: int) -> bool:
+        """Whether an epoch ends with an evaluation: every ``freq``-th, and the last."""
+        return epoch % self.freq == 0 or epoch == last_epoch
+
+    def run(self, networks: Mapping[str, nn.Module], epoch: int) -> Evaluated:
+        """Measure. Every process must call it."""
+        found: list[Measurement] = []
+        begin = time.perf_counter()
+        try:
+            found = self._measure(networks) if self._is_main else []
+        except (ValueError, OSError, RuntimeError) as error:
+            logger.warning("warning: epoch %d is not evaluated: %s", epoch, " ".join(str(error).split()))
+        found = distributed.gather(found)[0]
+        by_short = {each.short: each.value for each in found if each.domain == "B"}
+        is_best = self.best.short in by_short and self.best.update(by_short[self.best.short], epoch)
+        if self.best.exhausted and self._is_main:
+            logger.info(
+                "no better %s for %d evaluations (the best was in epoch %d): stopping, as --early_stop asks",
+                self.suite.full_name(self.best.short),
+                self.best.waited,
+                self.best.epoch,
+            )
+        values = {f"{each.name}{'' if each.domain == 'B' else f'_{each.domain}'}": each.value for each in found}
+        return Evaluated(values, by_short, is_best, time.perf_counter() - begin)
+
+    def describe(self) -> str:
+        """One line for the head of a run."""
+        names = ", ".join(self.suite.full_name(name) for name in self.suite.names) or "nothing"
+        return f"evaluation: {names} on {self.phase} every {self.freq} epochs"
+
+    def state(self) -> dict[str, Any]:
+        """What must survive a resume, as primitives."""
+        best = self.best
+        return {"metric": best.short, "value": best.value, "epoch": best.epoch, "waited": best.waited}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Go on with ``state``; that of another metric says nothing about this one."""
+        if state.get("metric") == self.best.short:
+            self.best = replace(self.best, value=state["value"], epoch=state["epoch"], waited=state["waited"])
+
+    def _measure(self, networks: Mapping[str, nn.Module]) -> list[Measurement]:
+        sides: dict[str, dict[str, Pixels]] = {}
+        for name, visuals in self._pictures(networks):
+            for visual, pixels in visuals.items():
+                sides.setdefault(visual, {})[name] = pixels
+        domains = [side for side in "BA" if f"fake_{side}" in sides and f"real_{side}" in sides]
+        if not domains:
+            raise ValueError(f"the model makes no fake_B with a real_B, only {', '.join(sides)}")
+        found = []
+        for domain in domains:
+            other = f"real_{'A' if domain == 'B' else 'B'}"
+            fake, real = (self._side(sides, f"{kind}_{domain}") for kind in ("fake", "real"))
+            source = self._side(sides, other) if other in sides else None
+            found += [replace(each, domain=domain) for each in self.suite.measure(fake, real, source)]
+        return found
+
+    def _side(self, sides: Mapping[str, dict[str, Pixels]], visual: str) -> MadeImages:
+        """The images of a side in the order that their files in a result folder have."""
+        images = sides[visual]
+        order = sorted(images, key=lambda name: f"{name}_{visual}.png")
+        return MadeImages(f"{visual} of {self.phase}", {name: images[name] for name in order})
+
+
+def start_evaluation(
+    pictures: Callable[[Mapping[str, nn.Module]], Pictures],
+    engine: Engine,
+    *,
+    phase: str,
+    freq: int,
+    names: Sequence[str],
+    explicit: bool,
+    paired: bool,
+    steering: Mapping[str, str],
+    patience: int,
+    settings: Mapping[str, Any],
+) -> Evaluation:
+    """The evaluation of a run. A metric that cannot be had here is told once and left out. Every process must call it.
+
+    Args:
+        pictures: see ``Evaluation``.
+        engine: whose device measures, in the main process.
+        phase: where the pictures come from.
+        freq: ``--eval_freq``.
+        names: ``--eval_metrics``.
+        explicit: whether the user named them.
+        paired: whether the held-out images have targets.
+        steering: flag -> short name of a metric on which the run depends, or of a loss, or empty.
+        patience: ``--early_stop``, by the metric of ``--save_best``, else by the first one.
+        settings: of ``Suite``.
+
+    Raises:
+        ValueError: a flag depends on what cannot be measured here, nothing at all can be measured, or pairs are asked
+            for where there are none.
+    """
+    chosen = list(expand(names, "--eval_metrics"))
+    pairs = [name for name in chosen if METRICS[name].by == "pairs"]
+    if pairs and not paired:
+        if explicit:
+            raise ValueError(f"--eval_metrics {','.join(pairs)}: unpaired images have no targets; ask for kid or fid")
+        chosen = [name for name in chosen if name not in pairs]
+    is_main = engine.world.is_main
+    suite = Suite(chosen, engine.device, load=is_main, lenient=True, progress=False, **settings)
+    suite.names, suite.missing = distributed.gather((suite.names, suite.missing))[0]
+    for flag, short in steering.items():
+        if short in suite.missing:
+            raise ValueError(f"{flag} {short}: {suite.missing[short]}")
+    if not suite.names:
+        raise ValueError(f"--eval_freq {freq}: {next(iter(suite.missing.values()))}; or leave --eval_freq out")
+    for reason in dict.fromkeys(suite.missing.values()):
+        left_out = ", ".join(name for name, why in suite.missing.items() if why == reason)
+        logger.warning("warning: evaluations go without %s: %s", left_out, reason)
+    best = Best(steering.get("--save_best") or (suite.names[0] if patience else ""), patience)
+    return Evaluation(suite, pictures, freq=freq, best=best, phase=phase, is_main=is_main)
