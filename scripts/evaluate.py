@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = list(sys.argv[1:] if argv is None else argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
-        words, test_flags = _split(argv)
+        words, test_flags = split_words(argv)
         records, given = parse_command("scripts/evaluate.py", USAGE, RECORDS, words)
         return _run(records["evaluate"], records["metric"], given, test_flags)
     except HelpAsked:
@@ -68,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return exit_code("evaluate.py", error, verbose="--verbose" in argv)
 
 
-def _split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
+def split_words(argv: Sequence[str]) -> tuple[list[str], list[str]]:
     """Our words, with the runs of ``--compare`` as one; and those after a lone ``--``."""
     ours, flags = list(argv), []
     if "--" in ours:

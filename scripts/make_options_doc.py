@@ -20,9 +20,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from data import DATASETS
 from models import MODELS
 from options.base_options import DataOptions, ModelOptions
+from options.evaluate_options import EvaluateOptions
 from options.parse import TEST, TITLES, TRAIN
 from options.schema import Spec, specs
 from options.test_options import PHASE_DEFAULTS
+from scripts.evaluate import RECORDS
 from util.registry import Registry
 
 REPO = Path(__file__).resolve().parent.parent
@@ -33,8 +35,8 @@ INTRO = """\
 
 # Options
 
-Every flag of `train.py` and `test.py`, with its type, its default and what it means. `python train.py --help` and
-`python test.py --help` print the same; `--model NAME --help` adds what that model declares.
+Every flag of `train.py`, `test.py` and `scripts/evaluate.py`, with its type, its default and what it means.
+`python train.py --help` and its like print the same; `--model NAME --help` adds what that model declares.
 
 - A switch (`flag`) is turned on by its name alone, or set with `--name True` and `--name False`.
 - A list is written `1,2,4` or `(1,2,4)`.
@@ -47,12 +49,14 @@ Every flag of `train.py` and `test.py`, with its type, its default and what it m
 
 def render() -> str:
     """The text of the page."""
-    classes = {**TRAIN, **TEST, "data": DataOptions, "model": ModelOptions}
+    classes = {**TRAIN, **TEST, "data": DataOptions, "model": ModelOptions, "evaluate": EvaluateOptions}
     parts = [INTRO]
-    for owner, title in TITLES.items():
+    for owner, title in {**TITLES, "evaluate": "scripts/evaluate.py"}.items():
         cls = classes[owner]
         programs = _programs(owner)
-        parts.append(f"## {title[0].upper()}{title[1:]}\n\n{_summary(cls)} Used by {programs}.\n")
+        parts.append(
+            f"## {title if '/' in title else title[0].upper() + title[1:]}\n\n{_summary(cls)} Used by {programs}.\n"
+        )
         parts.append(_option_table(specs(cls).values()))
     parts.append(_phase_section())
     parts.append(_plugin_section("Models", "model", MODELS, ModelOptions))
@@ -76,7 +80,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _programs(owner: str) -> str:
-    users = [program for program, records in (("`train.py`", TRAIN), ("`test.py`", TEST)) if owner in records]
+    programs: dict[str, Mapping[str, object]] = {
+        "`train.py`": TRAIN,
+        "`test.py`": TEST,
+        "`scripts/evaluate.py`": RECORDS,
+    }
+    users = [program for program, records in programs.items() if owner in records]
     return " and ".join(users) or "`train.py` and `test.py`"  # data and model are declared by plug-ins, for both
 
 

@@ -18,11 +18,11 @@ from PIL import Image
 
 from data import DATASETS
 from models import MODELS
-from options.base_options import DataOptions, EngineOptions, ModelOptions, RunOptions
-from options.parse import parse_test, parse_train
+from options.base_options import DataOptions, ModelOptions
+from options.evaluate_options import EvaluateOptions
+from options.parse import TEST, TRAIN, parse_command, parse_test, parse_train
 from options.schema import specs
-from options.test_options import ResultOptions
-from options.train_options import LogOptions, LoopOptions, ScheduleOptions
+from scripts import evaluate
 
 REPO = Path(__file__).resolve().parents[1]
 PAGES = sorted(
@@ -30,6 +30,8 @@ PAGES = sorted(
 )
 TUTORIALS = {"docs/add_a_model.md", "docs/add_a_dataset.md"}
 """Pages whose commands use what the page itself adds."""
+
+PROGRAMS = ("train.py", "test.py", "scripts/evaluate.py")
 
 OTHER_TOOLS = {"help", "nproc_per_node", "nnodes", "no-build-isolation", "logdir"}
 """Flags of programs that are not ours."""
@@ -50,12 +52,12 @@ def prose(text: str) -> str:
 
 
 def commands(text: str) -> list[list[str]]:
-    """The words of every line of a bash block that calls train.py or test.py, from the program on."""
+    """The words of every line of a bash block that calls one of ``PROGRAMS``, from the program on."""
     found = []
     for language, block in blocks(text):
         for line in block.replace("\\\n", " ").splitlines() if language == "bash" else ():
             words = shlex.split(line, comments=True)
-            at = [place for place, word in enumerate(words) if word in ("train.py", "test.py")]
+            at = [place for place, word in enumerate(words) if word in PROGRAMS]
             found += [words[at[0] :]] if at else []
     return found
 
@@ -120,8 +122,7 @@ def test_tree_of_the_architecture_page_exists() -> None:
 
 
 def parser_flags() -> set[str]:
-    owners: list[type] = [RunOptions, EngineOptions, DataOptions, ModelOptions]
-    owners += [ScheduleOptions, LoopOptions, LogOptions, ResultOptions]
+    owners: list[type] = [*{**TRAIN, **TEST}.values(), DataOptions, ModelOptions, EvaluateOptions]
     owners += [MODELS.get(name).Options for name in MODELS.summaries()]
     owners += [DATASETS.get(name).Options for name in DATASETS.summaries()]
     all_specs = [spec for owner in owners for spec in specs(owner).values()]
@@ -130,7 +131,7 @@ def parser_flags() -> set[str]:
 
 def script_flags() -> set[str]:
     """Flags that the project's own scripts understand, from their text."""
-    files = [*REPO.glob("scripts/*.py"), *REPO.glob("datasets/*.py")]
+    files = [*REPO.glob("scripts/**/*.py"), *REPO.glob("datasets/*.py")]
     found = {flag for file in files for flag in re.findall(r'"--([\w-]+)"', file.read_text(encoding="utf-8"))}
     shells = [*REPO.glob("scripts/*.sh"), *REPO.glob("datasets/*.sh")]
     return found | {flag for file in shells for flag in re.findall(r"^\s*--([\w-]+)\)", file.read_text(), re.M)}
@@ -167,6 +168,9 @@ def test_flags_listed_as_not_supported_are_not() -> None:
 
 
 def parse(words: list[str]) -> None:
+    if words[0] == "scripts/evaluate.py":
+        parse_command(words[0], "", evaluate.RECORDS, evaluate.split_words(words[1:])[0])
+        return
     parse_one = parse_train if words[0] == "train.py" else parse_test
     parse_one(words[1:], MODELS, DATASETS)
 
@@ -184,6 +188,7 @@ def test_command_lines_parse(words: list[str], tmp_path: Path, monkeypatch: pyte
 def test_the_readme_has_commands_of_both_programs() -> None:
     programs = [words[0] for words in commands((REPO / "README.md").read_text(encoding="utf-8"))]
     assert programs.count("train.py") >= 5 and programs.count("test.py") >= 2
+    assert programs.count("scripts/evaluate.py") >= 3
 
 
 # --- tables -----------------------------------------------------------------------------------------------------------

@@ -71,10 +71,14 @@ class Meter:
         self._start_epoch = self._mark = time.perf_counter()
         self._wait = 0.0
         self._since = 0
+        self._started = False
 
     def waiting(self, batches: Iterable[T]) -> Iterator[T]:
         """Iterate over the batches, taking the time that each keeps us waiting."""
         source = iter(batches)
+        if not self._started:  # what was prepared before the first batch is not training
+            self._start_epoch = self._mark = time.perf_counter()
+            self._started = True
         while True:
             begin = time.perf_counter()
             try:

@@ -1,6 +1,6 @@
 """Numbers that say how good generated images are, each with the protocol it was measured by.
 
-KID, FID, IS and precision/recall are torch-fidelity's, on the features of a named extractor; PSNR, SSIM and LPIPS are
+KID, FID, IS and precision/recall are torch-fidelity's, on the features of a named extractor; PSNR, L1 and LPIPS are
 torchmetrics'. Importing this package needs the standard library only: ``options`` lists the names.
 """
 

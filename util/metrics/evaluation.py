@@ -129,7 +129,8 @@ class Evaluation:
     def describe(self) -> str:
         """One line for the head of a run."""
         names = ", ".join(self.suite.full_name(name) for name in self.suite.names) or "nothing"
-        return f"evaluation: {names} on {self.phase} every {self.freq} epochs"
+        every = "every epoch" if self.freq == 1 else f"every {self.freq} epochs"
+        return f"evaluation: {names} on {self.phase} {every}"
 
     def state(self) -> dict[str, Any]:
         """What must survive a resume, as primitives."""

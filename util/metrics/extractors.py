@@ -180,9 +180,9 @@ def load_weights(file: Path, flag: str) -> dict[str, Tensor]:
     """
     try:
         state = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds for a damaged file
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise ValueError(f"{flag} {file}: damaged or no file of weights ({reason}); download it again") from None
+    except Exception as error:  # torch raises many kinds for a damaged file, with advice not to be followed
+        kind = type(error).__name__
+        raise ValueError(f"{flag} {file}: damaged or no file of weights ({kind}); download it again") from None
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise ValueError(f"{flag} {file}: not a state_dict of a network; download it again")
     return state

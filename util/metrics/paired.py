@@ -1,7 +1,8 @@
-"""PSNR, SSIM, L1 and LPIPS of images and their targets, by torchmetrics, one pair at a time."""
+"""PSNR, SSIM, L1 and LPIPS of images and their targets, one pair at a time; all but SSIM by torchmetrics."""
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import math
 import pickle
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
+from torchmetrics.functional.image import peak_signal_noise_ratio
 from torchmetrics.functional.regression import mean_absolute_error
 from tqdm import tqdm
 
@@ -22,7 +23,8 @@ from util.metrics.fidelity import Number
 from util.metrics.images import ImageSet, Pixels, pairs
 from util.suggest import unknown
 
-SSIM_WINDOW = 11
+SSIM_WINDOW, SSIM_SIGMA = 11, 1.5
+SSIM_K1, SSIM_K2 = 0.01, 0.03
 LPIPS_SMALLEST = 32  # pixels; below, the deepest layer of the backbone has no output
 _BACKBONES = {"alex": "alexnet", "vgg": "vgg16", "squeeze": "squeezenet1_1"}
 
@@ -78,7 +80,7 @@ def paired(
     """Means over the pairs, with their standard deviation.
 
     PSNR and SSIM have a data range of 255; L1 is the mean absolute difference of values scaled to 0..1; SSIM has the
-    published Gaussian window (11 pixels, sigma 1.5) wherever that fits, and is the mean over the channels.
+    published Gaussian window and is the mean over the channels.
 
     Args:
         fake: the images.
@@ -100,13 +102,37 @@ def paired(
     return {name: _mean(name, found, lpips) for name, found in values.items()}
 
 
+def ssim(x: Tensor, y: Tensor) -> float:
+    """Structural similarity (Wang et al. 2004), Eq. (13), the mean over channels and over all places of the window.
+
+    The Gaussian window (11 pixels, sigma 1.5) stays inside the image, as published. torchmetrics lets it reach beyond
+    or not, depending on its version, and its float32 is off by up to 3e-4 where an image is flat and bright.
+
+    Args:
+        x: ``[1, C, H, W]`` in 0..255, H and W at least 11.
+        y: the same shape.
+    """
+    places = torch.arange(SSIM_WINDOW, dtype=torch.float64) - SSIM_WINDOW // 2
+    window = torch.exp(-(places**2) / (2 * SSIM_SIGMA**2))
+    weights = (window / window.sum()).tolist()
+    x, y = x.double(), y.double()
+    maps = torch.cat([x, y, x * x, y * y, x * y])
+    for dim in (2, 3):  # the window is the product of two lines
+        size = maps.shape[dim] - SSIM_WINDOW + 1
+        parts = (maps.narrow(dim, i, size) * weight for i, weight in enumerate(weights))
+        maps = functools.reduce(torch.Tensor.add_, parts)
+    mean_x, mean_y, xx, yy, xy = maps
+    c1, c2 = (SSIM_K1 * 255) ** 2, (SSIM_K2 * 255) ** 2
+    luminance = (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
+    variances = (xx - mean_x**2) + (yy - mean_y**2)
+    return float((luminance * (2 * (xy - mean_x * mean_y) + c2) / (variances + c2)).mean())
+
+
 def _one(name: str, x: Tensor, y: Tensor, lpips: Lpips | None) -> float:
     if name == "psnr":
         return float(peak_signal_noise_ratio(x, y, data_range=255.0))
     if name == "ssim":
-        _, similarity = structural_similarity_index_measure(x, y, data_range=255.0, return_full_image=True)
-        edge = SSIM_WINDOW // 2  # whether torchmetrics' own mean counts windows beyond the image depends on its version
-        return float(similarity[..., edge:-edge, edge:-edge].mean())
+        return ssim(x, y)
     if name == "lpips":
         assert lpips is not None
         return lpips(x, y)
@@ -123,7 +149,8 @@ def _mean(name: str, values: Sequence[float], lpips: Lpips | None) -> Number:
     if name == "psnr":
         protocol["data_range"] = 255
     if name == "ssim":
-        protocol |= {"data_range": 255, "window": f"Gaussian, {SSIM_WINDOW} pixels, sigma 1.5", "k1": 0.01, "k2": 0.03}
+        window = f"Gaussian, {SSIM_WINDOW} pixels, sigma {SSIM_SIGMA}, inside the image"
+        protocol |= {"data_range": 255, "window": window, "k1": SSIM_K1, "k2": SSIM_K2}
     if name == "l1":
         protocol["values"] = "0..1"
     if name == "lpips" and lpips:
@@ -167,7 +194,7 @@ def _load_backbone(backbone: Any, net: str, file: Path) -> None:
     own = {key: key.split(".", 2 if net == "squeeze" else 1)[-1] for key in wanted}
     missing = [name for key, name in own.items() if name not in state or state[name].shape != wanted[key].shape]
     if missing:
-        raise ValueError(f"--lpips_weights {file}: not torchvision's {_BACKBONES[net]} (no fitting {missing[0]})")
+        raise ValueError(f"--lpips_weights {file}: not torchvision's {_BACKBONES[net]}, which --lpips_net {net} needs")
     backbone.load_state_dict({key: state[name] for key, name in own.items()})
 
 

@@ -1,0 +1,235 @@
+"""Runs an experiment: every row of a table for every seed is trained, tested and measured; then the table is written.
+
+What is done already is not done again, so that the same command goes on after a stop. The scripts beside this file
+are tables: rows of options, and what they are for.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from options.metric_options import MetricOptions
+from options.parse import HelpAsked, Options
+from scripts.experiments.result_table import Outcome, ResultTable, TableRow
+from scripts.experiments.run_state import DOMAIN, RESULT_FOLDER, Stage
+from scripts.experiments.table_runs import Plan, Run, Table, parse, plan
+from util.exit_code import EXIT_BAD_INPUT, EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, exit_code
+from util.metrics import expand, full_name
+
+_STOPS = (EXIT_BAD_INPUT, EXIT_INTERRUPTED, 143)  # 143: SIGTERM
+"""Exit codes of a step that end the whole table; with any other one a row has failed and the next has its turn."""
+
+
+def _train(words: list[str]) -> int:
+    import train
+
+    return train.main(words)
+
+
+def _test(words: list[str]) -> int:
+    import test
+
+    return test.main(words)
+
+
+def _evaluate(words: list[str]) -> int:
+    from scripts.evaluate import main
+
+    return int(main(words))
+
+
+def _compare(names: Sequence[str], **settings: Any) -> Path:
+    from scripts.compare_runs import compare
+
+    return Path(compare(names, **settings))
+
+
+def _check_metrics(names: Sequence[str], options: MetricOptions) -> None:
+    """Load the networks of the metrics once, so that missing weights are told before anything is trained."""
+    import torch
+
+    from util.metrics.suite import Suite
+
+    Suite(names, torch.device("cpu"), **vars(options))
+
+
+@dataclass(frozen=True)
+class Commands:
+    """What a table calls: the programs with the words of their command lines, which return exit codes; the page that
+    compares runs; and the check that the metrics can be measured here, which raises if not."""
+
+    train: Callable[[list[str]], int] = _train
+    test: Callable[[list[str]], int] = _test
+    evaluate: Callable[[list[str]], int] = _evaluate
+    compare: Callable[..., Path] = _compare
+    check_metrics: Callable[[Sequence[str], MetricOptions], None] = _check_metrics
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Everything one call of a script is about."""
+
+    table: Table
+    args: argparse.Namespace
+    plan: Plan
+    commands: Commands
+
+    @property
+    def folder(self) -> Path:
+        """Where the table is written."""
+        return Path(self.args.results_dir) / self.args.name
+
+    @property
+    def metric_names(self) -> list[str]:
+        """Full names of the numbers that a row must have."""
+        m = self.plan.base.metric
+        return [full_name(s, extractor=m.feature_extractor, lpips_net=m.lpips_net) for s in expand(self.args.metrics)]
+
+    def steps(self, run: Run) -> list[tuple[str, Callable[[list[str]], int], list[str]]]:
+        """What is left to do for a run: (what, program, words), in order. Whatever follows a step is done again."""
+        where = ["--name", run.name, "--checkpoints_dir", self.args.checkpoints_dir]
+        where += ["--results_dir", self.args.results_dir]
+        if self.args.gpu_ids:  # training may use several; testing uses the first
+            where += ["--gpu_ids", self.args.gpu_ids.split(",")[0]]
+        extra = {Stage.INTERRUPTED: ["--continue_train"], Stage.LOST: ["--overwrite"]}
+        metrics = ["--metrics", ",".join(self.args.metrics), *self.plan.metric_words]
+        stage = run.files.stage()
+        all_steps = [
+            ("train", self.commands.train, [*run.words, *extra.get(stage, [])]),
+            ("test", self.commands.test, where),
+            ("evaluate", self.commands.evaluate, [*where, *metrics]),
+        ]
+        if stage != Stage.TRAINED:
+            return all_steps
+        if not run.files.is_tested():
+            return all_steps[1:]
+        done = run.files.is_evaluated(self.metric_names) and not self.args.evaluate_again
+        return [] if done else all_steps[2:]
+
+
+def run_table(table: Table, argv: Sequence[str] | None = None, commands: Commands | None = None) -> int:
+    """Make a table from a command line.
+
+    Args:
+        table: its rows.
+        argv: words of the command line without the program; default ``sys.argv[1:]``.
+        commands: the programs to call; default: those of this project.
+
+    Returns:
+        0 done, 1 done but some rows failed, 2 bad options or data, 130/143 stopped by Ctrl-C/SIGTERM.
+    """
+    argv = list(sys.argv[1:] if argv is None else argv)
+    try:
+        args, passed = parse(table, argv)
+        grid = Grid(table, args, plan(table, args, passed), commands or Commands())
+        return _dry_run(grid) if args.dry_run else _run(grid, argv)
+    except HelpAsked:
+        return EXIT_DONE
+    except (Exception, KeyboardInterrupt) as error:
+        return exit_code(f"{table.name}.py", error, verbose="--verbose" in argv)
+
+
+def _dry_run(grid: Grid) -> int:
+    programs = {"train": "train.py", "test": "test.py", "evaluate": "scripts/evaluate.py"}
+    for run in grid.plan.runs:
+        steps = grid.steps(run)
+        print(f"{run.name}: {run.files.stage().value}" if steps else f"{run.name}: trained, tested, evaluated")
+        for what, _, words in steps:
+            print(f"    python {programs[what]} {shlex.join(words)}")
+    print(f"table: {grid.folder / 'table.md'}")
+    return EXIT_DONE
+
+
+def _run(grid: Grid, argv: list[str]) -> int:
+    for run in grid.plan.runs:
+        run.files.finish_save()
+    # Looking at every run also refuses the folders of other runs, before anything starts.
+    todo = [run for run in grid.plan.runs if grid.steps(run)]
+    print(f"{grid.table.title}: {len(grid.plan.runs)} runs, {len(grid.plan.runs) - len(todo)} of them done already")
+    if todo:
+        grid.commands.check_metrics(grid.args.metrics, grid.plan.base.metric)
+    rows = {run.row.label: TableRow(run.row.label, len(grid.args.seeds)) for run in grid.plan.runs}
+    page = ResultTable(grid.table.title, grid.table.heading, list(rows.values()), _facts(grid), grid.table.cautions)
+    for number, run in enumerate(grid.plan.runs, start=1):
+        print(f"--- {number} of {len(grid.plan.runs)}: {run.name}", flush=True)
+        code, outcome = _do(grid, run)
+        _free_memory()
+        if outcome is None:
+            command = shlex.join(["python", f"scripts/experiments/{grid.table.name}.py", *argv])
+            advice = "put that right; then the" if code == EXIT_BAD_INPUT else "the"
+            print(f"stopped in {run.name}; {advice} same command goes on there: {command}", file=sys.stderr)
+            return code
+        rows[run.row.label].outcomes.append(outcome)
+        files = page.write(grid.folder)  # after every run: the table can be looked at while the others train
+    print(page.markdown(), *(f"written: {file}" for file in files), sep="\n")
+    _write_comparison(grid, page)
+    return EXIT_FAILED if any(len(row.good) < len(row.outcomes) for row in page.rows) else EXIT_DONE
+
+
+def _do(grid: Grid, run: Run) -> tuple[int, Outcome | None]:
+    """What is left of a run. Returns the exit code of its last step, and no outcome when the table must stop."""
+    for what, program, words in grid.steps(run):
+        code = program(words)
+        if code in _STOPS:
+            return code, None
+        if code:
+            print(f"{run.name} failed to {what} (exit code {code}); the other rows go on", file=sys.stderr)
+            return code, Outcome(run.seed, failure=f"{what}, exit code {code}")
+    measured = [each for each in run.files.measurements() if each.name in grid.metric_names]
+    updates, images = run.files.counts() or (None, None)
+    return EXIT_DONE, Outcome(run.seed, updates, images, measured)
+
+
+def _free_memory() -> None:
+    """Give back the GPU memory of a run; without this a row's own processes find what was tested here still there."""
+    import gc
+
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def _facts(grid: Grid) -> list[str]:
+    o = grid.plan.base
+    data = f"Data: {grid.args.dataroot}, {o.data.direction}, {o.data.crop_size} px."
+    model = f" Model: {o.run.model}, {o.model.netG}."
+    schedules = {_schedule(run.options) for run in grid.plan.runs}
+    return [data + model + (f" Every run: {schedules.pop()}." if len(schedules) == 1 else "")]
+
+
+def _schedule(o: Options) -> str:
+    s = o.schedule
+    if s.n_iters + s.n_iters_decay:
+        return f"{s.n_iters} + {s.n_iters_decay} updates"
+    return f"{s.n_epochs} + {s.n_epochs_decay} epochs"
+
+
+def _write_comparison(grid: Grid, page: ResultTable) -> None:
+    """The pictures of the first good seed of every row, side by side."""
+    good = {row.label: {each.seed for each in row.good} for row in page.rows}
+    first: dict[str, str] = {}
+    for run in grid.plan.runs:
+        if run.seed in good[run.row.label]:
+            first.setdefault(run.row.label, run.name)
+    if len(first) < 2:
+        return
+    args = grid.args
+    written = grid.commands.compare(
+        list(first.values()),
+        checkpoints_dir=Path(args.checkpoints_dir),
+        results_dir=Path(args.results_dir),
+        output=grid.folder / "comparison",
+        folder=RESULT_FOLDER,
+        domain=DOMAIN,
+        num_images=20,
+        width=256,
+    )
+    print(f"comparison: {written}")
