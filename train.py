@@ -70,45 +70,31 @@ class Session:
             p = self.progress
             self.loggers.log_images(sample_record(batch, self.model.visuals(), p.epoch, p.total_iters))
 
-    def save(self, *tags: str) -> None:
-        """Save a checkpoint under these tags; refused when a loss is not finite, so that the last one stays good."""
-        from util import distributed
-
-        self.meter.check()
-        self.meter.check_weights(self.model.networks)
-        kept = {key: value for key, value in self.options.values.items() if key not in (*VOLATILE, *PLACE)}
-        state = self.state.gather(self.progress, kept)
-        if self.engine.world.is_main:
-            self.checkpointer.save(tags, self.model.networks, state)
-        distributed.barrier()
-
     @property
     def state(self) -> RunState:
-        """Everything but the networks that must survive a stop."""
+        """Everything that must survive a stop."""
         from util.run_state import RunState
 
-        return RunState(self.model, self.plan, self.meter, self.evaluation, self.fingerprint, self.engine.world.size)
+        parts = (self.checkpointer, self.model, self.plan, self.meter, self.evaluation, self.fingerprint)
+        return RunState(*parts, self.engine.world)
+
+    def save(self, *tags: str) -> None:
+        """Save a checkpoint under these tags; refused when a loss is not finite, so that the last one stays good."""
+        kept = {key: value for key, value in self.options.values.items() if key not in (*VOLATILE, *PLACE)}
+        self.state.save(tags, self.progress, kept)
 
     def resume(self) -> None:
         """Load the checkpoint that ``--epoch``/``--load_iter`` name, to go on with its next batch."""
-        from util import distributed
         from util.checkpoint import checkpoint_tag
 
-        if self.engine.world.is_main and not self.options.loop.dry_run:
-            self.checkpointer.recover()
-        distributed.barrier()
         tag = checkpoint_tag(self.options.run.epoch, self.options.run.load_iter)
-        for name, net in self.model.networks.items():
-            self.checkpointer.load_network(tag, name, net)
-        state = self.checkpointer.load_state(tag)
-        if state is None:
-            logger.warning("warning: there is no %s_state.pth: fine-tuning these weights with new optimizers", tag)
+        place = self.state.resume(tag, recover=not self.options.loop.dry_run)
+        if place is None:
             self.progress.total_iters = (self.progress.epoch - 1) * self.loader.num_images
             self.logs_until = sys.maxsize
             return
-        self.progress = self.state.restore(state)
-        self.logs_until = self.progress.total_iters
-        logger.info("continuing in epoch %d after %d of its images", self.progress.epoch, self.progress.epoch_iter)
+        self.progress, self.logs_until = place, place.total_iters
+        logger.info("continuing in epoch %d after %d of its images", place.epoch, place.epoch_iter)
 
     def end_epoch(self) -> None:
         """Evaluate when it is time, log the epoch's means and metrics, step the schedule, and save when it is time.

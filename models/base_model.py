@@ -13,7 +13,7 @@ from models.networks.factory import check_image_size
 from models.networks.init import init_weights
 from options.base_options import ModelOptions
 from util.engine import Engine
-from util.types import Batch, Losses, Visuals
+from util.types import Batch, Losses, TrackedMaps, Visuals
 
 Step = tuple[Tensor, Mapping[str, Tensor]]
 """What a step's closure returns: the loss to differentiate, and the losses to report."""
@@ -31,6 +31,7 @@ class BaseModel(ABC):
         option_defaults: other options' defaults that this model changes, e.g. ``{"crop_size": 128}``.
 
         sides: what training reads from a batch.
+        network_aliases: network -> other names that its file may have in published checkpoints.
 
     Attributes:
         loss_names: names of the losses that ``optimize_parameters`` reports, in the published order.
@@ -42,6 +43,7 @@ class BaseModel(ABC):
     dataset_mode: ClassVar[str] = "unaligned"
     option_defaults: ClassVar[Mapping[str, object]] = {}
     sides: ClassVar[tuple[str, ...]] = ("A", "B")
+    network_aliases: ClassVar[Mapping[str, tuple[str, ...]]] = {}
 
     def __init__(self, options: ModelOptions, engine: Engine) -> None:
         self.engine = engine
@@ -77,6 +79,22 @@ class BaseModel(ABC):
 
     def begin_epoch(self, epoch: int) -> None:
         """Called before the first batch of an epoch (counted from 1), or of the rest of a resumed one."""
+
+    def diagnostics(self) -> dict[str, float]:
+        """Numbers of the epoch beside the losses' means, for the logs. Called once at its end, in every process."""
+        return {}
+
+    def tracked(self) -> list[TrackedMaps]:
+        """Maps of this batch's images that the run wants to keep as files; called after every step."""
+        return []
+
+    @property
+    def needs_state(self) -> bool:
+        """Whether inference reads the checkpoint's extra state too, by ``load_inference_state``."""
+        return False
+
+    def load_inference_state(self, state: Mapping[str, Any]) -> None:
+        """Take what inference needs of an ``extra_state``."""
 
     def optimize_parameters(self) -> Losses:
         """One training step on the current input: published loss name -> detached 0-dim tensor on the device."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from models import MODELS
 from models.base_model import BaseModel, Step
@@ -48,22 +48,28 @@ class Pix2PixModel(BaseModel):
     def __init__(self, options: Pix2PixOptions, engine: Engine) -> None:
         super().__init__(options, engine)
         self.options = options
-        dropout = 0.0 if options.no_dropout else 0.5
-        self.netG = self.add_network(
-            "G",
-            build_generator(
-                options.netG, options.input_nc, options.output_nc, ngf=options.ngf, norm=options.norm, dropout=dropout
-            ),
-        )
+        self.netG = self.add_network("G", self.build_G())
         self.real_A = self.real_B = self.fake_B = torch.empty(0)
 
-    def setup_training(self, dataset_size: int) -> None:
-        """Build D on pairs (``input_nc + output_nc`` channels), the losses, and two Adam optimizers."""
+    def build_G(self) -> nn.Module:
+        """The generator that ``--netG`` names."""
+        o, dropout = self.options, 0.0 if self.options.no_dropout else 0.5
+        return build_generator(o.netG, o.input_nc, o.output_nc, ngf=o.ngf, norm=o.norm, dropout=dropout)
+
+    def build_D(self) -> nn.Module:
+        """The discriminator that ``--netD`` names, on pairs: ``input_nc + output_nc`` channels."""
         o = self.options
-        self.netD = self.add_network(
-            "D",
-            build_discriminator(o.netD, o.input_nc + o.output_nc, ndf=o.ndf, n_layers_D=o.n_layers_D, norm=o.norm),
-        )
+        return build_discriminator(o.netD, o.input_nc + o.output_nc, ndf=o.ndf, n_layers_D=o.n_layers_D, norm=o.norm)
+
+    def generator_parameters(self) -> Iterable[nn.Parameter]:
+        """What the generator's optimizer owns."""
+        return self.netG.parameters()
+
+    def setup_training(self, dataset_size: int) -> None:
+        """Build D, the losses, and two Adam optimizers."""
+        o = self.options
+        if "D" not in self.networks:
+            self.netD = self.add_network("D", self.build_D())
         self.criterion_GAN = GANLoss(o.gan_mode)
         if self.criterion_GAN.mode == "wgangp":
             self._check_penalty()
@@ -73,7 +79,7 @@ class Pix2PixModel(BaseModel):
         if self.criterion_GAN.mode == "wgangp":
             self.loss_names += ("D_gp",)
         self.fake_pool = ImagePool(o.pool_size, self.engine.rng("fake_pool"))
-        self.add_optimizer("G", self.netG.parameters(), lr=o.lr, betas=(o.beta1, 0.999))
+        self.add_optimizer("G", self.generator_parameters(), lr=o.lr, betas=(o.beta1, 0.999))
         self.add_optimizer("D", self.netD.parameters(), lr=o.lr, betas=(o.beta1, 0.999))
 
     def set_input(self, batch: Batch) -> None:
@@ -117,9 +123,13 @@ class Pix2PixModel(BaseModel):
     def generator_losses(self) -> Step:
         """``G_GAN`` plus the reconstruction terms."""
         prediction = self.netD(torch.cat([self.real_A, self.fake_B], 1))
-        losses = {"G_GAN": self.criterion_GAN(prediction, True, for_discriminator=False)}
+        losses = {"G_GAN": self.adversarial_loss(prediction)}
         losses.update(self.reconstruction_losses())
         return torch.stack(list(losses.values())).sum(), losses
+
+    def adversarial_loss(self, prediction: Any) -> Tensor:
+        """``G_GAN``: what G pays for D's judgement of its image."""
+        return self.criterion_GAN(prediction, True, for_discriminator=False)
 
     def reconstruction_losses(self) -> dict[str, Tensor]:
         """``G_L1 = lambda_L1 * mean |fake_B - real_B|``, the weight included, as published."""

@@ -9,7 +9,7 @@ from pathlib import PurePath
 from options.schema import OptionError, arg
 from util.metrics import expand
 
-_TAG = re.compile(r"latest|\d+|iter_\d+|best_\w+")
+_TAG = re.compile(r"latest|latest_iter\d+|\d+|iter_\d+|best_\w+")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +66,12 @@ class EvaluateOptions:
                 raise OptionError(f"--{flag} {getattr(self, flag)}: belongs to --real DIR")
         if self.fake_suffix and not self.fake:
             raise OptionError(f"--fake_suffix {self.fake_suffix}: belongs to --fake DIR; of a run --domain chooses")
+        wrong = {"--output": self.output and self.name, "--source": self.source and "mean_kid" not in self.metrics}
+        wrong |= {"--retest": self.retest and not self.name}
+        for flag, is_wrong in wrong.items():
+            if is_wrong:
+                remedy = {"--source": "give --metrics mean_kid", "--retest": "it belongs to --name RUN"}
+                raise OptionError(f"{flag} has no use here: {remedy.get(flag, 'of a run, numbers go to its results')}")
         if self.metrics:
             try:
                 expand(self.metrics)

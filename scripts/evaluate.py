@@ -139,7 +139,9 @@ def _measure_run(o: EvaluateOptions, suite: Suite, folder: ResultFolder) -> list
 
     other = "A" if o.domain == "B" else "B"
     saved = read_options(Path(o.checkpoints_dir) / o.name, required=False)
-    value_range = tuple(float(each) for each in saved.get("value_range") or ())
+    words = saved.get("value_range") or ()  # of the original's text file, "(0.0, 4095.0)"
+    words = words.strip("()").split(",") if isinstance(words, str) else words
+    value_range = tuple(float(word) for word in words if str(word).strip())
     shared: dict[str, Any] = {"resize": o.resize, "alpha": o.alpha, "value_range": value_range}
     flag = f"--name {o.name}"
     fake = FolderImages(folder.images, flag, suffix=f"fake_{o.domain}", **shared)

@@ -16,6 +16,7 @@ from util.suggest import closest
 logger = logging.getLogger(__name__)
 
 _LATEST_ITER = re.compile(r"latest_iter(\d+)")  # test.py --load_iter n
+_FOLDER = re.compile(rf"(?P<phase>.+?)_(?P<tag>latest|{_LATEST_ITER.pattern}|\d+|iter_\d+|best_\w+)")
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,11 @@ class ResultFolder:
 
     path: Path
     tag: str
+
+    @property
+    def phase(self) -> str:
+        """The part of its name before the tag."""
+        return self.path.name.removesuffix(f"_{self.tag}")
 
     @property
     def images(self) -> Path:
@@ -75,25 +81,33 @@ def choose(place: RunPlace, phase: str, epochs: Sequence[str], *, any_phase: boo
             f"--name {place.name}: neither {place.results} nor {place.checkpoints} exists{hint}; "
             f"make results by: python test.py --name {place.name}"
         )
-    there = {each.name for each in _folders(place.results) if (each / "images").is_dir()}
+    there = _result_folders(place)
+    of_phase = {each.tag for each in there if each.phase == phase}
+    saved = set(_checkpoint_tags(place))
     if epochs == ("all",):
-        tags = {name.removeprefix(f"{phase}_") for name in there if name.startswith(f"{phase}_")}
-        tags |= set(_checkpoint_tags(place))
+        tags = of_phase | saved
         if not tags:
             raise FileNotFoundError(f"--name {place.name} --epoch all: no checkpoint in {place.checkpoints}")
         return [ResultFolder(place.results / f"{phase}_{tag}", tag) for tag in sorted(tags, key=_in_time)]
+    for tag in epochs:
+        if tag not in of_phase | saved:
+            known = ", ".join(sorted(of_phase | saved, key=_in_time)) or "none"
+            raise FileNotFoundError(
+                f"--name {place.name} --epoch {tag}: neither {place.results / f'{phase}_{tag}'} nor such a checkpoint "
+                f"in {place.checkpoints} exists; there are: {known}"
+            )
     if epochs:
         return [ResultFolder(place.results / f"{phase}_{tag}", tag) for tag in sorted(set(epochs), key=_in_time)]
-    wanted = f"{phase}_latest"
-    if wanted in there or "latest" in _checkpoint_tags(place):
-        return [ResultFolder(place.results / wanted, "latest")]
-    fitting = sorted((name for name in there if any_phase or name.startswith(f"{phase}_")), key=natural_key)
+    if "latest" in of_phase | saved:
+        return [ResultFolder(place.results / f"{phase}_latest", "latest")]
+    fitting = [each for each in there if any_phase or each.phase == phase]
     if len(fitting) == 1:
-        return [ResultFolder(place.results / fitting[0], fitting[0].partition("_")[2])]
+        return fitting
     if fitting:
+        several = ", ".join(each.path.name for each in fitting)
         raise ValueError(
-            f"--name {place.name}: {place.results} has {', '.join(fitting)}; choose by --phase and --epoch, "
-            f"e.g. --phase {fitting[0].partition('_')[0]} --epoch {fitting[0].partition('_')[2]}"
+            f"--name {place.name}: {place.results} has {several}; choose by --phase and --epoch, "
+            f"e.g. --phase {fitting[0].phase} --epoch {fitting[0].tag}"
         )
     raise FileNotFoundError(
         f"--name {place.name}: no results in {place.results}; make them by: python test.py --name {place.name}"
@@ -102,7 +116,6 @@ def choose(place: RunPlace, phase: str, epochs: Sequence[str], *, any_phase: boo
 
 def make_missing(
     place: RunPlace,
-    phase: str,
     folders: Sequence[ResultFolder],
     flags: Sequence[str],
     *,
@@ -117,7 +130,7 @@ def make_missing(
                 logger.warning("warning: %s is older than the checkpoint; --retest makes it again", folder.path)
             continue
         where = ["--checkpoints_dir", str(place.checkpoints_dir), "--results_dir", str(place.results_dir)]
-        words = ["--name", place.name, *where, "--phase", phase, "--epoch", folder.tag, *flags]
+        words = ["--name", place.name, *where, "--phase", folder.phase, *_which(folder.tag), *flags]
         logger.info("making %s: python test.py %s", folder.path, " ".join(words))
         if code := test(words):
             return code
@@ -126,8 +139,26 @@ def make_missing(
 
 def _outdated(place: RunPlace, folder: ResultFolder) -> bool:
     page = folder.path / "index.html"
-    saved = [file.stat().st_mtime for file in place.checkpoints.glob(f"{folder.tag}_net_*.pth")]
+    loaded = _LATEST_ITER.fullmatch(folder.tag)
+    tag = f"iter_{loaded[1]}" if loaded else folder.tag
+    saved = [file.stat().st_mtime for file in place.checkpoints.glob(f"{tag}_net_*.pth")]
     return bool(saved) and page.is_file() and max(saved) > page.stat().st_mtime
+
+
+def _which(tag: str) -> list[str]:
+    """The flags of test.py that give this tag."""
+    loaded = _LATEST_ITER.fullmatch(tag)
+    return ["--epoch", "latest", "--load_iter", loaded[1]] if loaded else ["--epoch", tag]
+
+
+def _result_folders(place: RunPlace) -> list[ResultFolder]:
+    """Folders with pictures, in natural order; what a test left behind that was killed is none."""
+    found = []
+    for path in _folders(place.results):
+        if (path / "images").is_dir() and path.suffix != ".partial":
+            match = _FOLDER.fullmatch(path.name)
+            found.append(ResultFolder(path, match["tag"] if match else path.name.partition("_")[2]))
+    return sorted(found, key=lambda each: natural_key(each.path.name))
 
 
 def _checkpoint_tags(place: RunPlace) -> list[str]:

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.measuring import offline, tiny  # noqa: F401  (fixtures)
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 SIZE = 32

@@ -101,6 +101,10 @@ class Engine:
         """Random numbers of their own for one purpose, by ``--seed`` and process."""
         return random.Random(f"{torch.initial_seed()}/{self.world.rank}/{purpose}")
 
+    def rng_of_run(self, purpose: str) -> random.Random:
+        """The same as ``rng``, but equal in every process."""
+        return random.Random(f"{torch.initial_seed()}/{purpose}")
+
     def gather(self, value: Any) -> list[Any]:
         """What every process has, in the order of their ranks. Every process must call it."""
         return distributed.gather(value)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from util.checkpoint import FORMAT, versions
+from torch import nn
+
+from util import distributed
+from util.checkpoint import FORMAT, Checkpointer, versions
+from util.distributed import World
 from util.metrics.evaluation import Evaluation
 from util.plan import Plan
 from util.progress import Meter, Progress
@@ -18,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 class Stateful(Protocol):
     """What is needed of a model."""
+
+    networks: dict[str, nn.Module]
 
     def training_state(self) -> dict[str, Any]: ...
 
@@ -30,19 +36,32 @@ class RunState:
 
     Attributes:
         fingerprint: of the data set's files.
-        world_size: number of processes.
+        world: this process among all.
     """
 
+    checkpointer: Checkpointer
     model: Stateful
     plan: Plan
     meter: Meter
     evaluation: Evaluation | None
     fingerprint: Mapping[str, Any]
-    world_size: int = 1
+    world: World
 
-    def gather(self, progress: Progress, options: Mapping[str, Any]) -> dict[str, Any]:
-        """The state at a place of the run, with the options that it depends on. Every process must call it."""
-        return {
+    def save(self, tags: Sequence[str], progress: Progress, options: Mapping[str, Any]) -> None:
+        """Save networks and state of a place of the run under these tags. Every process must call it.
+
+        Args:
+            tags: ``latest``, an epoch, ...
+            progress: the place.
+            options: those that the state depends on.
+
+        Raises:
+            NonFiniteLoss: a loss or a weight is not finite; the last checkpoint stays as it is.
+            OSError: the disk is full or cannot be written; the last checkpoint stays as it is.
+        """
+        self.meter.check()
+        self.meter.check_weights(self.model.networks)
+        state = {
             "format": FORMAT,
             "progress": progress.state(),
             **self.model.training_state(),
@@ -55,16 +74,36 @@ class RunState:
             "options": dict(options),
             "versions": versions(),
         }
+        if self.world.is_main:
+            self.checkpointer.save(tags, self.model.networks, state)
+        distributed.barrier()
 
-    def restore(self, state: Mapping[str, Any]) -> Progress:
-        """Put everything back and return the place; the next batch is the one that would have come.
+    def resume(self, tag: str, *, recover: bool) -> Progress | None:
+        """Load networks and state, and return the place; the next batch is the one that would have come.
+
+        Args:
+            tag: which checkpoint.
+            recover: finish a save that was cut off, first.
+
+        Returns:
+            None for a checkpoint without a state file, of the original code: its weights are loaded.
 
         Raises:
-            ValueError: the state belongs to another model.
+            FileNotFoundError: there is no such checkpoint.
+            ValueError: it is damaged, or belongs to another model.
         """
+        if self.world.is_main and recover:
+            self.checkpointer.recover()
+        distributed.barrier()
+        for name, net in self.model.networks.items():
+            self.checkpointer.load_network(tag, name, net)
+        state = self.checkpointer.load_state(tag)
+        if state is None:
+            logger.warning("warning: there is no %s_state.pth: fine-tuning these weights with new optimizers", tag)
+            return None
         self.model.load_training_state(state)
         self.plan.load_state(state["schedulers"])
-        self.meter.load_state(state["meter"], 1.0 / self.world_size)
+        self.meter.load_state(state["meter"], 1.0 / self.world.size)
         if self.evaluation:
             self.evaluation.load_state(state.get("evaluation", {}))  # runs of older versions have none
         load_rng_state(state["rng"])

@@ -29,7 +29,7 @@ _WIDTH, _PLOT_HEIGHT = 480.0, 210.0
 _TOP, _RIGHT = 10.0, 466.0
 _CHAR = 6.6  # mean width of a character of 12 px
 _LEGEND_ROW, _LEGEND_CHARS = 17.0, 34
-_FEW = 40  # up to so many points of a curve, each gets a mark
+_FEW = 24  # up to so many points of the longest curve, each gets a mark; else the last one
 
 STYLE = (
     """
@@ -37,7 +37,7 @@ STYLE = (
 .plot figcaption{display:flex;justify-content:space-between;gap:10px;margin-bottom:4px}
 .plot figcaption b{font-weight:600;overflow-wrap:anywhere}
 .plot figcaption span{color:var(--soft);font-size:13px;text-align:right}
-.plot svg{display:block;width:100%;height:auto}
+.plot svg{display:block;width:100%;max-width:640px;height:auto;margin:0 auto}
 @media (prefers-color-scheme:dark){
 .plot .ink,.swatch .ink{fill:#b3bcc6}
 .plot .grid{stroke:#343a42}
@@ -76,7 +76,8 @@ def plot(
     Raises:
         ValueError: ``errors`` and the points of a curve differ in number.
     """
-    drawing, _ = _drawing(title, curves, x_label, y_label, colours, faint, errors)
+    drawing, height = _drawing(title, curves, x_label, y_label, colours, faint, errors)
+    note = note if height else "no values"
     side = f"<span>{escape(note)}</span>" if note else ""
     return f'<figure class="plot"><figcaption><b>{escape(title)}</b>{side}</figcaption>{drawing}</figure>'
 
@@ -121,12 +122,12 @@ def round_ticks(low: float, high: float, *, count: int = 6, whole: bool = False)
     Args:
         low: lower end.
         high: upper end, above it.
-        count: the most ticks wanted.
+        count: how many ticks are wanted.
         whole: whole numbers only, e.g. of epochs.
     """
     rough = (high - low) / max(count - 1, 1)
     power = 10.0 ** math.floor(math.log10(rough))
-    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * (1 - 1e-9))
+    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= 0.75 * rough)
     step = max(step, 1.0) if whole else step
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     return [number * step for number in range(first, last + 1)]
@@ -142,7 +143,7 @@ def tick_labels(ticks: Sequence[float]) -> list[str]:
     step = ticks[1] - ticks[0] if len(ticks) > 1 else abs(largest) or 1.0
     if largest >= 1e13 or 0 < largest < 1e-4:
         return [f"{tick:.3g}" if tick else "0" for tick in ticks]
-    scale, unit = (1e6, "M") if largest >= 1e7 else (1e3, "k") if largest >= 1e5 else (1.0, "")
+    scale, unit = (1e6, "M") if largest >= 1e6 else (1e3, "k") if largest >= 1e5 else (1.0, "")
     decimals = max(0, -math.floor(math.log10(step / scale) + 1e-9))
     return [f"{tick / scale:,.{decimals}f}{unit}" if tick else "0" for tick in ticks]
 
@@ -152,7 +153,7 @@ class _Frame:
 
     def __init__(self, x: tuple[float, float], y: tuple[float, float], *, whole: bool) -> None:
         self.x, self.y = x, y
-        self.x_ticks, self.y_ticks = round_ticks(*x, whole=whole), round_ticks(*y, count=5)
+        self.x_ticks, self.y_ticks = round_ticks(*x, whole=whole), round_ticks(*y, count=7)
         self.x_labels, self.y_labels = tick_labels(self.x_ticks), tick_labels(self.y_ticks)
         self.left = max(30.0, 12 + _CHAR * max(map(len, self.y_labels), default=0))
         self.bottom = _TOP + _PLOT_HEIGHT
@@ -186,9 +187,10 @@ def _drawing(
     frame = _frame(bars.values(), pale.values())
     parts = [_axes(frame, x_label, y_label)]
     parts.append(_clipped(frame, [_pale(frame, points, number[name]) for name, points in pale.items()]))
-    parts += [_curve(frame, name, bars[name], number[name]) for name in drawn]
-    legend, rows = _legend({name: number[name] for name in drawn}, frame.bottom + 44)
-    height = frame.bottom + 38 + rows * _LEGEND_ROW + 2
+    few = max(map(len, drawn.values())) <= _FEW
+    parts += [_curve(frame, name, bars[name], number[name], few=few) for name in drawn]
+    legend, rows = _legend({name: number[name] for name in drawn}, frame.bottom + 48)
+    height = frame.bottom + 42 + rows * _LEGEND_ROW + 2
     head = f'<svg viewBox="0 0 {_WIDTH:g} {height:g}" width="{_WIDTH:g}" height="{height:g}" role="img"'
     label = f' aria-label="{escape(title)} over {escape(x_label)}" font-size="12">'
     return head + label + "".join(parts) + legend + "</svg>", height
@@ -211,7 +213,7 @@ def _frame(curves: Iterable[Sequence[tuple[float, float, float]]], pale: Iterabl
     along = [x for x, _, _ in strong] + [x for points in pale for x, _ in points]
     whole = all(float(x).is_integer() for x in along)
     low, high = min(y - half for _, y, half in strong), max(y + half for _, y, half in strong)
-    return _Frame(_range(min(along), max(along), margin=0.0), _range(low, high, margin=0.05), whole=whole)
+    return _Frame(_range(min(along), max(along), margin=0.03), _range(low, high, margin=0.05), whole=whole)
 
 
 def _range(low: float, high: float, *, margin: float) -> tuple[float, float]:
@@ -255,7 +257,7 @@ def _clipped(frame: _Frame, pieces: Sequence[str]) -> str:
     return head + "".join(pieces) + "</svg>"
 
 
-def _curve(frame: _Frame, name: str, points: Sequence[tuple[float, float, float]], number: int) -> str:
+def _curve(frame: _Frame, name: str, points: Sequence[tuple[float, float, float]], number: int, *, few: bool) -> str:
     parts = []
     for x, y, half in points:
         if half:
@@ -267,7 +269,7 @@ def _curve(frame: _Frame, name: str, points: Sequence[tuple[float, float, float]
         dash = _dash(number)
         places = " ".join(frame.place((x, y)) for x, y, _ in points)
         parts.append(f'<polyline fill-opacity="0" stroke-width="1.8"{dash} style="{_STROKE}" points="{places}"/>')
-    for x, y, half in points if len(points) <= _FEW else points[-1:]:
+    for x, y, half in points if few else points[-1:]:
         spread = f" ± {half:.4g}" if half else ""
         hint = f"<title>{escape(name)}: {y:.5g}{spread} at {x:,.10g}</title>"
         parts.append(_mark(number, frame.across(x), frame.down(y), hint))
@@ -308,7 +310,8 @@ def _legend(names: Mapping[str, int], top: float) -> tuple[str, int]:
     """The legend from ``top`` downwards and its number of rows."""
     parts, x, row = [], 12.0, 0
     for name, number in names.items():
-        shown = name if len(name) <= _LEGEND_CHARS else name[: _LEGEND_CHARS - 1] + "…"
+        half = _LEGEND_CHARS // 2  # names of a series often differ at the end
+        shown = name if len(name) <= _LEGEND_CHARS else f"{name[: half - 1]}…{name[-half:]}"
         width = 34 + _CHAR * len(shown) + 18
         if x > 12 and x + width > _WIDTH:
             x, row = 12.0, row + 1

@@ -58,6 +58,16 @@ class EpochRecord:
 
 
 @dataclass(frozen=True)
+class TrackedMaps:
+    """ATME's maps of one training image: what D said of its last attempt, and what the generator was told."""
+
+    index: int  # in the data set
+    path: str
+    logits: Tensor  # float32 [h, w] on the CPU: D's, after this step
+    W: Tensor  # float32 [H, W] in [-1, 1] on the CPU: W_t of this step
+
+
+@dataclass(frozen=True)
 class ImageRecord:
     """The visuals of one sample, ready to draw."""
 

@@ -45,10 +45,11 @@ class EfficientNetLite0(FeatureExtractorBase):
 
     def __init__(self, name: str, features_list: list[str], **kwargs: Any) -> None:
         super().__init__(name, features_list)
+        weights = _efficientnet_file()
         from efficientnet_lite_pytorch import EfficientNet
 
         with contextlib.redirect_stdout(io.StringIO()):  # it announces its success
-            self.net = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=_efficientnet_file())
+            self.net = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=weights)
         self.requires_grad_(False)
         self.eval()
 

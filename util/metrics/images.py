@@ -226,10 +226,11 @@ def _chosen(folder: Path, found: Sequence[str], suffix: str) -> tuple[list[str],
 def _refuse_mixture(folder: Path, flag: str, found: Sequence[str]) -> None:
     kinds = Counter(match[0][1:] for path in found if (match := _VISUAL.search(os.path.splitext(path)[0])))
     if len(kinds) > 1:
-        example = flag.split()[0]
+        example = {"--fake": "fake_B", "--real": "real_B"}.get(flag)
+        remedy = f"choose one kind, e.g. {flag}_suffix {example}" if example else "give a folder of one kind"
         raise ValueError(
             f"{flag} {folder}: holds {', '.join(f'{count} {kind}' for kind, count in sorted(kinds.items()))} images of "
-            f"a test together; choose one kind, e.g. {example}_suffix {'real_B' if 'real' in example else 'fake_B'}"
+            f"a test together; {remedy}"
         )
 
 

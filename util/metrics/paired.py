@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import functools
+import contextlib
 import hashlib
 import math
 import pickle
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torchmetrics.functional.image import peak_signal_noise_ratio
+from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 from torchmetrics.functional.regression import mean_absolute_error
 from tqdm import tqdm
 
@@ -51,7 +52,7 @@ class Lpips:
             _load_backbone(self._net.net, net, Path(weights))
         else:
             try:
-                with patience():
+                with patience(), contextlib.redirect_stdout(sys.stderr):  # torch.hub announces a download
                     self._net = _lpips_network(net)
             except OSError as error:
                 raise MissingWeights(
@@ -105,27 +106,18 @@ def paired(
 def ssim(x: Tensor, y: Tensor) -> float:
     """Structural similarity (Wang et al. 2004), Eq. (13), the mean over channels and over all places of the window.
 
-    The Gaussian window (11 pixels, sigma 1.5) stays inside the image, as published. torchmetrics lets it reach beyond
-    or not, depending on its version, and its float32 is off by up to 3e-4 where an image is flat and bright.
+    torchmetrics' map in float64 (its float32 is off by up to 3e-4 where an image is flat and bright), without the
+    margin in which the Gaussian window (11 pixels, sigma 1.5) would reach beyond the image, as published.
 
     Args:
         x: ``[1, C, H, W]`` in 0..255, H and W at least 11.
         y: the same shape.
     """
-    places = torch.arange(SSIM_WINDOW, dtype=torch.float64) - SSIM_WINDOW // 2
-    window = torch.exp(-(places**2) / (2 * SSIM_SIGMA**2))
-    weights = (window / window.sum()).tolist()
-    x, y = x.double(), y.double()
-    maps = torch.cat([x, y, x * x, y * y, x * y])
-    for dim in (2, 3):  # the window is the product of two lines
-        size = maps.shape[dim] - SSIM_WINDOW + 1
-        parts = (maps.narrow(dim, i, size) * weight for i, weight in enumerate(weights))
-        maps = functools.reduce(torch.Tensor.add_, parts)
-    mean_x, mean_y, xx, yy, xy = maps
-    c1, c2 = (SSIM_K1 * 255) ** 2, (SSIM_K2 * 255) ** 2
-    luminance = (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
-    variances = (xx - mean_x**2) + (yy - mean_y**2)
-    return float((luminance * (2 * (xy - mean_x * mean_y) + c2) / (variances + c2)).mean())
+    found = structural_similarity_index_measure(
+        x.double(), y.double(), sigma=SSIM_SIGMA, data_range=255.0, k1=SSIM_K1, k2=SSIM_K2, return_full_image=True
+    )
+    margin = SSIM_WINDOW // 2
+    return float(found[1][..., margin:-margin, margin:-margin].mean())
 
 
 def _one(name: str, x: Tensor, y: Tensor, lpips: Lpips | None) -> float:
