@@ -74,9 +74,11 @@ def _run(options: Options) -> int:
         checkpoints.finish_save()
     tag = checkpoint_tag(run.epoch, run.load_iter)
     for name, net in model.networks.items():
-        checkpoints.load_network(tag, name, net)
+        checkpoints.load_network(tag, name, net, model.network_aliases.get(name, ()))
         if run.verbose:
             logger.info("network %s\n%s", name, net)
+    if model.needs_state:
+        model.load_inference_state((checkpoints.load_state(tag) or {}).get("extra", {}))
     model.train(not result.eval)
     loader = _loader(options, dataset, model, engine)
     model.check_size(*sample_size(dataset[0]))

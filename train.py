@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from util.checkpoint import Checkpointer
     from util.engine import Engine
     from util.interrupt import StopSignal
-    from util.loggers import Logger
+    from util.loggers import LoggerGroup
     from util.metrics.evaluation import Evaluation
     from util.plan import Plan
     from util.progress import Meter, Progress
@@ -48,7 +48,7 @@ class Session:
     plan: Plan
     progress: Progress
     meter: Meter
-    loggers: Logger
+    loggers: LoggerGroup
     checkpointer: Checkpointer
     engine: Engine
     evaluation: Evaluation | None = None
@@ -107,10 +107,12 @@ class Session:
             return
         self.meter.check()
         record = self.meter.epoch_record(self.progress, self.model.lr)
+        record = replace(record, means={**record.means, **self.model.diagnostics()})
         tags = ["latest", str(epoch)] if epoch % loop.save_epoch_freq == 0 else []
         measured: dict[str, float] = {}
         if self.evaluation and self.evaluation.due(epoch, self.plan.last_epoch):
-            found = self.evaluation.run(self.model.networks, epoch)
+            self.save("latest")  # whatever happens to the evaluation, the epoch is not lost
+            found = self.evaluation.run(self.model, epoch)
             self.meter.leave_out(found.seconds)
             record, measured = replace(record, metrics=found.values), found.by_short
             if found.is_best and self.options.eval.save_best:
@@ -152,6 +154,8 @@ def train(session: Session, stop: StopSignal) -> int:
             s.progress.advance(num_images)
             s.meter.update(losses, s.progress, share=s.model.share, paths=paths_of(batch))
             s.loggers.advance(num_images)
+            if tracked := s.model.tracked():
+                s.loggers.log_tracked(tracked)
             if s.progress.crossed(log.print_freq):
                 s.log_scalars()
             if s.progress.crossed(log.display_freq) or s.progress.steps == 1:  # at once: is the data right?
@@ -164,7 +168,7 @@ def train(session: Session, stop: StopSignal) -> int:
             if s.plan.finished(s.progress):
                 break
         s.end_epoch()
-    return 0
+    return stop.exit_code if stop.requested(0) else 0  # a signal in the last evaluation
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -211,6 +215,8 @@ def build_model(argv: Sequence[str], dataset_size: int) -> BaseModel:
 def _make_model(options: Options, engine: Engine, dataset_size: int) -> BaseModel:
     model = MODELS.get(options.run.model)(options.model, engine)
     model.setup_training(dataset_size)
+    if "crop" in options.data.preprocess:
+        model.check_size(options.data.crop_size, options.data.crop_size)
     for name, net in model.networks.items() if options.run.verbose else ():
         logger.info("network %s\n%s", name, net)
     return model
@@ -313,6 +319,7 @@ def _make_evaluation(options: Options, engine: Engine, model: BaseModel) -> Eval
         functools.partial(pictures, value_range=options.data.value_range),
         engine,
         phase=phase,
+        num_images=loader.num_images,
         freq=e.eval_freq,
         names=e.eval_metrics,
         explicit="eval_metrics" in options.given,
@@ -325,7 +332,8 @@ def _make_evaluation(options: Options, engine: Engine, model: BaseModel) -> Eval
 
 def _train_and_log(s: Session, folder: Path, stop: StopSignal) -> int:
     from options.files import format_options, write_options
-    from util.loggers import build_loggers
+    from util.loggers import LoggerGroup, build_loggers
+    from util.loggers.tracked_maps import TrackedMapsLogger
 
     o = s.options
     if s.finished:
@@ -343,6 +351,8 @@ def _train_and_log(s: Session, folder: Path, stop: StopSignal) -> int:
             folder, name=o.run.name, resume_iters=s.logs_until, options=values, html=not o.log.no_html, **log
         )
         write_options(values, o.defaults, folder, "train")
+    if values.get("n_save_noisy"):
+        s.loggers = LoggerGroup((*s.loggers.loggers, TrackedMapsLogger(folder)))
     try:
         code = train(s, stop)
     finally:

@@ -60,5 +60,7 @@ class UnalignedDataset(BaseDataset):
             "B_paths": self._b_paths[b_index],
             "A_format": a.format,
             "B_format": b.format,
+            "A_index": a_index,
+            "B_index": b_index,
             "index": index,
         }

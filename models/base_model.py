@@ -93,6 +93,10 @@ class BaseModel(ABC):
         """Whether inference reads the checkpoint's extra state too, by ``load_inference_state``."""
         return False
 
+    def inference_state(self) -> dict[str, Any]:
+        """What ``load_inference_state`` takes, of a model in training, as this process knows it."""
+        return {}
+
     def load_inference_state(self, state: Mapping[str, Any]) -> None:
         """Take what inference needs of an ``extra_state``."""
 

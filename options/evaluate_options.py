@@ -59,7 +59,7 @@ class EvaluateOptions:
                 raise OptionError(f"--epoch {tag}: give latest, numbers of epochs, iter_<n>, best_<metric>, or all")
         if "all" in self.epoch and len(self.epoch) > 1:
             raise OptionError(f"--epoch {','.join(self.epoch)}: all stands alone")
-        if ".." in PurePath(self.phase).parts or not self.phase.strip() or PurePath(self.phase).is_absolute():
+        if len(PurePath(self.phase).parts) != 1 or self.phase.strip(". ") == "" or PurePath(self.phase).is_absolute():
             raise OptionError(f"--phase {self.phase!r}: give the name of a phase, e.g. test")
         for flag in ("real_suffix", "real_half"):
             if getattr(self, flag) and not self.real:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -18,13 +19,16 @@ from util.loggers.curve import Curve, LossCurves
 from util.loggers.jsonl import FILE_NAME as METRICS_LOG
 from util.loggers.jsonl import read_metrics
 from util.loggers.metric_curves import MetricCurves
+from util.metrics.images import FolderImages
 from util.metrics.measurement import FILE_NAME as METRICS
-from util.metrics.measurement import read_measurements
+from util.metrics.measurement import Measurement, read_measurements
 from util.run_folder import check_name, check_writable, make_folder
 from util.suggest import unknown
 from util.svg_plot import Points
 from util.text_file import replace_text
 from util.types import EpochRecord, ScalarRecord
+
+logger = logging.getLogger(__name__)
 
 FILES = {"index.html", "images", "comparison.csv", "comparison.md"}
 _CLUTTER = {".DS_Store", "Thumbs.db", "desktop.ini"}  # what file managers leave behind
@@ -168,7 +172,11 @@ def _swap(draft: Path, output: Path, old: Path) -> None:
 
 
 def _read_run(name: str, checkpoints_dir: Path, results_dir: Path, folder: str) -> ComparedRun:
-    measurements = [each for each in read_measurements(results_dir / name / METRICS) if each.folder == folder]
+    known = [each for each in read_measurements(results_dir / name / METRICS) if each.folder == folder]
+    measurements = [each for each in known if _is_of_these_pictures(each, results_dir / name / folder / "images")]
+    if len(measurements) < len(known):
+        count = len(known) - len(measurements)
+        logger.warning("warning: %d numbers of %s are of earlier pictures and left out; measure again", count, name)
     tags = dict.fromkeys(each.tag for each in measurements if each.tag)
     return ComparedRun(
         name,
@@ -177,6 +185,17 @@ def _read_run(name: str, checkpoints_dir: Path, results_dir: Path, folder: str) 
         tag=next(iter(tags), folder.partition("_")[2]),
         **_curves(checkpoints_dir / name / METRICS_LOG),
     )
+
+
+def _is_of_these_pictures(each: Measurement, images: Path) -> bool:
+    """Whether a number was measured on what the folder holds now; true where that is not known."""
+    content = each.protocol.get("fake", {}).get("content")
+    if not content or not images.is_dir():
+        return True
+    try:
+        return FolderImages(images, "--compare", suffix=f"fake_{each.domain}").content() == content
+    except FileNotFoundError:
+        return False
 
 
 def _curves(log: Path) -> dict[str, Any]:

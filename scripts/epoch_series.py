@@ -15,6 +15,8 @@ from util.text_file import replace_text
 
 Row = dict[tuple[str, str], Measurement]  # by (name, domain)
 
+SIDES = (("fake", "images"), ("real", "real ones"))
+
 TABLE_STYLE = """
 .series{border-collapse:collapse;font-variant-numeric:tabular-nums}
 .series th,.series td{padding:3px 22px 3px 0;text-align:left;border-top:1px solid var(--line)}
@@ -38,6 +40,7 @@ class Series:
         every = [each for found in folders.values() for each in found]
         self.columns = columns(every)
         self.titles = {(each.name, each.domain): each.title for each in every}
+        self.ways = list(dict.fromkeys(f"{each.title}: {_way(each)}" for each in every))
         self.notes = list(dict.fromkeys(f"{each.title}: {note}" for each in every for note in each.notes))
 
     def table(self) -> str:
@@ -49,7 +52,7 @@ class Series:
             cells.append([folder, *(f"{row[key].shown} {mark}" for key, mark in zip(self.columns, marks))])
         widths = [max(map(len, column)) for column in zip(*cells)]
         lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in cells]
-        return "\n".join([*lines, *(f"  note: {note}" for note in self.notes)])
+        return "\n".join([*lines, *(f"  {way}" for way in self.ways), *(f"  note: {note}" for note in self.notes)])
 
     def write(self, results: Path) -> list[Path]:
         """Write ``metrics.csv``, ``metrics.html`` and a plot a number; returns the files.
@@ -62,16 +65,18 @@ class Series:
         plots = [draw for key in self.columns if (draw := self._plot(results, key))]
         pieces = [f"<style>{STYLE}{TABLE_STYLE}</style>", self._html_table()]
         pieces += ['<div class="charts">', *(inline for inline, _ in plots), "</div>"]
-        pieces += [f"<p>{escape(note)}</p>" for note in self.notes]
+        pieces += [f"<p>{escape(line)}</p>" for line in (*self.ways, *self.notes)]
         replace_text(files[1], [page(f"Metrics of {self.name}", pieces)])
         for _, write in plots:
             files.append(write())
         return files
 
     def _best(self) -> dict[tuple[str, str], str]:
-        """Column -> folder with its best value; none where there is one row only."""
+        """Column -> folder with its best value; none where there is one row, or the rows were measured differently."""
         found = {}
         for key in self.columns if len(self.rows) > 1 else ():
+            if len({_way(row[key]) for row in self.rows.values()}) > 1:
+                continue
             sign = -1 if next(iter(self.rows.values()))[key].higher_is_better else 1
             found[key] = min(self.rows, key=lambda folder: sign * self.rows[folder][key].value)
         return found
@@ -125,3 +130,12 @@ class Series:
             return file
 
         return plot(title, curves, x_label=label, errors=spread), write
+
+
+def _way(each: Measurement) -> str:
+    """What must be equal of two numbers that are compared, in words."""
+    p = each.protocol
+    sides = [f"{p[side]['n']} {what} of {p[side]['size']}" for side, what in SIDES if side in p]
+    keys = ("extractor", "lpips_net", "weights_sha256", "subset_size", "subsets", "splits", "seed")
+    settings = [f"{key} {str(p[key])[:8] if key == 'weights_sha256' else p[key]}" for key in keys if key in p]
+    return ", ".join([*sides, *settings])

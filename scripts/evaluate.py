@@ -109,9 +109,10 @@ def _run(o: EvaluateOptions, m: MetricOptions, given: frozenset[str], test_flags
     flags = ["--gpu_ids", o.gpu_ids] if o.gpu_ids else []
     if code := make_missing(place, folders, [*flags, *test_flags], again=o.retest, test=test.main):
         return code
-    measured = [_measure_run(o, suite, folder) for folder in folders]
-    every = [each for of_folder in measured for each in of_folder]
-    update_measurements(place.results / FILE_NAME, every)
+    measured = []
+    for folder in folders:
+        measured.append(_measure_run(o, suite, folder))
+        update_measurements(place.results / FILE_NAME, measured[-1])
     if len(folders) == 1:
         _print(measured[0])
     else:

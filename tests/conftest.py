@@ -16,7 +16,14 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 SIZE = 32
 TRAINABLE_ARGS = ["--gpu_ids", "-1", "--netG", "resnet_6blocks", "--ngf", "4", "--ndf", "4", "--load_size", "36"]
 TRAINABLE_ARGS += ["--crop_size", str(SIZE), "--num_threads", "0", "--display_id", "0"]
-"""Flags that make any model small enough for a test."""
+"""Flags that make any model small enough for a test, but for what ``MODEL_ARGS`` adds."""
+SMALL_ATME = ["--netG", "unet_256_ddm", "--dim", "8", "--init_dim", "8", "--groups", "4", "--dim_mults", "1,2"]
+MODEL_ARGS = {"atme": SMALL_ATME, "atme_unpaired": SMALL_ATME}
+
+
+def trainable_args(model: str) -> list[str]:
+    """Flags that make this model small enough for a test."""
+    return [*TRAINABLE_ARGS, *MODEL_ARGS.get(model, [])]
 
 
 def draw_pair(seed: int, size: int = SIZE) -> Image.Image:

@@ -10,6 +10,8 @@ import pytest
 import torch
 
 import train
+from data import DATASETS
+from models import MODELS
 from scripts import evaluate
 from tests.models.test_models import TRAINABLE
 from tests.runs import arguments, files, torchrun
@@ -17,6 +19,8 @@ from tests.test_resume import run_interrupted
 from util.metrics.evaluation import Best, Evaluation
 from util.metrics.measurement import Measurement, read_measurements
 
+PAIRED = [name for name in TRAINABLE if DATASETS.get(MODELS.get(name).dataset_mode).paired]
+UNPAIRED = [name for name in TRAINABLE if name not in PAIRED]
 EVAL = ["--eval_freq", "1", "--eval_metrics", "kid,psnr,ssim,l1", "--feature_cache", "none"]
 
 
@@ -31,7 +35,7 @@ def scripted(monkeypatch, values, short="psnr"):
     monkeypatch.setattr(Evaluation, "_measure", lambda self, networks: [Measurement(short, short, next(waiting))])
 
 
-@pytest.mark.parametrize("name", TRAINABLE)
+@pytest.mark.parametrize("name", PAIRED)
 def test_the_numbers_are_those_of_a_test_afterwards(name, workdir, dataroot, tiny):
     assert train.main(arguments(dataroot, *EVAL, "--save_best", "kid", model=name)) == 0
     run = workdir / "checkpoints" / "run"
@@ -47,7 +51,20 @@ def test_the_numbers_are_those_of_a_test_afterwards(name, workdir, dataroot, tin
     assert [float(row["psnr"]) for row in rows] == [record["metrics"]["psnr"] for record in epochs(run)]
 
 
-@pytest.mark.parametrize("name", TRAINABLE)
+@pytest.mark.parametrize("name", UNPAIRED)
+def test_unpaired_models_are_measured_in_both_domains(name, workdir, dataroot, tiny):
+    argv = arguments(dataroot, "--eval_freq", "1", "--feature_cache", "none", "--save_best", "kid", model=name)
+    assert train.main(argv) == 0
+    logged = epochs(workdir / "checkpoints" / "run")[-1]["metrics"]
+    assert list(logged) == ["kid_inception", "kid_inception_A"]
+    for domain, key in (("B", "kid_inception"), ("A", "kid_inception_A")):
+        argv = ["--name", "run", "--metrics", "kid", "--gpu_ids", "-1", "--feature_cache", "none", "--domain", domain]
+        assert evaluate.main(argv) == 0
+        found = read_measurements(workdir / "results" / "run" / "metrics.json")
+        assert [each.value for each in found if each.domain == domain] == [logged[key]]
+
+
+@pytest.mark.parametrize("name", PAIRED)
 def test_the_training_does_not_notice(name, tmp_path, dataroot, monkeypatch, tiny):
     for folder, flags in (("with", EVAL), ("without", [])):
         (tmp_path / folder).mkdir()
@@ -137,7 +154,58 @@ def test_a_failed_evaluation_is_told_and_the_training_goes_on(workdir, dataroot,
     assert train.main(arguments("data", "--eval_freq", "1", "--eval_metrics", "psnr")) == 0
     found = [record["metrics"] for record in epochs(workdir / "checkpoints" / "run")]
     assert list(found[0]) == ["psnr"] and found[1:] == [{}, {}]
-    assert "warning: epoch 2 is not evaluated: data/test/1.png" in said()
+    assert "warning: epoch 2 is not evaluated: ValueError: data/test/1.png" in said()
+
+
+def test_a_run_that_dies_in_an_evaluation_loses_nothing(tmp_path, dataroot, monkeypatch, tiny):
+    flags = (*EVAL, "--save_best", "l1", "--save_latest_freq", "5000")
+    for folder in ("whole", "broken"):
+        (tmp_path / folder).mkdir()
+    monkeypatch.chdir(tmp_path / "whole")
+    assert train.main(arguments(dataroot, *flags)) == 0
+    monkeypatch.chdir(tmp_path / "broken")
+    with monkeypatch.context() as patch:
+        original = Evaluation._measure
+
+        def dying(self, model):
+            if len(epochs(tmp_path / "broken" / "checkpoints" / "run")) == 1:
+                raise KeyboardInterrupt
+            return original(self, model)
+
+        patch.setattr(Evaluation, "_measure", dying)
+        assert train.main(arguments(dataroot, *flags)) == 130
+    state = torch.load("checkpoints/run/latest_state.pth", weights_only=True)
+    assert (state["progress"]["epoch"], state["progress"]["epoch_iter"]) == (2, 5)
+    assert train.main(["--name", "run", "--continue_train", "--gpu_ids", "-1"]) == 0
+    whole, broken = (tmp_path / folder / "checkpoints" / "run" for folder in ("whole", "broken"))
+    assert files(whole) == files(broken)
+    assert [record["metrics"] for record in epochs(whole)] == [record["metrics"] for record in epochs(broken)]
+
+
+@pytest.mark.parametrize("error", [KeyError("x"), MemoryError("big"), AssertionError()])
+def test_no_error_of_an_evaluation_ends_the_training(error, workdir, dataroot, monkeypatch, said):
+    def failing(self, model):
+        raise error
+
+    monkeypatch.setattr(Evaluation, "_measure", failing)
+    assert train.main(arguments(dataroot, "--eval_freq", "1", "--eval_metrics", "psnr", epochs="0")) == 0
+    assert f"warning: epoch 1 is not evaluated: {type(error).__name__}" in said()
+
+
+def test_values_measured_in_another_way_are_not_compared(workdir, dataroot, monkeypatch, said):
+    flags = ["--eval_freq", "1", "--eval_metrics", "psnr", "--save_best", "psnr"]
+    scripted(monkeypatch, [30.0, 20.0, 19.0, 18.0])
+    assert train.main(arguments(dataroot, *flags, epochs="0")) == 0
+    again = ["--name", "run", "--continue_train", "--gpu_ids", "-1"]
+    assert train.main([*again, "--n_epochs", "1", "--eval_images", "2"]) == 0
+    assert "was measured in another way" in said()
+    run = files(workdir / "checkpoints" / "run")
+    assert run["best_psnr_net_G.pth"] == run["2_net_G.pth"]
+    assert train.main([*again, "--n_epochs", "2", "--eval_freq", "0", "--save_best", ""]) == 0
+    assert train.main([*again, "--n_epochs", "3", "--eval_freq", "1", "--save_best", "psnr"]) == 0
+    assert files(workdir / "checkpoints" / "run")["best_psnr_net_G.pth"] == run["2_net_G.pth"], (
+        "19 is no better than 20"
+    )
 
 
 def test_what_cannot_be_measured_here_is_left_out(workdir, dataroot, offline, said):

@@ -19,7 +19,7 @@ from PIL import Image
 import test as test_program
 import train
 from models import MODELS
-from tests.conftest import SIZE, TRAINABLE_ARGS
+from tests.conftest import SIZE, trainable_args
 from tests.models.test_models import TRAINABLE
 from tests.runs import REPO, arguments, command, files, torchrun, wait_for
 
@@ -29,7 +29,7 @@ def test_train_then_test_end_to_end(name, workdir, dataroot, said):
     assert train.main(arguments(dataroot, model=name)) == 0
     run = workdir / "checkpoints" / "run"
     networks = {file.stem.removeprefix("latest_net_") for file in run.glob("latest_net_*.pth")}
-    assert networks == set(train.build_model(["--model", name, *TRAINABLE_ARGS], 5).networks)
+    assert networks == set(train.build_model(["--model", name, *trainable_args(name)], 5).networks)
     for name_of in ("train_opt.txt", "train_opt.json", "loss_log.txt", "loss_log.csv", "metrics.jsonl"):
         assert (run / name_of).stat().st_size > 0
     rows = list(csv.DictReader((run / "loss_log.csv").open()))

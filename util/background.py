@@ -31,6 +31,10 @@ class BackgroundWriter:
                 each.result()
         self._pending.add(self._pool.submit(call, *args, **kwargs))
 
+    def close(self) -> None:
+        """Wait for everything that was submitted; raises what a call raised."""
+        self.__exit__(None, None, None)
+
     def __enter__(self) -> BackgroundWriter:
         return self
 

@@ -93,14 +93,21 @@ class Checkpointer:
         found = {match["tag"] for file in self.folder.glob("*.pth") if (match := _TAGGED.fullmatch(file.name))}
         return sorted(found, key=lambda tag: (tag != "latest", not tag.isdigit(), -_number(tag), tag))
 
-    def load_network(self, tag: str, name: str, net: nn.Module) -> None:
+    def load_network(self, tag: str, name: str, net: nn.Module, aliases: Sequence[str] = ()) -> None:
         """Load ``<tag>_net_<name>.pth`` into ``net``; also files of the original code (see ``adapt_state``).
+
+        Args:
+            tag: which checkpoint.
+            name: of the network.
+            net: is changed.
+            aliases: names under which published checkpoints have it.
 
         Raises:
             FileNotFoundError: no such file; the message lists the checkpoints there are.
             ValueError: the file is damaged, or of another network.
         """
-        file = self.folder / f"{tag}_net_{name}.pth"
+        files = [self.folder / f"{tag}_net_{each}.pth" for each in (name, *aliases)]
+        file = next((each for each in files if each.is_file()), files[0])
         if not file.is_file():
             found = [each for each in self.tags() if (self.folder / f"{each}_net_{name}.pth").is_file()]
             asked = f"--load_iter {tag[5:]}" if tag.startswith("iter_") else f"--epoch {tag}"

@@ -235,7 +235,22 @@ def soft_doubts(numbers: Sequence[Column]) -> list[str]:
     ]
 
 
-_OWN = {"from", "folder", "path", "file", "label", "tag", "name", "run", "epoch", "time", "date", "seconds", "parts"}
+_OWN = {
+    "from",
+    "folder",
+    "path",
+    "file",
+    "label",
+    "tag",
+    "name",
+    "run",
+    "epoch",
+    "time",
+    "date",
+    "seconds",
+    "parts",
+    "content",
+}
 """Parts of a key of the protocol: such facts belong to one run or one call, or are results themselves."""
 
 _WORDS = {

@@ -46,7 +46,7 @@ def scan(folder: str | os.PathLike[str], max_size: float = float("inf")) -> list
                 if entry.is_dir():
                     if entry.is_symlink():
                         real = os.path.realpath(entry.path)
-                        if real in seen or os.path.realpath(root).startswith(real):
+                        if real in seen or Path(os.path.realpath(root)).is_relative_to(real):
                             continue  # a link in a circle
                         seen.add(real)
                     waiting.append(name)

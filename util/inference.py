@@ -29,6 +29,19 @@ class Translator(Protocol):
 
     def train(self, mode: bool = True) -> None: ...
 
+    @property
+    def needs_state(self) -> bool: ...
+
+    def load_inference_state(self, state: Mapping[str, Any]) -> None: ...
+
+
+class Trained(Protocol):
+    """What is needed of a model in training to make pictures with it."""
+
+    networks: dict[str, nn.Module]
+
+    def inference_state(self) -> dict[str, Any]: ...
+
 
 class Batches(Protocol):
     """What is needed of a loader."""
@@ -69,7 +82,7 @@ def translate(model: Translator, loader: Batches, *, seed: int, total: int) -> I
 def held_out_pictures(
     build: Callable[[], Translator],
     loader: Batches,
-    networks: Mapping[str, nn.Module],
+    trained: Trained,
     *,
     root: Path,
     seed: int,
@@ -83,7 +96,7 @@ def held_out_pictures(
     Args:
         build: makes the model for inference.
         loader: of the held-out images.
-        networks: in training.
+        trained: the model in training.
         root: folder below which images are named.
         seed: ``--seed``.
         value_range: ``--value_range``.
@@ -93,7 +106,9 @@ def held_out_pictures(
     """
     model = build()
     for name, net in model.networks.items():
-        net.load_state_dict(networks[name].state_dict())
+        net.load_state_dict(trained.networks[name].state_dict())
+    if model.needs_state:
+        model.load_inference_state(trained.inference_state())
     model.train()  # test.py's default
     names = ResultNames(root)
     for batch, row, visuals in translate(model, loader, seed=seed, total=loader.num_images):

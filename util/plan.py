@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from util.metrics import METRICS
 from util.progress import Progress
@@ -100,10 +101,12 @@ class Plan:
         elif math.isfinite(value):  # an infinite PSNR is no progress that could be compared
             self.plateau.update(-value if metric.higher_is_better else value)
 
-    def state(self) -> dict[str, float]:
-        """What the plateau policy has seen; nothing else is remembered."""
-        return self.plateau.state()
+    def state(self) -> dict[str, Any]:
+        """What the plateau policy has seen, and of which metric; nothing else is remembered."""
+        return {**self.plateau.state(), "metric": self.plateau_metric}
 
-    def load_state(self, state: dict[str, float]) -> None:
-        """Restore ``state``."""
-        self.plateau.load_state(state)
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Restore ``state``; of another metric, only the rate that it led to."""
+        same = state.get("metric", self.plateau_metric) == self.plateau_metric
+        kept = state if same else {**Plateau().state(), "current": state["current"]}
+        self.plateau.load_state({key: float(kept[key]) for key in ("best", "bad", "current")})

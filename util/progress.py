@@ -145,6 +145,8 @@ class Meter:
             NonFiniteLoss: with the network's name.
         """
         for name, net in networks.items():
+            if not any(True for _ in net.parameters()):
+                continue
             sums = torch.stack([parameter.detach().float().sum() for parameter in net.parameters()])
             if not bool(torch.isfinite(sums).all()):
                 raise NonFiniteLoss(

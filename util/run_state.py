@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from torch import nn
 
@@ -24,6 +24,7 @@ class Stateful(Protocol):
     """What is needed of a model."""
 
     networks: dict[str, nn.Module]
+    network_aliases: ClassVar[Mapping[str, tuple[str, ...]]]
 
     def training_state(self) -> dict[str, Any]: ...
 
@@ -96,7 +97,7 @@ class RunState:
             self.checkpointer.recover()
         distributed.barrier()
         for name, net in self.model.networks.items():
-            self.checkpointer.load_network(tag, name, net)
+            self.checkpointer.load_network(tag, name, net, self.model.network_aliases.get(name, ()))
         state = self.checkpointer.load_state(tag)
         if state is None:
             logger.warning("warning: there is no %s_state.pth: fine-tuning these weights with new optimizers", tag)
@@ -105,7 +106,11 @@ class RunState:
         self.plan.load_state(state["schedulers"])
         self.meter.load_state(state["meter"], 1.0 / self.world.size)
         if self.evaluation:
-            self.evaluation.load_state(state.get("evaluation", {}))  # runs of older versions have none
+            known = state.get("evaluation", {})
+            tag = f"best_{self.evaluation.best.short}"
+            if known.get("metric") != self.evaluation.best.short:  # the run went on without it for a while
+                known = (self.checkpointer.load_state(tag) or {}).get("evaluation", {})
+            self.evaluation.load_state(known)
         load_rng_state(state["rng"])
         if any(state["sampler"].get(key) != value for key, value in self.fingerprint.items()):
             logger.warning("warning: the files of the data set are not those of this checkpoint")

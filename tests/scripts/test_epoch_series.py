@@ -11,12 +11,16 @@ from scripts.epoch_series import Series
 from util.metrics.measurement import Measurement
 
 
+def sides(count=6):
+    return {"fake": {"n": count, "size": "8x8"}, "real": {"n": 6, "size": "8x8"}}
+
+
 def kid(value, std=0.001, **other):
-    return Measurement("kid_inception", "kid", value, std, **other)
+    return Measurement("kid_inception", "kid", value, std, **{"protocol": {**sides(), "subset_size": 5}, **other})
 
 
 def psnr(value, std=1.0, **other):
-    return Measurement("psnr", "psnr", value, std, **other)
+    return Measurement("psnr", "psnr", value, std, **{"protocol": sides(), **other})
 
 
 def series(*tags, kids=(0.03, 0.01, 0.02), decibels=(10.0, 12.0, 15.0), notes=()):
@@ -33,8 +37,17 @@ def test_table_has_aligned_columns_and_a_star_for_the_best():
         "test_5       3.00 +/- 0.10    10.00 +/- 1.00",
         "test_10      1.00 +/- 0.10 *  12.00 +/- 1.00",
         "test_latest  2.00 +/- 0.10    15.00 +/- 1.00 *",
+        "  KID x100: 6 images of 8x8, 6 real ones of 8x8, subset_size 5",
+        "  PSNR: 6 images of 8x8, 6 real ones of 8x8",
         "  note: KID x100: small sets",
     ]
+
+
+def test_rows_that_were_measured_differently_have_no_best():
+    rows = {"test_5": [kid(0.1), psnr(9.0)], "test_6": [kid(0.2), psnr(10.0, protocol=sides(2))]}
+    lines = Series("run", rows).table().splitlines()
+    assert lines[1].count("*") == 1 and lines[2].count("*") == 0  # KID of test_5; no PSNR
+    assert lines[-2:] == ["  PSNR: 6 images of 8x8, 6 real ones of 8x8", "  PSNR: 2 images of 8x8, 6 real ones of 8x8"]
 
 
 def test_one_row_alone_is_not_the_best():

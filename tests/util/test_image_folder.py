@@ -47,3 +47,13 @@ def test_missing_and_empty_folders_say_what_is_there(tmp_path: Path) -> None:
 
 def test_stem_keeps_dots_and_folders(tmp_path: Path) -> None:
     assert stem(str(tmp_path / "a" / "frame.001.png"), tmp_path) == "a/frame.001"
+
+
+def test_a_link_to_a_folder_of_a_similar_name_is_followed(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data2").mkdir()
+    (tmp_path / "data" / "a.png").touch()
+    (tmp_path / "data2" / "b.png").touch()
+    (tmp_path / "data2" / "link").symlink_to(tmp_path / "data")
+    (tmp_path / "data2" / "circle").symlink_to(tmp_path / "data2")
+    assert [Path(path).name for path in scan(tmp_path / "data2")] == ["b.png", "a.png"]

@@ -9,10 +9,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from torch import nn
-
 from util import distributed
 from util.engine import Engine
+from util.inference import Trained
 from util.metrics import METRICS, expand
 from util.metrics.images import MadeImages, Pixels
 from util.metrics.measurement import Measurement
@@ -81,38 +80,41 @@ class Evaluation:
 
     Args:
         suite: what is measured; in processes other than the main one only its names count.
-        pictures: networks in training -> the translated images of the held-out phase.
+        pictures: model in training -> the translated images of the held-out phase.
         freq: epochs between two evaluations.
         best: which metric decides.
-        phase: where the images come from, for messages.
+        phase: where the images come from.
+        num_images: how many they are.
         is_main: whether this process measures.
     """
 
     def __init__(
         self,
         suite: Suite,
-        pictures: Callable[[Mapping[str, nn.Module]], Pictures],
+        pictures: Callable[[Trained], Pictures],
         *,
         freq: int,
         best: Best,
         phase: str,
+        num_images: int = 0,
         is_main: bool = True,
     ) -> None:
-        self.suite, self.freq, self.best, self.phase = suite, freq, best, phase
+        self.suite, self.freq, self.best, self.phase, self.num_images = suite, freq, best, phase, num_images
         self._pictures, self._is_main = pictures, is_main
 
     def due(self, epoch: int, last_epoch: int) -> bool:
         """Whether an epoch ends with an evaluation: every ``freq``-th, and the last."""
         return epoch % self.freq == 0 or epoch == last_epoch
 
-    def run(self, networks: Mapping[str, nn.Module], epoch: int) -> Evaluated:
+    def run(self, model: Trained, epoch: int) -> Evaluated:
         """Measure. Every process must call it."""
         found: list[Measurement] = []
         begin = time.perf_counter()
         try:
-            found = self._measure(networks) if self._is_main else []
-        except (ValueError, OSError, RuntimeError) as error:
-            logger.warning("warning: epoch %d is not evaluated: %s", epoch, " ".join(str(error).split()))
+            found = self._measure(model) if self._is_main else []
+        except Exception as error:  # whatever it is: hours of training must not end by a measurement
+            reason = " ".join(str(error).split()) or "no reason given"
+            logger.warning("warning: epoch %d is not evaluated: %s: %s", epoch, type(error).__name__, reason)
         found = distributed.gather(found)[0]
         by_short = {each.short: each.value for each in found if each.domain == "B"}
         is_best = self.best.short in by_short and self.best.update(by_short[self.best.short], epoch)
@@ -135,16 +137,32 @@ class Evaluation:
     def state(self) -> dict[str, Any]:
         """What must survive a resume, as primitives."""
         best = self.best
-        return {"metric": best.short, "value": best.value, "epoch": best.epoch, "waited": best.waited}
+        known = {"metric": best.short, "value": best.value, "epoch": best.epoch, "waited": best.waited}
+        return {**known, "protocol": self._protocol}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Go on with ``state``; that of another metric says nothing about this one."""
-        if state.get("metric") == self.best.short:
+        """Go on with ``state``; that of another metric, or measured in another way, says nothing about this one."""
+        if state.get("metric") != self.best.short or not self.best.short:
+            return
+        if state.get("protocol") != self._protocol:
+            logger.warning(
+                "warning: the best %s so far was measured in another way (%s, now %s): it starts anew",
+                *(self.best.short, state.get("protocol"), self._protocol),
+            )
+        else:
             self.best = replace(self.best, value=state["value"], epoch=state["epoch"], waited=state["waited"])
 
-    def _measure(self, networks: Mapping[str, nn.Module]) -> list[Measurement]:
+    @property
+    def _protocol(self) -> str:
+        """What a value depends on beside the weights."""
+        suite = self.suite
+        name = suite.full_name(self.best.short) if self.best.short else ""
+        drawn = f", subsets of {suite.kid['subset_size']}, seed {suite.kid['seed']}" if name.startswith("kid") else ""
+        return f"{name} on {self.num_images} images of {self.phase}{drawn}"
+
+    def _measure(self, model: Trained) -> list[Measurement]:
         sides: dict[str, dict[str, Pixels]] = {}
-        for name, visuals in self._pictures(networks):
+        for name, visuals in self._pictures(model):
             for visual, pixels in visuals.items():
                 sides.setdefault(visual, {})[name] = pixels
         domains = [side for side in "BA" if f"fake_{side}" in sides and f"real_{side}" in sides]
@@ -166,10 +184,11 @@ class Evaluation:
 
 
 def start_evaluation(
-    pictures: Callable[[Mapping[str, nn.Module]], Pictures],
+    pictures: Callable[[Trained], Pictures],
     engine: Engine,
     *,
     phase: str,
+    num_images: int,
     freq: int,
     names: Sequence[str],
     explicit: bool,
@@ -184,6 +203,7 @@ def start_evaluation(
         pictures: see ``Evaluation``.
         engine: whose device measures, in the main process.
         phase: where the pictures come from.
+        num_images: how many they are.
         freq: ``--eval_freq``.
         names: ``--eval_metrics``.
         explicit: whether the user named them.
@@ -214,4 +234,4 @@ def start_evaluation(
         left_out = ", ".join(name for name, why in suite.missing.items() if why == reason)
         logger.warning("warning: evaluations go without %s: %s", left_out, reason)
     best = Best(steering.get("--save_best") or (suite.names[0] if patience else ""), patience)
-    return Evaluation(suite, pictures, freq=freq, best=best, phase=phase, is_main=is_main)
+    return Evaluation(suite, pictures, freq=freq, best=best, phase=phase, num_images=num_images, is_main=is_main)

@@ -23,7 +23,7 @@ Pixels = NDArray[Any]
 """``[H, W, 3]``: uint8, or float64 with values 0..255 where the source has 16 bits."""
 
 HALVES = ("", "left", "right")
-_VISUAL = re.compile(r"_(real|fake|rec|idt)_[A-Z]$")
+_VISUAL = re.compile(r"_(real|fake|rec|idt)(_[A-Z])?$")
 _SHOWN = 3
 
 
@@ -102,7 +102,7 @@ class FolderImages(ImageSet):
             what = f"no image whose name ends in _{suffix}" if suffix else "no images"
             raise FileNotFoundError(f"{flag} {folder}: {what} in it; {describe(folder)}")
         self.label = f"{folder.as_posix()}" + (f" (*_{suffix})" if suffix else "") + (f", {half} half" if half else "")
-        self._digest = ""
+        self._content = ""
         self._look: dict[str, Any] = {}
 
     def read(self, index: int) -> Pixels:
@@ -118,13 +118,21 @@ class FolderImages(ImageSet):
             array = array[:, :width] if self.half == "left" else array[:, -width:]
         return _resized(_as_rgb(array, self.value_range), self.resize)
 
-    def digest(self) -> str:
-        if not self._digest:
-            whole = hashlib.sha256(f"{self.half}/{self.alpha}/{self.resize}/{self.value_range}".encode())
+    def content(self) -> str:
+        """SHA-256 of the files alone, in order, however they are read."""
+        if not self._content:
+            whole = hashlib.sha256()
             for path in self.paths:
                 whole.update(hashlib.sha256(Path(path).read_bytes()).digest())
-            self._digest = whole.hexdigest()
-        return self._digest
+            self._content = whole.hexdigest()
+        return self._content
+
+    def digest(self) -> str:
+        settings = f"{self.half}/{self.alpha}/{self.resize}/{self.value_range}"
+        return hashlib.sha256(f"{settings}/{self.content()}".encode()).hexdigest()
+
+    def facts(self) -> dict[str, Any]:
+        return {**super().facts(), "content": self.content()}
 
     def look(self) -> dict[str, Any]:
         if not self._look:

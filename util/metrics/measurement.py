@@ -66,6 +66,10 @@ class Measurement:
         return f"{value:.{decimals}f}" + ("" if std is None else f" +/- {std:.{decimals}f}")
 
 
+class _NewerFormat(ValueError):
+    """Written by a newer version: nothing to delete."""
+
+
 def title(name: str, short: str, domain: str = "B") -> str:
     """Heading of a number's column, e.g. ``KID x100``, ``KID_efficientnet_lite0 x100``, ``PSNR (A)``."""
     head, _, tail = METRICS[short].title.partition(" ")
@@ -86,23 +90,33 @@ def read_measurements(file: Path) -> list[Measurement]:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
         if content["format"] != FORMAT:
-            raise ValueError(f"format {content['format']}, this version reads {FORMAT}")
+            raise _NewerFormat(
+                f"{file}: in format {content['format']}, this version reads {FORMAT}; update the program"
+            )
         return [_from_json(entry) for entry in content["measurements"]]
     except FileNotFoundError:
         return []
-    except (ValueError, KeyError, TypeError, UnicodeDecodeError) as error:
+    except _NewerFormat:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"{file}: cannot be read ({error}); delete it, the numbers can be measured again") from None
 
 
 def update_measurements(file: Path, new: Sequence[Measurement]) -> list[Measurement]:
-    """Put numbers into a ``metrics.json``: one of the same name, folder and domain gives way. Returns all of them.
+    """Put numbers into a ``metrics.json``; returns all that it holds then.
+
+    One of the same name, folder and domain gives way, and so do those of pictures that are no longer in that folder.
 
     Raises:
         ValueError: the file there is damaged.
         OSError: it cannot be written.
     """
     fresh = {_key(each): each for each in new}
-    merged = [fresh.pop(_key(each), each) for each in read_measurements(file)] + list(fresh.values())
+    pictures = {(each.folder, each.domain): _pictures(each) for each in new if each.folder}
+    known = read_measurements(file)
+    gone = [each for each in known if pictures.get((each.folder, each.domain), _pictures(each)) != _pictures(each)]
+    merged = [fresh.pop(_key(each), each) for each in known if each not in gone or _key(each) in fresh]
+    merged += list(fresh.values())
     file.parent.mkdir(parents=True, exist_ok=True)
     content = {"format": FORMAT, "measurements": [_to_json(each) for each in merged]}
     replace_text(file, [json.dumps(content, indent=2, allow_nan=False) + "\n"])
@@ -116,6 +130,11 @@ def columns(measurements: Iterable[Measurement]) -> list[tuple[str, str]]:
         (each.name, each.domain): (each.domain != "B", order.index(each.short), each.name) for each in measurements
     }
     return sorted(found, key=lambda key: found[key])
+
+
+def _pictures(each: Measurement) -> str:
+    """Hash of the generated files; empty where none is known."""
+    return str(each.protocol.get("fake", {}).get("content", ""))
 
 
 def _key(each: Measurement) -> tuple[str, str, str]:

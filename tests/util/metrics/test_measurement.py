@@ -118,7 +118,6 @@ def test_a_new_number_takes_the_place_of_the_same(tmp_path):
         "null",
         "{}",
         '{"format": 1}',
-        '{"format": 2, "measurements": []}',
         '{"format": 1, "measurements": [{}]}',
         '{"format": 1, "measurements": [3]}',
         '{"format": 1, "measurements": [{"name": "x", "metric": "x", "std": null, "value": 1}]}',
@@ -133,6 +132,23 @@ def test_damaged_file_is_refused_and_kept(content, tmp_path):
         with pytest.raises(ValueError, match=r"metrics\.json: cannot be read .* delete it"):
             use()
     assert file.read_bytes() == before
+
+
+def test_a_file_of_a_newer_version_is_nothing_to_delete(tmp_path):
+    (tmp_path / FILE_NAME).write_text('{"format": 2, "measurements": []}')
+    with pytest.raises(ValueError, match=r"in format 2, this version reads 1; update the program"):
+        read_measurements(tmp_path / FILE_NAME)
+
+
+def test_numbers_of_earlier_pictures_go(tmp_path):
+    def of(content, name):
+        return number(name, folder="test_5", protocol={"fake": {"content": content}})
+
+    file = tmp_path / FILE_NAME
+    update_measurements(file, [of("old", "psnr"), of("old", "kid_inception")])
+    other = number("psnr", folder="test_6", protocol={"fake": {"content": "old"}})
+    update_measurements(file, [other])
+    assert update_measurements(file, [of("new", "psnr")]) == [of("new", "psnr"), other] == read_measurements(file)
 
 
 def test_columns_are_in_the_order_of_the_metrics_and_domains():
