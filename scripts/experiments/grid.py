@@ -16,7 +16,9 @@ from typing import Any
 
 from options.metric_options import MetricOptions
 from options.parse import HelpAsked, Options
+from scripts.experiments.error_line import listening
 from scripts.experiments.result_table import Outcome, ResultTable, TableRow
+from scripts.experiments.run_columns import RunEnd
 from scripts.experiments.run_state import DOMAIN, RESULT_FOLDER, Stage
 from scripts.experiments.table_runs import Plan, Run, Table, parse, plan
 from util.exit_code import EXIT_BAD_INPUT, EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, exit_code
@@ -154,8 +156,8 @@ def _run(grid: Grid, argv: list[str]) -> int:
     print(f"{grid.table.title}: {len(grid.plan.runs)} runs, {len(grid.plan.runs) - len(todo)} of them done already")
     if todo:
         grid.commands.check_metrics(grid.args.metrics, grid.plan.base.metric)
-    rows = {run.row.label: TableRow(run.row.label, len(grid.args.seeds)) for run in grid.plan.runs}
-    page = ResultTable(grid.table.title, grid.table.heading, list(rows.values()), _facts(grid), grid.table.cautions)
+    page = _empty_table(grid)
+    rows = {row.label: row for row in page.rows}
     for number, run in enumerate(grid.plan.runs, start=1):
         print(f"--- {number} of {len(grid.plan.runs)}: {run.name}", flush=True)
         code, outcome = _do(grid, run)
@@ -174,16 +176,34 @@ def _run(grid: Grid, argv: list[str]) -> int:
 
 def _do(grid: Grid, run: Run) -> tuple[int, Outcome | None]:
     """What is left of a run. Returns the exit code of its last step, and no outcome when the table must stop."""
+    variant, folder = run.row.variant, run.files.checkpoints
     for what, program, words in grid.steps(run):
-        code = program(words)
+        with listening() as heard:
+            code = program(words)
         if code in _STOPS:
             return code, None
         if code:
             print(f"{run.name} failed to {what} (exit code {code}); the other rows go on", file=sys.stderr)
-            return code, Outcome(run.seed, failure=f"{what}, exit code {code}")
+            numbers = _numbers(grid.table, RunEnd(folder, trained=what != "train", error=heard.error))
+            return code, Outcome(run.seed, failure=f"{what}, exit code {code}", variant=variant, numbers=numbers)
     measured = [each for each in run.files.measurements() if each.name in grid.metric_names]
     updates, images = run.files.counts() or (None, None)
-    return EXIT_DONE, Outcome(run.seed, updates, images, measured)
+    numbers = _numbers(grid.table, RunEnd(folder))
+    return EXIT_DONE, Outcome(run.seed, updates, images, measured, variant=variant, numbers=numbers)
+
+
+def _numbers(table: Table, end: RunEnd) -> dict[str, float]:
+    """What the table's own columns say of a run."""
+    found = {column.name: column.read(end) for column in table.columns}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _empty_table(grid: Grid) -> ResultTable:
+    table, runs = grid.table, grid.plan.runs
+    labels = [run.row.label for run in runs]
+    unit = "runs" if any(run.row.variant for run in runs) else "seeds"
+    rows = [TableRow(label, labels.count(label), unit) for label in dict.fromkeys(labels)]
+    return ResultTable(table.title, table.heading, rows, _facts(grid), table.cautions, table.columns)
 
 
 def _free_memory() -> None:
@@ -213,11 +233,11 @@ def _schedule(o: Options) -> str:
 
 
 def _write_comparison(grid: Grid, page: ResultTable) -> None:
-    """The pictures of the first good seed of every row, side by side."""
-    good = {row.label: {each.seed for each in row.good} for row in page.rows}
+    """The pictures of the first good run of every row, side by side."""
+    good = {(row.label, each.variant, each.seed) for row in page.rows for each in row.good}
     first: dict[str, str] = {}
     for run in grid.plan.runs:
-        if run.seed in good[run.row.label]:
+        if (run.row.label, run.row.variant, run.seed) in good:
             first.setdefault(run.row.label, run.name)
     if len(first) < 2:
         return

@@ -6,10 +6,11 @@ import csv
 import io
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from scripts.experiments.run_columns import Column
 from util.metrics import METRICS
 from util.metrics.measurement import Measurement, columns, title
 from util.text_file import replace_text
@@ -26,6 +27,8 @@ class Outcome:
         images: images shown until then, repetitions counted.
         measurements: its numbers; empty when it failed.
         failure: what failed, in words; empty when nothing did.
+        variant: which of the row's variants it is of; empty where there are none.
+        numbers: of the table's own columns, by their name; also of runs that failed.
     """
 
     seed: int
@@ -33,14 +36,27 @@ class Outcome:
     images: int | None = None
     measurements: Sequence[Measurement] = ()
     failure: str = ""
+    variant: str = ""
+    numbers: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def run(self) -> str:
+        """Which run of its row it is, in words."""
+        return f"{self.variant} seed {self.seed}".strip()
 
 
 @dataclass
 class TableRow:
-    """A row, as far as it is: one outcome for each of its seeds that is done."""
+    """A row, as far as it is: one outcome for each of its runs that is done.
+
+    Attributes:
+        num_runs: how many there are to be.
+        unit: what they are called.
+    """
 
     label: str
-    num_seeds: int
+    num_runs: int
+    unit: str = "seeds"
     outcomes: list[Outcome] = field(default_factory=list)
 
     @property
@@ -48,14 +64,20 @@ class TableRow:
         """The runs that did not fail."""
         return [each for each in self.outcomes if not each.failure]
 
-    @property
-    def remark(self) -> str:
-        """Which seeds failed and how, and whether some are still to come."""
-        parts = [f"failed: seed {each.seed} ({each.failure})" for each in self.outcomes if each.failure]
-        missing = self.num_seeds - len(self.outcomes)
+    def remark(self, columns: Sequence[Column] = ()) -> str:
+        """Which runs failed and how, which ones count in a column that is a share, and how many are still to come."""
+        parts = [f"failed: {each.run} ({each.failure})" for each in self.outcomes if each.failure]
+        for column in columns:
+            counted = [each.run for each in self.outcomes if column.share and each.numbers.get(column.name)]
+            parts += [f"{column.title}: {', '.join(counted)}"] if counted else []
+        missing = self.num_runs - len(self.outcomes)
         if missing:
-            parts.append(f"{missing} of {self.num_seeds} seeds to come")
+            parts.append(f"{missing} of {self.num_runs} {self.unit} to come")
         return "; ".join(parts)
+
+    def numbers(self, column: Column) -> list[float]:
+        """A column's number for each run that has it, failed or not."""
+        return [each.numbers[column.name] for each in self.outcomes if column.name in each.numbers]
 
     def values(self, name: str) -> list[float]:
         """A metric's value for each run that has it, in its own unit."""
@@ -70,6 +92,7 @@ class ResultTable:
         heading: of the first column, e.g. ``batch size``.
         facts: lines above the table: data, model, schedule.
         cautions: lines below it.
+        columns: what it has beside counts and metrics.
     """
 
     title: str
@@ -77,35 +100,49 @@ class ResultTable:
     rows: list[TableRow]
     facts: Sequence[str] = ()
     cautions: Sequence[str] = ()
+    columns: Sequence[Column] = ()
+
+    @property
+    def unit(self) -> str:
+        """What the runs of a row are called."""
+        return self.rows[0].unit
 
     def markdown(self) -> str:
         """The page's text."""
-        numbers = self._columns()
-        head = [self.heading, "seeds", "updates", "images seen", *(title(name, short) for name, short in numbers)]
-        remarks = any(row.remark for row in self.rows)
-        lines = [[*self._counts(row), *(self._cell(row, *number) for number in numbers)] for row in self.rows]
-        if remarks:
+        numbers = self._metrics()
+        head = [self.heading, self.unit, "updates", "images seen", *(column.title for column in self.columns)]
+        head += [title(name, short) for name, short in numbers]
+        remarks = [row.remark(self.columns) for row in self.rows]
+        lines = [[*self._counts(row), *self._cells(row, numbers)] for row in self.rows]
+        if any(remarks):
             head.append("remarks")
-            lines = [[*line, row.remark] for line, row in zip(lines, self.rows)]
+            lines = [[*line, remark] for line, remark in zip(lines, remarks)]
         text = [f"# {self.title}", "", *self.facts, ""] if self.facts else [f"# {self.title}", ""]
-        text += [_line(head), _line(["---", *["---:"] * (len(head) - 1 - remarks), *["---"] * remarks])]
+        last = int(any(remarks))
+        text += [_line(head), _line(["---", *["---:"] * (len(head) - 1 - last), *["---"] * last])]
         text += [_line(line) for line in lines]
         return "\n".join([*text, "", *(f"- {line}" for line in self._below(numbers))]) + "\n"
 
     def csv(self) -> str:
-        """The same with unrounded numbers in their own units; ``_std`` columns are empty for a single seed."""
-        numbers = self._columns()
+        """The same with unrounded numbers in their own units; ``_std`` columns are empty for a single run."""
+        numbers = self._metrics()
         stream = io.StringIO()
         writer = csv.writer(stream, lineterminator="\n")
-        heads = [head for name, _ in numbers for head in (name, f"{name}_std")]
-        writer.writerow([self.heading.replace(" ", "_"), "seeds", "failed", "updates", "images_seen", *heads])
+        spread = [column.name for column in self.columns if not column.share] + [name for name, _ in numbers]
+        heads = [column.name for column in self.columns if column.share]
+        heads += [head for name in spread for head in (name, f"{name}_std")]
+        writer.writerow([self.heading.replace(" ", "_"), self.unit, "failed", "updates", "images_seen", *heads])
         for row in self.rows:
-            label, seeds, updates, images = self._counts(row)
+            label, runs, updates, images = self._counts(row)
             failed = len(row.outcomes) - len(row.good)
-            cells = [
-                f"{value:.10g}" if value is not None else "" for n, _ in numbers for value in mean_std(row.values(n))
-            ]
-            writer.writerow([label, seeds, failed, updates, images, *cells])
+            found = [mean_std(row.numbers(column))[0] for column in self.columns if column.share]
+            for values in (
+                *(row.numbers(column) for column in self.columns if not column.share),
+                *(row.values(name) for name, _ in numbers),
+            ):
+                found += mean_std(values)
+            cells = ["" if value is None else f"{value:.10g}" for value in found]
+            writer.writerow([label, runs, failed, updates, images, *cells])
         return stream.getvalue()
 
     def write(self, folder: Path) -> list[Path]:
@@ -116,7 +153,7 @@ class ResultTable:
             replace_text(file, [text])
         return list(files)
 
-    def _columns(self) -> list[tuple[str, str]]:
+    def _metrics(self) -> list[tuple[str, str]]:
         """(name, short name) of every metric that a row has."""
         every = [each for row in self.rows for outcome in row.good for each in outcome.measurements]
         shorts = {each.name: each.short for each in every}
@@ -128,13 +165,19 @@ class ResultTable:
         means = [f"{statistics.fmean(found):.0f}" if found else PENDING for found in (updates, images)]
         return [row.label, str(len(row.good)), *means]
 
-    def _cell(self, row: TableRow, name: str, short: str) -> str:
-        values, metric = row.values(name), METRICS[short]
-        mean, std = mean_std(values)
-        if mean is None:
-            return FAILED if row.outcomes and not row.good else PENDING
-        shown = f"{mean * metric.scale:.{metric.decimals}f}"
-        return shown if std is None else f"{shown} +/- {std * metric.scale:.{metric.decimals}f}"
+    def _cells(self, row: TableRow, numbers: Sequence[tuple[str, str]]) -> list[str]:
+        """The table's own columns, then the metrics."""
+        cells = []
+        for column in self.columns:
+            values = row.numbers(column)
+            if column.share and values:
+                cells.append(f"{sum(map(bool, values))} of {len(values)}")
+            else:
+                cells.append(_cell(row, values, decimals=column.decimals))
+        for name, short in numbers:
+            metric = METRICS[short]
+            cells.append(_cell(row, row.values(name), decimals=metric.decimals, scale=metric.scale))
+        return cells
 
     def _below(self, numbers: Sequence[tuple[str, str]]) -> list[str]:
         lower = [title(name, short) for name, short in numbers if not METRICS[short].higher_is_better]
@@ -142,8 +185,9 @@ class ResultTable:
         lines = [
             f"{', '.join(found)}: {way} is better." for found, way in ((lower, "lower"), (higher, "higher")) if found
         ]
-        if any(row.num_seeds > 1 for row in self.rows):
-            lines.append("a +/- b: mean and sample standard deviation over the seeds that did not fail.")
+        lines += [column.note for column in self.columns if column.note]
+        if any(row.num_runs > 1 for row in self.rows):
+            lines.append(f"a +/- b: mean and sample standard deviation over the {self.unit} that did not fail.")
         elif numbers:
             lines.append(
                 "One seed a row: differences smaller than the spread between seeds mean nothing. Try --seeds 0,1,2."
@@ -175,6 +219,14 @@ def mean_std(values: Sequence[float]) -> tuple[float | None, float | None]:
     if not all(map(math.isfinite, values)):
         return sum(values) / len(values), None
     return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None
+
+
+def _cell(row: TableRow, values: Sequence[float], *, decimals: int, scale: float = 1.0) -> str:
+    mean, std = mean_std(values)
+    if mean is None:
+        return FAILED if row.outcomes and not row.good else PENDING
+    shown = f"{mean * scale:.{decimals}f}"
+    return shown if std is None else f"{shown} +/- {std * scale:.{decimals}f}"
 
 
 def _line(cells: Sequence[str]) -> str:

@@ -14,11 +14,11 @@ from models import MODELS
 from options.metric_options import MetricOptions
 from options.parse import Options, parse_train
 from options.schema import specs
+from scripts.experiments.run_columns import Column
 from scripts.experiments.run_state import RunFiles
 from util.metrics import expand
 from util.run_folder import check_name, check_writable
 
-MODEL = "pix2pix"
 _OURS = {
     "seed": "give --seeds 0,1,2",
     "suffix": "give --name PREFIX",
@@ -33,10 +33,17 @@ _OURS = {
 
 @dataclass(frozen=True)
 class Row:
-    """A row: its name in the table, and the options of train.py that set it apart, flag (without dashes) -> word."""
+    """A row, or a part of it.
+
+    Attributes:
+        label: its name in the table.
+        options: the options of train.py that set it apart, flag (without dashes) -> word.
+        variant: where several of one label make up a row of the table, what tells them apart.
+    """
 
     label: str
     options: dict[str, str]
+    variant: str = ""
 
 
 @dataclass(frozen=True)
@@ -51,6 +58,8 @@ class Table:
         rows: from the script's flags and the options that all rows share.
         add_flags: adds the script's own flags.
         cautions: lines below the table: what a reader must know.
+        model: what is trained.
+        columns: between the numbers of updates and images, and the metrics.
     """
 
     name: str
@@ -60,11 +69,13 @@ class Table:
     rows: Callable[[argparse.Namespace, Options], Sequence[Row]]
     add_flags: Callable[[argparse.ArgumentParser], None] = lambda parser: None
     cautions: Sequence[str] = ()
+    model: str = "pix2pix"
+    columns: Sequence[Column] = ()
 
 
 @dataclass(frozen=True)
 class Run:
-    """One row with one seed."""
+    """One row, or one variant of it, with one seed."""
 
     row: Row
     seed: int
@@ -143,10 +154,10 @@ def plan(table: Table, args: argparse.Namespace, passed: list[str]) -> Plan:
     expand(args.metrics)
     if not Path(args.dataroot).is_dir():
         raise ValueError(f"--dataroot {args.dataroot}: no such folder")
-    given = parse_train(["--model", MODEL, *passed], MODELS, DATASETS).given
+    given = parse_train(["--model", table.model, *passed], MODELS, DATASETS).given
     for flag in sorted(given & _OURS.keys()):
         raise ValueError(f"--{flag}: the table decides that; {_OURS[flag]}")
-    common = ["--dataroot", args.dataroot, "--model", MODEL, *passed]
+    common = ["--dataroot", args.dataroot, "--model", table.model, *passed]
     base = parse_train(common, MODELS, DATASETS)
     rows = list(table.rows(args, base))
     for flag in sorted(given & {flag for row in rows for flag in row.options}):
@@ -154,7 +165,7 @@ def plan(table: Table, args: argparse.Namespace, passed: list[str]) -> Plan:
     runs = [_make_run(args, common, row, seed) for row in rows for seed in args.seeds]
     names = [run.name for run in runs]
     if len(set(names)) != len(names) or not names:
-        twice = next((run.row.label for run in runs if names.count(run.name) > 1), "")
+        twice = next((f"{run.row.label} {run.row.variant}".strip() for run in runs if names.count(run.name) > 1), "")
         raise ValueError(f"row {twice} is there twice; name every row once" if twice else "there are no rows to train")
     how = sorted(given & specs(MetricOptions).keys())
     metric_words = [word for flag in how for word in (f"--{flag}", str(base.values[flag]))]
@@ -162,7 +173,8 @@ def plan(table: Table, args: argparse.Namespace, passed: list[str]) -> Plan:
 
 
 def _make_run(args: argparse.Namespace, common: list[str], row: Row, seed: int) -> Run:
-    name = f"{args.name}_{re.sub(r'[^A-Za-z0-9.]+', '_', row.label).strip('_')}_seed{seed}"
+    which = re.sub(r"[^A-Za-z0-9.]+", "_", f"{row.label} {row.variant}").strip("_")
+    name = f"{args.name}_{which}_seed{seed}"
     own = [word for flag, value in row.options.items() for word in (f"--{flag}", value)]
     words = [*common, *own, "--name", name, "--seed", str(seed), "--checkpoints_dir", args.checkpoints_dir]
     words += ["--gpu_ids", args.gpu_ids] if args.gpu_ids else []

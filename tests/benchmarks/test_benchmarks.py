@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 
 import pytest
 import torch
@@ -27,3 +28,69 @@ def test_a_setting_is_measured(capsys):
 def test_the_pipeline_is_measured(dataroot):
     argv = ["--dataroot", str(dataroot), "--num_threads", "0", "--load_size", "36", "--crop_size", "32"]
     assert data_pipeline.images_per_s(argv, seconds=0.1) > 0
+
+
+SMALL_ATME = [
+    *("--netG", "unet_256_ddm", "--dim", "8", "--init_dim", "8", "--groups", "4", "--dim_mults", "1,2", "--ndf", "4"),
+    *("--crop_size", "32", "--gpu_ids", "-1", "--seconds", "0.1", "--precision", "fp32"),
+]
+
+
+def test_atme_is_measured_without_and_with_checkpointing(capsys):
+    found = {}
+    for checkpointing in ("off", "on"):
+        argv = ["--json", *SMALL_ATME, "--batch_size", "2", "--checkpointing", checkpointing]
+        assert train_step.main(argv) == 0
+        found[checkpointing] = json.loads(capsys.readouterr().out)
+    off, on = found["off"], found["on"]
+    assert off["images_per_s"] == pytest.approx(2 / off["seconds_per_step"])
+    assert 1.05 < on["gflop_per_step"] / off["gflop_per_step"] < 1.4  # forward of G again, a third of its step
+
+
+def test_a_generator_is_trained_by_the_model_that_has_it():
+    by_name = {name: train_step.Setting(name, "on", "bf16", 3).train_words([]) for name in ("unet_256_ddm", "unet_256")}
+    for name, model in (("unet_256_ddm", "atme"), ("unet_256", "pix2pix")):
+        assert by_name[name][by_name[name].index("--model") + 1] == model
+    given = train_step.Setting("unet_256", "off", "fp32", 1).train_words(["--model", "edge"])
+    assert given[-2:] == ["--model", "edge"] and "--activation_checkpointing" not in given  # the last one counts
+    assert "--activation_checkpointing" in by_name["unet_256_ddm"]
+
+
+def test_checkpointing_doubles_the_rows_of_atme_only(monkeypatch, capsys):
+    """Each row is measured in a process of its own; here one that takes 30 MB an image, or 10."""
+    asked = []
+
+    def run(command, **settings):
+        words = dict(zip(command[4::2], command[5::2]))
+        asked.append((words["--netG"], words["--checkpointing"], words["--precision"], words["--batch_size"]))
+        each = 10 if words["--checkpointing"] == "on" else 30
+        numbers = dict.fromkeys(("images_per_s", "gflop_per_step", "gflop_per_s", "conv_gflop_per_s", "share"), 1.0)
+        report = json.dumps({**numbers, "memory_mb": 100 + each * int(words["--batch_size"])})
+        return subprocess.CompletedProcess(command, 0, stdout=f"a line before\n{report}\n", stderr="")
+
+    monkeypatch.setattr(train_step.subprocess, "run", run)
+    words = ["--netG", "unet_256,unet_256_ddm", "--checkpointing", "off,on", "--batch_size", "1,8"]
+    assert train_step.main([*words, "--precision", "bf16"]) == 0
+    assert asked == [
+        (netG, checkpointing, "bf16", batch)
+        for netG, checkpointing in (("unet_256", "off"), ("unet_256_ddm", "off"), ("unet_256_ddm", "on"))
+        for batch in ("1", "8")
+    ]
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == train_step.HEADER
+    assert lines[-3:] == [
+        "| unet_256 | bf16 | 1 and 8 | 30 |",
+        "| unet_256_ddm | bf16 | 1 and 8 | 30 |",
+        "| unet_256_ddm, checkpointing | bf16 | 1 and 8 | 10 |",
+    ]
+
+
+def test_one_batch_size_says_nothing_of_an_image():
+    assert train_step.memory_rows({train_step.Setting("unet_256", "off", "fp32", 1): 100.0}) == []
+
+
+def test_a_setting_that_fails_is_named(monkeypatch, capsys):
+    killed = subprocess.CompletedProcess([], -9, stdout="", stderr="")
+    monkeypatch.setattr(train_step.subprocess, "run", lambda command, **settings: killed)
+    assert train_step.main(["--netG", "unet_256_ddm", "--batch_size", "64"]) == 1
+    assert "unet_256_ddm, batch 64, fp32: failed with exit code -9" in capsys.readouterr().err
