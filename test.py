@@ -117,6 +117,8 @@ def _couples_samples(model: BaseModel) -> str:
     """Why a picture would depend on the others in its batch; empty if it does not."""
     from torch import nn
 
+    if model.draws_at_test:
+        return "the model draws random numbers for the batch"
     active = [module for net in model.networks.values() for module in net.modules() if module.training]
     if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in active):
         return "batch norm takes its statistics from the batch"

@@ -216,7 +216,7 @@ def _make_model(options: Options, engine: Engine, dataset_size: int) -> BaseMode
     model = MODELS.get(options.run.model)(options.model, engine)
     model.setup_training(dataset_size)
     if "crop" in options.data.preprocess:
-        model.check_size(options.data.crop_size, options.data.crop_size)
+        model.expect_size(options.data.crop_size, options.data.crop_size)
     for name, net in model.networks.items() if options.run.verbose else ():
         logger.info("network %s\n%s", name, net)
     return model

@@ -139,6 +139,14 @@ class ATMEModel(Pix2PixModel):
         if self.memory is not None:
             self.memory.merge(self.engine.gather)
 
+    def expect_size(self, height: int, width: int) -> None:
+        """The memory is there from the beginning.
+
+        Raises:
+            ValueError: the networks cannot work at this size.
+        """
+        self.check_size(height, width)
+
     def check_size(self, height: int, width: int, *, what: str = "--crop_size") -> None:
         """As for every model; the first size decides the shape of the memory.
 
@@ -271,6 +279,11 @@ class ATMEModel(Pix2PixModel):
         return self._map_shapes[height, width]
 
     # -- testing -------------------------------------------------------------------------------------------------
+
+    @property
+    def draws_at_test(self) -> bool:
+        """The noise of ``--test_map reference`` and ``--atme_w noise``."""
+        return self.options.test_map == "reference" or self.options.atme_w == "noise"
 
     @property
     def needs_state(self) -> bool:

@@ -15,7 +15,7 @@ from models import MODELS
 from models.atme_model import ATMENetworkOptions, build_ddm_unet
 from models.base_model import BaseModel, Step
 from models.losses.gan import GANLoss
-from models.networks.factory import build_discriminator
+from models.networks.factory import build_discriminator, check_image_size
 from models.networks.w_block import build_w_block
 from options.schema import OptionError, arg
 from util.collapse import CollapseMonitor
@@ -108,7 +108,7 @@ class ATMEUnpairedModel(BaseModel):
         if options.test_map == "two_pass":
             self._add_discriminators()
         self._num_images = 0
-        self._waiting: Mapping[str, Any] = {}
+        self._waiting: dict[str, Any] = {}
         self._map_shapes: dict[tuple[int, int], tuple[int, int]] = {}
 
     def build_D(self, channels: int) -> nn.Module:
@@ -132,8 +132,11 @@ class ATMEUnpairedModel(BaseModel):
         self.pools = {side: ImagePool(o.pool_size, self.engine.rng(f"fake_pool_{side}")) for side in SIDES}
         self._num_images = dataset_size
         self.monitor = CollapseMonitor()
+        self._map_seeds = {side: self.engine.rng_of_run(f"disc_maps_{side}").getrandbits(32) for side in SIDES}
         if o.n_save_noisy > dataset_size:
-            raise ValueError(f"--n_save_noisy {o.n_save_noisy}: the data set has {dataset_size} images")
+            raise ValueError(
+                f"--n_save_noisy {o.n_save_noisy}: the data set has {dataset_size} images; give at most so many"
+            )
         self.tracked_indices = sorted(self.engine.rng_of_run("tracked").sample(range(dataset_size), o.n_save_noisy))
         generators = [net for side in SIDES for net in (self.directions[side].netW, self.directions[side].netG)]
         owned = itertools.chain(*(net.parameters() for net in generators))
@@ -147,6 +150,14 @@ class ATMEUnpairedModel(BaseModel):
             if each.memory is not None:
                 each.memory.merge(self.engine.gather)
 
+    def expect_size(self, height: int, width: int) -> None:
+        """The memory is there from the beginning.
+
+        Raises:
+            ValueError: the networks cannot work at this size.
+        """
+        self.check_size(height, width)
+
     def check_size(self, height: int, width: int, *, what: str = "--crop_size") -> None:
         """As for every model; the first size decides the shape of the memories.
 
@@ -154,13 +165,12 @@ class ATMEUnpairedModel(BaseModel):
             ValueError: also when a later image has another size.
         """
         super().check_size(height, width, what=what)
-        shape = self.map_shape(height, width) if self._num_images else (0, 0)
+        shape = self.map_shape(height, width, what=what)
         for side, each in self.directions.items() if self._num_images else ():
             if each.memory is None or (each.memory.shape != shape and not each.memory.used):
-                seed = self.engine.rng_of_run(f"disc_maps_{side}").getrandbits(32)
+                seed = self._map_seeds[side]
                 each.memory = MapMemory(self._num_images, shape, seed=seed, device=self.engine.device)
-                if self._waiting:
-                    each.memory.load_state(self._waiting[side])
+                self._restore_memories()
             elif each.memory.shape != shape:
                 raise ValueError(
                     f"{what} {width}x{height}: the memory of D's maps was made for another size; ATME trains on images "
@@ -175,7 +185,8 @@ class ATMEUnpairedModel(BaseModel):
         for side, each in self.directions.items():
             assert each.memory is not None
             each.memory.write(each.indices, each.judged)
-            self.monitor.update(*self._parts[side], each.fake, each.judged)
+            target = self.directions["B" if side == "A" else "A"].real
+            self.monitor.update(*self._parts[side], each.fake, each.judged, real=target, weight=self._weight)
         losses = {**losses_D, **losses_G}
         return {name: losses[name] for name in self.loss_names}
 
@@ -210,6 +221,7 @@ class ATMEUnpairedModel(BaseModel):
 
     def diagnostics(self) -> dict[str, float]:
         """Means over both directions; see ``CollapseMonitor.report``."""
+        self.begin_epoch(0)  # an evaluation may follow, in the main process alone: it needs all maps
         return self.monitor.report(self.engine.gather, tell=self.engine.world.is_main)
 
     def tracked(self) -> list[TrackedMaps]:
@@ -225,7 +237,7 @@ class ATMEUnpairedModel(BaseModel):
         """Both memories (``memory`` -> ``A``, ``B``), the histories of fakes, and what the monitor has seen."""
         state: dict[str, Any] = {
             "fake_pool": self.engine.gather({side: pool.state() for side, pool in self.pools.items()}),
-            "monitor": self.monitor.state(),
+            "monitor": self.monitor.state(self.engine.gather),
             "tracked": list(self.tracked_indices),
         }
         memories = {side: each.memory for side, each in self.directions.items() if each.memory is not None}
@@ -239,13 +251,17 @@ class ATMEUnpairedModel(BaseModel):
         if rank < len(pools):
             for side, pool in self.pools.items():
                 pool.load_state(pools[rank][side])
-        self.monitor.load_state(state["monitor"], self.engine.device)
-        if len(state["tracked"]) == len(self.tracked_indices):
-            self.tracked_indices = list(state["tracked"])
-        self._waiting = state["memory"]
+        self.monitor.load_state(state["monitor"], self.engine.device, 1.0 / self.engine.world.size)
+        count, before = len(self.tracked_indices), [i for i in state["tracked"] if i < self._num_images]
+        others = [index for index in self.tracked_indices if index not in before]
+        self.tracked_indices = sorted([*before, *others][:count])
+        self._waiting = dict(state["memory"])
+        self._restore_memories()
+
+    def _restore_memories(self) -> None:
         for side, each in self.directions.items():
             if each.memory is not None and side in self._waiting:
-                each.memory.load_state(self._waiting[side])
+                each.memory.load_state(self._waiting.pop(side))
 
     # -- both ----------------------------------------------------------------------------------------------------
 
@@ -253,6 +269,7 @@ class ATMEUnpairedModel(BaseModel):
         """Take ``A``, ``B`` and D's maps of both: rows ``A_index`` and ``B_index`` of the memories, or a test's."""
         for each, image in zip(self.directions.values(), self.take(batch, *SIDES)):
             each.real = image
+        self._weight = self.share * batch.get("global_size", self.batch_size / self.share)
         for side, each in self.directions.items():
             each.paths = list(batch[f"{side}_paths"])
             owners = [owner_of(path) for path in each.paths]
@@ -279,11 +296,17 @@ class ATMEUnpairedModel(BaseModel):
             images |= {f"fake_{other}": each.fake, f"rec_{side}": each.rec if self._num_images else torch.empty(0)}
         return {name: image.detach().float() for name, image in images.items() if image.numel()}
 
-    def map_shape(self, height: int, width: int) -> tuple[int, int]:
-        """``(h, w)`` of D's logits for such images, by asking D's layers without computing."""
+    def map_shape(self, height: int, width: int, *, what: str = "images of") -> tuple[int, int]:
+        """``(h, w)`` of D's logits for such images, by asking D's layers without computing.
+
+        Raises:
+            ValueError: too small for D, or a D with several maps.
+        """
         if (height, width) not in self._map_shapes:
             with torch.device("meta"):
-                found = self.build_D(1)(torch.empty(1, 1, height, width))
+                netD = self.build_D(1)
+                check_image_size(netD, height, width, flag=what)
+                found = netD(torch.empty(1, 1, height, width))
             if not isinstance(found, Tensor):
                 raise ValueError(f"--netD {self.options.netD}: ATME needs a discriminator with one map; use basic")
             self._map_shapes[height, width] = (int(found.shape[-2]), int(found.shape[-1]))
@@ -295,6 +318,11 @@ class ATMEUnpairedModel(BaseModel):
                 each.netD = self.add_network(f"D_{side}", self.build_D(each.channels[1]))
 
     # -- testing -------------------------------------------------------------------------------------------------
+
+    @property
+    def draws_at_test(self) -> bool:
+        """The noise of ``--test_map reference`` and ``--atme_w noise``."""
+        return self.options.test_map == "reference" or self.options.atme_w == "noise"
 
     @property
     def needs_state(self) -> bool:

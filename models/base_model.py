@@ -89,6 +89,11 @@ class BaseModel(ABC):
         return []
 
     @property
+    def draws_at_test(self) -> bool:
+        """Whether inference draws random numbers for a whole batch, beside dropout."""
+        return False
+
+    @property
     def needs_state(self) -> bool:
         """Whether inference reads the checkpoint's extra state too, by ``load_inference_state``."""
         return False
@@ -99,6 +104,9 @@ class BaseModel(ABC):
 
     def load_inference_state(self, state: Mapping[str, Any]) -> None:
         """Take what inference needs of an ``extra_state``."""
+
+    def expect_size(self, height: int, width: int) -> None:
+        """Told after ``setup_training`` where the options fix the size of all images, before any image is there."""
 
     def optimize_parameters(self) -> Losses:
         """One training step on the current input: published loss name -> detached 0-dim tensor on the device."""

@@ -9,10 +9,11 @@ import torch
 
 from models import MODELS
 from models.base_model import BaseModel
-from models.networks.factory import build_generator
+from models.networks.factory import GENERATOR_NAMES, build_generator
 from options.base_options import ModelOptions
 from options.schema import arg
 from util.engine import Engine
+from util.suggest import unknown
 from util.types import Batch, Visuals
 
 
@@ -33,6 +34,13 @@ class TestModel(BaseModel):
 
     def __init__(self, options: TestOptions, engine: Engine) -> None:
         super().__init__(options, engine)
+        if options.netG not in GENERATOR_NAMES:
+            raise unknown(
+                f"--netG {options.netG} (a run of another model: leave out --model test and give "
+                "--dataset_mode single)",
+                options.netG,
+                GENERATOR_NAMES,
+            )
         dropout = 0.0 if options.no_dropout else 0.5
         self.netG = self.add_network(
             "G" + options.model_suffix,
