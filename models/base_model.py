@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from models.networks.factory import check_image_size
+from models.networks.factory import build_discriminator, build_generator, check_image_size
 from models.networks.init import init_weights
 from options.base_options import ModelOptions
 from util.engine import Engine
@@ -42,18 +42,18 @@ class BaseModel(ABC):
     Options: ClassVar[type[ModelOptions]] = ModelOptions
     dataset_mode: ClassVar[str] = "unaligned"
     option_defaults: ClassVar[Mapping[str, object]] = {}
+    options: ModelOptions
     sides: ClassVar[tuple[str, ...]] = ("A", "B")
     network_aliases: ClassVar[Mapping[str, tuple[str, ...]]] = {}
 
     def __init__(self, options: ModelOptions, engine: Engine) -> None:
-        self.engine = engine
+        self.options, self.engine = options, engine
         self.loss_names: tuple[str, ...] = ()
         self.networks: dict[str, nn.Module] = {}
         self.optimizers: dict[str, torch.optim.Optimizer] = {}
         self.share = 1.0 / engine.world.size
         self.batch_size = 0  # images of this process's part of the batch
         self._scalers: dict[str, torch.amp.GradScaler] = {}
-        self._init_type, self._init_gain = options.init_type, options.init_gain
 
     # -- what a model implements ---------------------------------------------------------------------------------
 
@@ -121,9 +121,23 @@ class BaseModel(ABC):
 
     # -- what models call ----------------------------------------------------------------------------------------
 
+    def make_G(self, input_nc: int, output_nc: int) -> nn.Module:
+        """A generator as ``--netG``, ``--ngf``, ``--norm`` and the dropout flags say."""
+        o = self.options
+        dropout = 0.0 if o.no_dropout else o.dropout
+        return build_generator(o.netG, input_nc, output_nc, ngf=o.ngf, norm=o.norm, dropout=dropout)
+
+    def make_D(self, input_nc: int, *, condition_nc: int = 0, features: bool = False) -> nn.Module:
+        """A discriminator as ``--netD`` and its flags say; see ``build_discriminator``."""
+        o = self.options
+        shape = {"ndf": o.ndf, "n_layers_D": o.n_layers_D, "norm": o.norm, "num_D": o.num_D}
+        return build_discriminator(
+            o.netD, input_nc, norm_D=o.norm_D, condition_nc=condition_nc, features=features, **shape
+        )
+
     def add_network(self, name: str, net: nn.Module) -> nn.Module:
         """Initialise a network by ``--init_type``, prepare it for the engine, and book it under its checkpoint name."""
-        init_weights(net, self._init_type, self._init_gain)
+        init_weights(net, self.options.init_type, self.options.init_gain)
         net = self.engine.prepare(net)
         self.networks[name] = net
         return net

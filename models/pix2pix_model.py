@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from models import MODELS
 from models.base_model import BaseModel, Step
+from models.losses.feature_matching import feature_matching
 from models.losses.gan import GANLoss
 from models.losses.penalties import gradient_penalty
-from models.networks.factory import build_discriminator, build_generator
 from options.base_options import ModelOptions
-from options.schema import arg
+from options.schema import OptionError, arg
 from util.engine import Engine
 from util.image_pool import ImagePool
 from util.types import Batch, Losses, Visuals
@@ -33,8 +33,16 @@ class Pix2PixOptions(ModelOptions):
     netG: str = "unet_256"
     gan_mode: str = "vanilla"
     pool_size: int = 0
+    lambda_GAN: float = arg(1.0, minimum=0.0, help="weight of the adversarial term; 0 = no discriminator at all")
     lambda_L1: float = arg(100.0, minimum=0.0, help="weight of the L1 term")
+    lambda_feat: float = arg(
+        0.0, minimum=0.0, help="weight of feature matching: L1 between D's layers on fake and real; 10 in pix2pixHD"
+    )
     lambda_gp: float = arg(10.0, minimum=0.0, help="weight of the gradient penalty of --gan_mode wgangp")
+
+    def __post_init__(self) -> None:
+        if self.lambda_feat and not self.lambda_GAN:
+            raise OptionError(f"--lambda_feat {self.lambda_feat:g}: --lambda_GAN 0 builds no discriminator to match")
 
 
 @MODELS.register("pix2pix")
@@ -43,31 +51,36 @@ class Pix2PixModel(BaseModel):
 
     Options = Pix2PixOptions
     dataset_mode: ClassVar[str] = "aligned"
+    reconstruction_names: tuple[str, ...] = ("G_L1",)
+    """What ``reconstruction_losses`` reports."""
     options: Pix2PixOptions
 
     def __init__(self, options: Pix2PixOptions, engine: Engine) -> None:
         super().__init__(options, engine)
-        self.options = options
         self.netG = self.add_network("G", self.build_G())
         self.real_A = self.real_B = self.fake_B = torch.empty(0)
 
     def build_G(self) -> nn.Module:
-        """The generator that ``--netG`` names."""
-        o, dropout = self.options, 0.0 if self.options.no_dropout else 0.5
-        return build_generator(o.netG, o.input_nc, o.output_nc, ngf=o.ngf, norm=o.norm, dropout=dropout)
+        """The generator."""
+        return self.make_G(self.options.input_nc, self.options.output_nc)
 
     def build_D(self) -> nn.Module:
-        """The discriminator that ``--netD`` names, on pairs: ``input_nc + output_nc`` channels."""
+        """The discriminator, which judges pairs: the condition, then the image."""
         o = self.options
-        return build_discriminator(o.netD, o.input_nc + o.output_nc, ndf=o.ndf, n_layers_D=o.n_layers_D, norm=o.norm)
+        return self.make_D(o.input_nc + o.output_nc, condition_nc=o.input_nc, features=o.lambda_feat > 0)
 
     def generator_parameters(self) -> Iterable[nn.Parameter]:
         """What the generator's optimizer owns."""
         return self.netG.parameters()
 
     def setup_training(self, dataset_size: int) -> None:
-        """Build D, the losses, and two Adam optimizers."""
+        """Build D, the losses, and two Adam optimizers. Without ``lambda_GAN`` there is no D."""
         o = self.options
+        self.add_optimizer("G", self.generator_parameters(), lr=o.lr, betas=(o.beta1, 0.999))
+        self.fake_pool = ImagePool(o.pool_size, self.engine.rng("fake_pool"))
+        self.loss_names = self.reconstruction_names
+        if not o.lambda_GAN:
+            return
         if "D" not in self.networks:
             self.netD = self.add_network("D", self.build_D())
         self.criterion_GAN = GANLoss(o.gan_mode)
@@ -75,11 +88,8 @@ class Pix2PixModel(BaseModel):
             self._check_penalty()
         if self.criterion_GAN.mode == "wgan":
             logger.warning("--gan_mode %s: nothing bounds this critic, as published; wgangp has a penalty", o.gan_mode)
-        self.loss_names = ("G_GAN", "G_L1", "D_real", "D_fake")
-        if self.criterion_GAN.mode == "wgangp":
-            self.loss_names += ("D_gp",)
-        self.fake_pool = ImagePool(o.pool_size, self.engine.rng("fake_pool"))
-        self.add_optimizer("G", self.generator_parameters(), lr=o.lr, betas=(o.beta1, 0.999))
+        feat, gp = o.lambda_feat > 0, self.criterion_GAN.mode == "wgangp"
+        self.loss_names = ("G_GAN", *self.reconstruction_names, *["G_feat"] * feat, "D_real", "D_fake", *["D_gp"] * gp)
         self.add_optimizer("D", self.netD.parameters(), lr=o.lr, betas=(o.beta1, 0.999))
 
     def set_input(self, batch: Batch) -> None:
@@ -102,7 +112,7 @@ class Pix2PixModel(BaseModel):
     def optimize_parameters(self) -> Losses:
         """D's step on the current fakes, then G's against the updated D. Losses: G_GAN, G_L1, D_real, D_fake."""
         self.forward()
-        losses_D = self.update("D", self.discriminator_losses)
+        losses_D = self.update("D", self.discriminator_losses) if self.options.lambda_GAN else {}
         losses_G = self.update("G", self.generator_losses)
         return {**losses_G, **losses_D}
 
@@ -121,19 +131,29 @@ class Pix2PixModel(BaseModel):
         return 0.5 * torch.stack(list(losses.values())).sum(), losses
 
     def generator_losses(self) -> Step:
-        """``G_GAN`` plus the reconstruction terms."""
-        prediction = self.netD(torch.cat([self.real_A, self.fake_B], 1))
-        losses = {"G_GAN": self.adversarial_loss(prediction)}
+        """``G_GAN``, the reconstruction terms, and ``G_feat``, the weights included."""
+        losses: dict[str, Tensor] = {}
+        if self.options.lambda_GAN:
+            prediction = self.netD(torch.cat([self.real_A, self.fake_B], 1))
+            losses["G_GAN"] = self.adversarial_loss(prediction)
         losses.update(self.reconstruction_losses())
+        if self.options.lambda_feat:
+            with torch.no_grad():
+                target = self.netD(torch.cat([self.real_A, self.real_B], 1))
+            losses["G_feat"] = self.options.lambda_feat * feature_matching(prediction, target)
         return torch.stack(list(losses.values())).sum(), losses
 
     def adversarial_loss(self, prediction: Any) -> Tensor:
         """``G_GAN``: what G pays for D's judgement of its image."""
-        return self.criterion_GAN(prediction, True, for_discriminator=False)
+        return self.options.lambda_GAN * self.criterion_GAN(prediction, True, for_discriminator=False)
 
     def reconstruction_losses(self) -> dict[str, Tensor]:
         """``G_L1 = lambda_L1 * mean |fake_B - real_B|``, the weight included, as published."""
-        return {"G_L1": self.options.lambda_L1 * F.l1_loss(self.fake_B.float(), self.real_B.float())}
+        return {self.reconstruction_names[0]: self.L1_loss()}
+
+    def L1_loss(self) -> Tensor:
+        """``lambda_L1 * mean |fake_B - real_B|``."""
+        return self.options.lambda_L1 * F.l1_loss(self.fake_B.float(), self.real_B.float())
 
     def _check_penalty(self) -> None:
         """Refuse what cannot be differentiated twice.
@@ -143,9 +163,10 @@ class Pix2PixModel(BaseModel):
         """
         if self.engine.compile:
             raise ValueError("--gan_mode wgangp: a compiled network has no second derivative; leave out --compile")
-        if self.engine.world.size > 1 and self.engine.device.type == "cuda" and self.options.norm == "batch":
+        norm = self.options.norm_D or self.options.norm
+        if self.engine.world.size > 1 and self.engine.device.type == "cuda" and norm == "batch":
             raise ValueError(
-                "--gan_mode wgangp on several GPUs: batch norm there has no second derivative; use --norm instance"
+                "--gan_mode wgangp on several GPUs: batch norm there has no second derivative; use --norm_D instance"
             )
 
     def extra_state(self) -> dict[str, Any]:

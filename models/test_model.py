@@ -9,7 +9,7 @@ import torch
 
 from models import MODELS
 from models.base_model import BaseModel
-from models.networks.factory import GENERATOR_NAMES, build_generator
+from models.networks.factory import GENERATOR_NAMES
 from options.base_options import ModelOptions
 from options.schema import arg
 from util.engine import Engine
@@ -41,13 +41,7 @@ class TestModel(BaseModel):
                 options.netG,
                 GENERATOR_NAMES,
             )
-        dropout = 0.0 if options.no_dropout else 0.5
-        self.netG = self.add_network(
-            "G" + options.model_suffix,
-            build_generator(
-                options.netG, options.input_nc, options.output_nc, ngf=options.ngf, norm=options.norm, dropout=dropout
-            ),
-        )
+        self.netG = self.add_network("G" + options.model_suffix, self.make_G(options.input_nc, options.output_nc))
         self.real = self.fake = torch.empty(0)
 
     def set_input(self, batch: Batch) -> None:

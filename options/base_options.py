@@ -11,6 +11,7 @@ from options.schema import OptionError, arg
 
 GAN_MODES = ("vanilla", "lsgan", "hinge", "wgan", "wgangp", "original", "bce", "ls", "w")
 NORMS = ("batch", "instance", "none")
+NORMS_D = ("", *NORMS, "spectralinstance")
 INIT_TYPES = ("normal", "xavier", "kaiming", "orthogonal")
 PREPROCESS = (
     "resize_and_crop",
@@ -106,10 +107,22 @@ class ModelOptions:
     ngf: int = arg(64, minimum=1, help="width of the generator's first layer")
     ndf: int = arg(64, minimum=1, help="width of the discriminator's first layer")
     netG: str = arg("resnet_9blocks", help="generator: resnet_9blocks, resnet_6blocks, unet_256, unet_128")
-    netD: str = arg("basic", help="discriminator: basic (70x70 PatchGAN), n_layers, pixel")
-    n_layers_D: int = arg(3, minimum=1, help="layers of --netD n_layers")
+    netD: str = arg(
+        "basic",
+        help="discriminator: basic (70x70 PatchGAN), n_layers, pixel, multiscale, ms<N>, pix2pixhd, sesame, sesam",
+    )
+    n_layers_D: int = arg(3, minimum=1, help="layers of --netD n_layers and of each scale of the others")
+    num_D: int = arg(2, minimum=1, help="scales of --netD multiscale, pix2pixhd, sesame and sesam")
     norm: str = arg("instance", choices=NORMS, help="normalisation layers")
-    no_dropout: bool = arg(False, help="generator without dropout")
+    norm_D: str = arg("", choices=NORMS_D, help="those of the discriminator (default: --norm; see --netD sesame)")
+    no_dropout: bool = arg(False, help="generator without dropout layers")
+    dropout: float = arg(
+        0.5,
+        minimum=0.0,
+        maximum=0.999,
+        aliases=("dropout_rate", "dropout_value"),
+        help="probability in the generator's dropout layers",
+    )
     init_type: str = arg("normal", choices=INIT_TYPES, help="initialisation of the weights")
     init_gain: float = arg(0.02, help="its standard deviation, or gain")
     gan_mode: str = arg(

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import nn
 
+from models.networks.multiscale import MultiscaleDiscriminator, Pix2PixHDDiscriminator
 from models.networks.norm import skip_cancelled_biases
 from models.networks.patchgan import PatchDiscriminator, PixelDiscriminator
 from models.networks.resnet import ResnetGenerator
+from models.networks.sesame import SesamDiscriminator, SesameDiscriminator
 from models.networks.unet import UNetGenerator
 from util.suggest import unknown
 
@@ -21,19 +25,70 @@ class GeneratorBuilder(Protocol):
     def __call__(self, input_nc: int, output_nc: int, *, ngf: int, norm: str, dropout: float) -> nn.Module: ...
 
 
-class DiscriminatorBuilder(Protocol):
-    """What a line of ``DISCRIMINATORS`` does; a family ignores what it has no use for."""
+@dataclass(frozen=True, kw_only=True)
+class DiscriminatorShape:
+    """What a discriminator is built from; a family ignores what it has no use for.
 
-    def __call__(self, input_nc: int, *, ndf: int, n_layers_D: int, norm: str) -> nn.Module: ...
+    Attributes:
+        input_nc: channels of what is judged; for a conditional GAN those of condition and image together.
+        condition_nc: how many of them, the first, are the condition.
+        ndf: channels of the first layer.
+        n_layers_D: halvings of a PatchGAN.
+        norm: ``batch``, ``instance``, ``none``; ``spectralinstance`` for SESAME.
+        num_D: scales.
+        features: give every layer's output beside the logits, for feature matching.
+    """
+
+    input_nc: int
+    condition_nc: int = 0
+    ndf: int = 64
+    n_layers_D: int = 3
+    norm: str = "batch"
+    num_D: int = 2
+    features: bool = False
 
 
-def _basic(input_nc: int, *, ndf: int, n_layers_D: int, norm: str) -> nn.Module:
+DiscriminatorBuilder = Callable[[DiscriminatorShape], nn.Module]
+
+
+def _n_layers(d: DiscriminatorShape) -> nn.Module:
+    return PatchDiscriminator(d.input_nc, ndf=d.ndf, n_layers_D=d.n_layers_D, norm=d.norm, features=d.features)
+
+
+def _basic(d: DiscriminatorShape) -> nn.Module:
     """The 70x70 PatchGAN; ``--n_layers_D`` speaks to ``n_layers`` only, as published."""
-    return PatchDiscriminator(input_nc, ndf=ndf, n_layers_D=3, norm=norm)
+    return _n_layers(replace(d, n_layers_D=3))
 
 
-def _pixel(input_nc: int, *, ndf: int, n_layers_D: int, norm: str) -> nn.Module:
-    return PixelDiscriminator(input_nc, ndf=ndf, norm=norm)
+def _pixel(d: DiscriminatorShape) -> nn.Module:
+    if d.features:
+        raise ValueError("--netD pixel: it has no features to match; leave out --lambda_feat, or use --netD basic")
+    return PixelDiscriminator(d.input_nc, ndf=d.ndf, norm=d.norm)
+
+
+def _multiscale(d: DiscriminatorShape) -> nn.Module:
+    return MultiscaleDiscriminator(
+        d.input_nc, ndf=d.ndf, n_layers_D=d.n_layers_D, norm=d.norm, num_D=d.num_D, features=d.features
+    )
+
+
+def _pix2pixhd(d: DiscriminatorShape) -> nn.Module:
+    return Pix2PixHDDiscriminator(d.input_nc, ndf=d.ndf, n_layers_D=d.n_layers_D, norm=d.norm, num_D=d.num_D)
+
+
+def _sesame(d: DiscriminatorShape, *, published: bool) -> nn.Module:
+    name = "sesame" if published else "sesam"
+    if not d.condition_nc:
+        raise ValueError(
+            f"--netD {name}: it needs the condition beside the image, which a model for unpaired images does not show "
+            "its discriminators; use --netD multiscale"
+        )
+    image_nc = d.input_nc - d.condition_nc
+    if published:
+        return SesameDiscriminator(d.condition_nc, image_nc, ndf=d.ndf, norm=d.norm, num_D=d.num_D)
+    return SesamDiscriminator(
+        d.condition_nc, image_nc, ndf=d.ndf, n_layers_D=d.n_layers_D, num_D=d.num_D, features=d.features
+    )
 
 
 GENERATORS: Mapping[str, GeneratorBuilder] = {
@@ -45,9 +100,14 @@ GENERATORS: Mapping[str, GeneratorBuilder] = {
 
 DISCRIMINATORS: Mapping[str, DiscriminatorBuilder] = {
     "basic": _basic,
-    "n_layers": PatchDiscriminator,
+    "n_layers": _n_layers,
     "pixel": _pixel,
+    "multiscale": _multiscale,
+    "pix2pixhd": _pix2pixhd,
+    "sesame": partial(_sesame, published=True),
+    "sesam": partial(_sesame, published=False),
 }
+"""Beside these, ``ms<N>`` is ``multiscale`` with N scales."""
 
 GENERATOR_NAMES = tuple(GENERATORS)
 DISCRIMINATOR_NAMES = tuple(DISCRIMINATORS)
@@ -80,27 +140,39 @@ def build_generator(
     return skip_cancelled_biases(GENERATORS[netG](input_nc, output_nc, ngf=ngf, norm=norm, dropout=dropout))
 
 
-def build_discriminator(
-    netD: str, input_nc: int, *, ndf: int = 64, n_layers_D: int = 3, norm: str = "batch"
-) -> nn.Module:
+def build_discriminator(netD: str, input_nc: int, *, norm_D: str = "", **shape: Any) -> nn.Module:
     """A discriminator with torch's own initial weights, in train mode.
 
     Args:
-        netD: a name of ``DISCRIMINATORS``.
-        input_nc: channels of what is judged; for a conditional GAN ``input_nc + output_nc``.
-        ndf: channels of the first layer.
-        n_layers_D: halvings of ``n_layers``; the other names ignore it.
-        norm: ``batch``, ``instance`` or ``none``.
+        netD: a name of ``DISCRIMINATORS``, or ``ms<N>``.
+        input_nc: channels of what is judged; for a conditional GAN ``input_nc + output_nc``, the condition first.
+        norm_D: normalisation, if not ``norm``. SESAME does not take ``norm``: ``sesame`` has ``spectralinstance``
+            unless this says ``instance``, ``sesam`` always has instance norm, as published.
+        **shape: the other attributes of ``DiscriminatorShape``.
 
     Returns:
-        A module ``[N, input_nc, H, W]`` -> logits ``[N, 1, h, w]``, with an int ``min_size``.
+        A module ``[N, input_nc, H, W]`` -> logits ``[N, 1, h, w]``, or a list of one such map a scale, finest first;
+        with ``features`` a list of lists, the logits last. It has an int ``min_size``.
 
     Raises:
-        ValueError: unknown ``netD`` or ``norm``, or ``n_layers_D`` below 1.
+        ValueError: an unknown name, a number out of range, or a combination that there is not.
     """
+    d = DiscriminatorShape(input_nc=input_nc, **shape)
+    if re.fullmatch(r"ms[1-9]\d?", netD):
+        netD, d = "multiscale", replace(d, num_D=int(netD[2:]))
     if netD not in DISCRIMINATORS:
-        raise unknown(f"--netD {netD!r}", netD, DISCRIMINATOR_NAMES)
-    return skip_cancelled_biases(DISCRIMINATORS[netD](input_nc, ndf=ndf, n_layers_D=n_layers_D, norm=norm))
+        raise unknown(f"--netD {netD!r}", netD, (*DISCRIMINATOR_NAMES, "ms2", "ms3"))
+    if d.num_D < 1:
+        raise ValueError(f"--num_D {d.num_D}: a discriminator has at least one scale")
+    if netD == "sesame":
+        d = replace(d, norm=norm_D or "spectralinstance")
+    elif netD == "sesam" and norm_D not in ("", "instance"):
+        raise ValueError(f"--norm_D {norm_D}: --netD sesam always has instance norm, as published; use --netD sesame")
+    elif norm_D == "spectralinstance":
+        raise ValueError(f"--norm_D spectralinstance: only --netD sesame has it, --netD {netD} does not")
+    else:
+        d = replace(d, norm=norm_D or d.norm)
+    return skip_cancelled_biases(DISCRIMINATORS[netD](d))
 
 
 def check_image_size(net: nn.Module, height: int, width: int, *, flag: str = "--crop_size") -> None:

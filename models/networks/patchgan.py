@@ -15,6 +15,7 @@ class PatchDiscriminator(nn.Module):
         ndf: channels after the first convolution; they double per layer up to ``8 * ndf``.
         n_layers_D: halvings, at least 1.
         norm: ``batch``, ``instance`` or ``none``.
+        features: give the output of every layer, for feature matching; the keys stay the same.
 
     Attributes:
         min_size: smallest height and width for a non-empty map. A halving maps s to ``floor(s / 2)`` and each of
@@ -24,8 +25,11 @@ class PatchDiscriminator(nn.Module):
         ValueError: ``n_layers_D`` below 1.
     """
 
-    def __init__(self, input_nc: int, *, ndf: int = 64, n_layers_D: int = 3, norm: str = "batch") -> None:
+    def __init__(
+        self, input_nc: int, *, ndf: int = 64, n_layers_D: int = 3, norm: str = "batch", features: bool = False
+    ) -> None:
         super().__init__()
+        self.features = features
         if n_layers_D < 1:
             raise ValueError(f"--n_layers_D {n_layers_D}: the discriminator needs at least 1 layer")
         self.min_size = 3 * 2**n_layers_D
@@ -40,9 +44,22 @@ class PatchDiscriminator(nn.Module):
         layers.append(nn.Conv2d(width, 1, 4, stride=1, padding=1))
         self.model = nn.Sequential(*layers)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """``[N, input_nc, H, W]`` -> logits ``[N, 1, H//2**n - 2, W//2**n - 2]``, n being ``n_layers_D``."""
-        return self.model(x)
+    def forward(self, x: Tensor) -> Tensor | list[list[Tensor]]:
+        """``[N, input_nc, H, W]`` -> logits ``[N, 1, H//2**n - 2, W//2**n - 2]``, n being ``n_layers_D``.
+
+        With ``features`` a list of one list: the outputs of the ``n + 2`` layers, the logits last.
+        """
+        return [layer_outputs(self.model, x)] if self.features else self.model(x)
+
+
+def layer_outputs(layers: nn.Sequential, x: Tensor) -> list[Tensor]:
+    """What comes out of every LeakyReLU of a discriminator, and its logits last."""
+    found = []
+    for layer in layers:
+        x = layer(x)
+        if isinstance(layer, nn.LeakyReLU):
+            found.append(x)
+    return [*found, x]
 
 
 class PixelDiscriminator(nn.Module):
