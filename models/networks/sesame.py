@@ -7,7 +7,7 @@ multiplied by those of the condition, y: ``x * (1 + sum over the channels of y)`
 from __future__ import annotations
 
 from torch import Tensor, nn
-from torch.nn.utils.parametrizations import spectral_norm
+from torch.nn.utils import spectral_norm  # the older form: its keys are the published ones
 
 from models.networks.multiscale import finest_size, half_size
 from models.networks.norm import norm_layer
