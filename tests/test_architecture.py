@@ -81,7 +81,7 @@ MAY_IMPORT = {
 def area(module: str) -> str | None:
     """The layer of a project module, None for a module that has no place in the tree."""
     parts = module.split(".")
-    if parts[0] in TOP_FOLDERS or module in ("train", "test"):
+    if parts[0] in TOP_FOLDERS or module in ("train", "test", "trainSesame"):
         return "top"
     if module in FOUNDATION:
         return "foundation"

@@ -140,6 +140,11 @@ def build_generator(
     return skip_cancelled_biases(GENERATORS[netG](input_nc, output_nc, ngf=ngf, norm=norm, dropout=dropout))
 
 
+def is_discriminator(netD: str) -> bool:
+    """Whether ``--netD`` knows this name."""
+    return netD in DISCRIMINATORS or re.fullmatch(r"ms[1-9]\d?", netD) is not None
+
+
 def build_discriminator(netD: str, input_nc: int, *, norm_D: str = "", **shape: Any) -> nn.Module:
     """A discriminator with torch's own initial weights, in train mode.
 
@@ -158,10 +163,10 @@ def build_discriminator(netD: str, input_nc: int, *, norm_D: str = "", **shape: 
         ValueError: an unknown name, a number out of range, or a combination that there is not.
     """
     d = DiscriminatorShape(input_nc=input_nc, **shape)
-    if re.fullmatch(r"ms[1-9]\d?", netD):
-        netD, d = "multiscale", replace(d, num_D=int(netD[2:]))
-    if netD not in DISCRIMINATORS:
+    if not is_discriminator(netD):
         raise unknown(f"--netD {netD!r}", netD, (*DISCRIMINATOR_NAMES, "ms2", "ms3"))
+    if netD not in DISCRIMINATORS:
+        netD, d = "multiscale", replace(d, num_D=int(netD[2:]))
     if d.num_D < 1:
         raise ValueError(f"--num_D {d.num_D}: a discriminator has at least one scale")
     if netD == "sesame":

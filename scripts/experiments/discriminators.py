@@ -1,22 +1,21 @@
-"""Discriminators: pix2pix with every --netD there is.
+"""Discriminators: pix2pix without one, with the classic one, and with those of several scales.
 
 Makes again the table of a student experiment with pix2pix on the facades (400 training pairs, 200 epochs each); the
 numbers were read off a bar chart:
 
     discriminator            no D   classic   classic multiscale   SESAME multiscale
-    --netD                      -     basic           multiscale              sesame
+    --netDs                  none     basic           multiscale               sesam
     published FID           191.6     185.5                183.2               183.0
     published IS            3.479     3.390                3.399               3.489
 
 These numbers are history, no target. They compared a folder that holds inputs, outputs and targets of 50 test images
 with the undivided pairs, so about the same came out of everything; each is one seed, and the commands that were
-published give three of the runs the same name, so that they overwrite each other. Here generated images are compared
-with real ones.
+published give three of the runs the same name, so that they overwrite each other. Here every row has its own name, and
+generated images are compared with real ones.
 
-The rows are the names of the table DISCRIMINATORS in models/networks/factory.py: a discriminator that is added there is
-a row of the next table, also multiscale and sesame once they are there. There is no row "no D": no option trains
-pix2pix without its adversarial loss. n_layers with 3 layers is basic, so its row has --n_layers_D 1 (patches of 16x16
-pixels); 5 gives patches of 286x286.
+The row "none" is --lambda_GAN 0: no discriminator is built, and L1 alone is left. sesam is the SESAME of the student
+project; the row sesame, which that table did not have, is the published one: four groups of layers, spectral norm.
+Other rows may be named: n_layers (--n_layers_D says how many), pixel, ms3 (three scales), pix2pixhd.
 
     python scripts/experiments/discriminators.py --dataroot datasets/facades --direction BtoA --display_id 0
     python scripts/experiments/discriminators.py --dataroot datasets/facades --netDs basic,pixel --seeds 0,1,2
@@ -45,24 +44,22 @@ CAUTIONS = (
 
 
 def _add_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--netDs", default="", help="the rows, e.g. basic,pixel (default: all there are)")
-    parser.add_argument("--n_layers_D", default="1", help="layers of the row n_layers (default: %(default)s)")
+    parser.add_argument("--netDs", default="none,basic,multiscale,sesam,sesame", help="the rows (default: %(default)s)")
 
 
 def rows(args: argparse.Namespace, base: Options) -> list[Row]:
-    """A row for each discriminator.
+    """A row for each discriminator, and ``none``.
 
     Raises:
         ValueError: an unknown one.
     """
-    from models.networks.factory import DISCRIMINATOR_NAMES
+    from models.networks.factory import DISCRIMINATOR_NAMES, is_discriminator
 
-    names = words_of(args.netDs) or list(DISCRIMINATOR_NAMES)
+    names = words_of(args.netDs)
     for name in names:
-        if name not in DISCRIMINATOR_NAMES:
-            raise unknown(f"--netDs {name}", name, DISCRIMINATOR_NAMES)
-    layers = {"n_layers_D": args.n_layers_D}
-    return [Row(name, {"netD": name, **(layers if name == "n_layers" else {})}) for name in names]
+        if name != "none" and not is_discriminator(name):
+            raise unknown(f"--netDs {name}", name, ("none", *DISCRIMINATOR_NAMES))
+    return [Row(name, {"lambda_GAN": "0"} if name == "none" else {"netD": name}) for name in names]
 
 
 TABLE = Table("discriminators", "Discriminators", "discriminator", __doc__ or "", rows, _add_flags, CAUTIONS)

@@ -58,7 +58,8 @@ def test_equal_updates_may_be_given(workdir, dataroot):
         (batch_size.TABLE, ["--batch_size", "2"], "--batch_size: the rows"),
         (adversarial_losses.TABLE, ["--gan_modes", "vanila"], "did you mean 'vanilla'"),
         (discriminators.TABLE, ["--netDs", "basics"], "did you mean 'basic'"),
-        (discriminators.TABLE, ["--n_layers_D", "0"], "--n_layers_D 0"),
+        (discriminators.TABLE, ["--netDs", "basic,nona"], "did you mean 'none'"),
+        (discriminators.TABLE, ["--lambda_GAN", "0"], "--lambda_GAN: the rows"),
     ],
 )
 def test_bad_rows_are_refused(table, words, message, workdir, dataroot, capsys):
@@ -78,10 +79,22 @@ def test_adversarial_losses(workdir, dataroot):
     }
 
 
-def test_every_registered_discriminator_is_a_row(workdir, dataroot):
-    code, rows = rows_of(discriminators.TABLE, dataroot)
-    assert code == 0 and [options.model.netD for options in rows.values()] == list(DISCRIMINATOR_NAMES)
-    assert rows["n_layers"].model.n_layers_D == 1 and rows["basic"].model.n_layers_D == 3
+def test_discriminators(workdir, dataroot):
+    code, rows = rows_of(discriminators.TABLE, dataroot, "--n_layers_D", "2")
+    assert code == 0 and list(rows) == ["none", "basic", "multiscale", "sesam", "sesame"]
+    assert [(o.model.netD, o.model.lambda_GAN) for o in rows.values()] == [
+        ("basic", 0.0),
+        ("basic", 1.0),
+        ("multiscale", 1.0),
+        ("sesam", 1.0),
+        ("sesame", 1.0),
+    ]
+
+
+def test_every_other_discriminator_can_be_a_row(workdir, dataroot):
+    names = [*DISCRIMINATOR_NAMES, "ms3"]
+    code, rows = rows_of(discriminators.TABLE, dataroot, "--netDs", ",".join(names))
+    assert code == 0 and [options.model.netD for options in rows.values()] == names
 
 
 @pytest.mark.parametrize("script", [batch_size, adversarial_losses, discriminators])
@@ -105,7 +118,7 @@ def test_the_commands_of_the_docstring_work(script, workdir, dataroot, capsys):
 
 @pytest.mark.parametrize("script", [adversarial_losses, discriminators])
 def test_every_row_can_be_trained(script, workdir, dataroot):
-    words = ["--dataroot", str(dataroot), *SMALL, "--metrics", "psnr"]
+    words = ["--dataroot", str(dataroot), *SMALL, "--metrics", "psnr", "--n_layers_D", "2"]  # two scales of 32 pixels
     assert run_table(script.TABLE, words, Fakes().commands(train=train.main, test=test.main)) == 0
     rows, _ = table_of(script.TABLE.name)
-    assert len(rows) >= 3 and all(row["updates"] == "10" for row in rows.values())
+    assert len(rows) == 5 and all(row["updates"] == "10" for row in rows.values())
