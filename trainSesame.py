@@ -1,4 +1,4 @@
-"""The published command for ``--netD sesam``. It only calls train.py, which trains with every discriminator: use that."""
+"""The published command for ``--netD sesam``. It only calls train.py, which has every discriminator: use that."""
 
 import sys
 
