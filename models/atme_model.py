@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -11,18 +12,18 @@ import torch
 from torch import Tensor, nn
 
 from models import MODELS
+from models.atme_maps import TEST_MAPS, ImageMaps
 from models.networks.ddm_unet import DDMUNet
-from models.networks.factory import check_image_size
 from models.networks.w_block import build_w_block
 from models.pix2pix_model import Pix2PixModel, Pix2PixOptions
 from options.base_options import ModelOptions
 from options.schema import OptionError, arg
 from util.collapse import CollapseMonitor
 from util.engine import Engine
-from util.map_memory import MapMemory, owner_of
+from util.map_memory import MapMemory
 from util.types import Batch, Losses, TrackedMaps, Visuals
 
-TEST_MAPS = ("reference", "zero", "memory", "two_pass")
+_SEVERAL_MAPS = re.compile(r"multiscale|ms\d+|pix2pixhd|sesame|sesam")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,11 +59,23 @@ class ATMENetworkOptions(ModelOptions):
     def __post_init__(self) -> None:
         if self.netG != "unet_256_ddm":
             raise OptionError(f"--netG {self.netG}: ATME's generator is unet_256_ddm; --dim and --dim_mults shape it")
+        if _SEVERAL_MAPS.fullmatch(self.netD):
+            raise OptionError(
+                f"--netD {self.netD}: ATME needs a discriminator with one map; use basic, n_layers or pixel"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
 class ATMEOptions(ATMENetworkOptions, Pix2PixOptions):
     """The published defaults."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.lambda_GAN:
+            raise OptionError("--lambda_GAN 0: ATME's generator is told what D thinks; give a weight above 0")
+        if self.lambda_feat:
+            raise OptionError(f"--lambda_feat {self.lambda_feat:g}: ATME has no feature matching; leave it out")
+        Pix2PixOptions.__post_init__(self)
 
 
 def build_ddm_unet(o: ATMENetworkOptions, in_channels: int, out_channels: int) -> DDMUNet:
@@ -102,16 +115,15 @@ class ATMEModel(Pix2PixModel):
         self.netW = self.add_network("W", build_w_block(options.atme_w))
         if options.test_map == "two_pass":
             self.netD = self.add_network("D", self.build_D())
-        self.memory: MapMemory | None = None  # only while training
-        self.disc_B = self.W_t = self.noisy_A = self.disc_maps = torch.empty(0)
-        self._num_images = 0
-        self._indices = torch.zeros(0, dtype=torch.int64)
-        self._paths: list[str] = []
+        self.maps = ImageMaps(
+            self.build_D,
+            options.input_nc + options.output_nc,
+            netD=options.netD,
+            test_map=options.test_map,
+            engine=engine,
+        )
+        self.W_t = self.noisy_A = torch.empty(0)
         self._weight = 0.0  # images of this batch that this process stands for
-        self._waiting: Mapping[str, Any] = {}
-        self._known: dict[int, Tensor] = {}
-        self._mean_map = torch.empty(0)
-        self._map_shapes: dict[tuple[int, int], tuple[int, int]] = {}
 
     def build_G(self) -> nn.Module:
         """The diffusion U-Net, told the mean of W_t where others are told the time."""
@@ -122,13 +134,8 @@ class ATMEModel(Pix2PixModel):
     def setup_training(self, dataset_size: int) -> None:
         """What pix2pix builds; one optimizer for W and G together. The memory follows when the size is known."""
         super().setup_training(dataset_size)
-        self._num_images = dataset_size
-        self._map_seed = self.engine.rng_of_run("disc_maps").getrandbits(32)
+        self.maps.setup_training(dataset_size, n_save_noisy=self.options.n_save_noisy)
         self.monitor = CollapseMonitor()
-        count = self.options.n_save_noisy
-        if count > dataset_size:
-            raise ValueError(f"--n_save_noisy {count}: the data set has {dataset_size} images; give at most so many")
-        self.tracked_indices = sorted(self.engine.rng_of_run("tracked").sample(range(dataset_size), count))
 
     def generator_parameters(self) -> Iterable[nn.Parameter]:
         """W's, then G's, as published."""
@@ -136,8 +143,7 @@ class ATMEModel(Pix2PixModel):
 
     def begin_epoch(self, epoch: int) -> None:
         """Every process learns the maps that the others wrote."""
-        if self.memory is not None:
-            self.memory.merge(self.engine.gather)
+        self.maps.merge()
 
     def expect_size(self, height: int, width: int) -> None:
         """The memory is there from the beginning.
@@ -154,94 +160,57 @@ class ATMEModel(Pix2PixModel):
             ValueError: also when a later image has another size: a map belongs to one size.
         """
         super().check_size(height, width, what=what)
-        shape = self.map_shape(height, width, what=what)
-        if not self._num_images:
-            return
-        if self.memory is None or (self.memory.shape != shape and not self.memory.used):
-            self.memory = MapMemory(self._num_images, shape, seed=self._map_seed, device=self.engine.device)
-            self._restore_memory()
-        elif self.memory.shape != shape:
-            raise ValueError(
-                f"{what} {width}x{height}: the memory of D's maps was made for another size; ATME trains on images of "
-                "one size: use --preprocess resize_and_crop"
-            )
+        self.maps.check_size(height, width, what=what)
 
     def adversarial_loss(self, prediction: Any) -> Tensor:
         """As pix2pix; the logits are what the memory keeps: of the updated D, for the image that G has just made."""
-        self.disc_maps = prediction.detach().float()
+        self.maps.judged = prediction.detach().float()
         return super().adversarial_loss(prediction)
 
     def optimize_parameters(self) -> Losses:
         """The step of pix2pix, then D's maps of this batch go into the memory."""
         losses = super().optimize_parameters()
-        assert self.memory is not None
-        self.memory.write(self._indices, self.disc_maps)
+        self.maps.write()
         of_D = losses["D_real"], losses["D_fake"]
         self.monitor.update(*of_D, self.fake_B, self.disc_maps, real=self.real_B, weight=self._weight)
         return losses
 
     def diagnostics(self) -> dict[str, float]:
         """``D_sum``, ``D_entropy``, ``saturated``, ``collapsed``: see ``CollapseMonitor.report``."""
-        if self.memory is not None:  # an evaluation may follow, in the main process alone
-            self.memory.merge(self.engine.gather)
+        self.maps.merge()  # an evaluation may follow, in the main process alone
         return self.monitor.report(self.engine.gather, tell=self.engine.world.is_main)
 
     def tracked(self) -> list[TrackedMaps]:
         """The maps of the images of this batch that ``--n_save_noisy`` has chosen."""
-        if not self.tracked_indices:
-            return []
-        chosen = set(self.tracked_indices)
-        return [
-            TrackedMaps(index, self._paths[row], self.disc_maps[row, 0].cpu(), self.W_t[row, 0].detach().float().cpu())
-            for row, index in enumerate(self._indices.tolist())
-            if index in chosen
-        ]
+        return self.maps.tracked(self.W_t)
 
     def extra_state(self) -> dict[str, Any]:
         """Also the memory ``disc_maps`` ``[N, 1, h, w]`` with the owners of its rows, and what the monitor has seen."""
         seen = self.monitor.state(self.engine.gather)
-        state = {**super().extra_state(), "monitor": seen, "tracked": list(self.tracked_indices)}
-        if self.memory is None:
-            return state
-        self.memory.merge(self.engine.gather)
-        return {**state, **self.memory.state()}
+        self.maps.merge()
+        return {**super().extra_state(), "monitor": seen, "tracked": list(self.tracked_indices), **self.maps.state()}
 
     def load_extra_state(self, state: Mapping[str, Any]) -> None:
-        """Restore what ``extra_state`` returned; with another ``--n_save_noisy``, as many of the tracked images stay
-        as fit."""
+        """Restore what ``extra_state`` returned."""
         super().load_extra_state(state)
         self.monitor.load_state(state["monitor"], self.engine.device, 1.0 / self.engine.world.size)
-        count, before = len(self.tracked_indices), [i for i in state["tracked"] if i < self._num_images]
-        others = [index for index in self.tracked_indices if index not in before]
-        self.tracked_indices = sorted([*before, *others][:count])
-        self._waiting = state if "disc_maps" in state else {}
-        self._restore_memory()
-
-    def _restore_memory(self) -> None:
-        if self.memory is not None and self._waiting:
-            self.memory.load_state(self._waiting)
-            self._waiting = {} if self.memory.used else self._waiting
+        self.maps.load_state(state, tracked=state["tracked"])
 
     # -- both ----------------------------------------------------------------------------------------------------
 
     def set_input(self, batch: Batch) -> None:
         """Take ``A``, ``B`` where the batch has it, and D's maps: the memory's rows ``index``, or those of a test."""
         super().set_input(batch)
-        self._paths = list(batch["A_paths"])
         self._weight = self.share * batch.get("global_size", self.batch_size / self.share)
-        owners = [owner_of(path) for path in self._paths]
-        if self.memory is not None:
-            self._indices = batch["index"].cpu()
-            self.disc_B = self.memory.read(self._indices, owners)
-        else:
-            self.disc_B = self.test_maps(owners)
+        height, width = self.real_A.shape[-2:]
+        self.maps.read(batch["A_paths"], batch.get("index"), (height, width))
 
     def forward(self) -> None:
         """``W_t = W(disc_B)``, ``noisy_A = real_A (1 + W_t)``, ``fake_B = G(noisy_A, W_t)``."""
-        if self.memory is None and self.options.test_map == "two_pass":
+        if self.maps.judges_first_pass:
             self._attempt()
             with self.engine.autocast():
-                self.disc_B = self.netD(torch.cat([self.real_A, self.fake_B], 1)).float()
+                self.maps.current = self.netD(torch.cat([self.real_A, self.fake_B], 1)).float()
         self._attempt()
 
     def visuals(self) -> Visuals:
@@ -263,20 +232,32 @@ class ATMEModel(Pix2PixModel):
             self.fake_B = self.netG(self.noisy_A, self.W_t)
 
     def map_shape(self, height: int, width: int, *, what: str = "images of") -> tuple[int, int]:
-        """``(h, w)`` of D's logits for such images, by asking D's layers without computing.
+        """``(h, w)`` of D's logits for such images; see ``ImageMaps.shape``."""
+        return self.maps.shape(height, width, what=what)
 
-        Raises:
-            ValueError: too small for D, or a D with several maps.
-        """
-        if (height, width) not in self._map_shapes:
-            with torch.device("meta"):
-                netD = self.build_D()
-                check_image_size(netD, height, width, flag=what)
-                found = netD(torch.empty(1, self.options.input_nc + self.options.output_nc, height, width))
-            if not isinstance(found, Tensor):
-                raise ValueError(f"--netD {self.options.netD}: ATME needs a discriminator with one map; use basic")
-            self._map_shapes[height, width] = (int(found.shape[-2]), int(found.shape[-1]))
-        return self._map_shapes[height, width]
+    @property
+    def memory(self) -> MapMemory | None:
+        """The maps of all training images; only while training."""
+        return self.maps.memory
+
+    @property
+    def disc_B(self) -> Tensor:
+        """D's maps of the previous attempts at the images of this batch, ``[N, 1, h, w]``."""
+        return self.maps.current
+
+    @property
+    def disc_maps(self) -> Tensor:
+        """D's maps of this step, of the same shape."""
+        return self.maps.judged
+
+    @property
+    def tracked_indices(self) -> list[int]:
+        """The training images whose maps are kept as files."""
+        return self.maps.tracked_indices
+
+    @tracked_indices.setter
+    def tracked_indices(self, indices: list[int]) -> None:
+        self.maps.tracked_indices = indices
 
     # -- testing -------------------------------------------------------------------------------------------------
 
@@ -292,7 +273,7 @@ class ATMEModel(Pix2PixModel):
 
     def inference_state(self) -> dict[str, Any]:
         """The memory as this process knows it."""
-        return self.memory.state() if self.memory is not None else {}
+        return self.maps.state()
 
     def load_inference_state(self, state: Mapping[str, Any]) -> None:
         """Take the training's maps, by the files that they belong to.
@@ -300,25 +281,4 @@ class ATMEModel(Pix2PixModel):
         Raises:
             ValueError: the checkpoint has no memory.
         """
-        if "disc_maps" not in state:
-            raise ValueError("--test_map memory: this checkpoint has no memory of D's maps; use --test_map reference")
-        self._known = dict(zip(state["disc_map_owners"].tolist(), state["disc_maps"]))
-        self._mean_map = state["disc_maps"].mean(dim=0)
-
-    def test_maps(self, owners: Sequence[int]) -> Tensor:
-        """D's map of every image of a batch, ``[N, 1, h, w]``, as ``--test_map`` says; see there.
-
-        ``memory``: the row of a training image, for other images the mean of all rows.
-        """
-        shape = (len(owners), 1, *self.map_shape(*self.real_A.shape[-2:]))
-        if self.options.test_map == "memory":
-            rows = [self._known.get(owner, self._mean_map) for owner in owners]
-            if rows[0].shape != shape[1:]:
-                raise ValueError(
-                    f"--test_map memory: the maps are {tuple(rows[0].shape[1:])}, these images need {shape[2:]}; "
-                    "test at the size of the training"
-                )
-            return torch.stack(rows).to(self.engine.device)
-        if self.options.test_map == "reference":
-            return (0.5 + 0.001 * torch.randn(shape)).to(self.engine.device)
-        return torch.zeros(shape, device=self.engine.device)
+        self.maps.load_inference_state(state)

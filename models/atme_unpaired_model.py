@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -12,16 +13,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models import MODELS
+from models.atme_maps import ImageMaps
 from models.atme_model import ATMENetworkOptions, build_ddm_unet
 from models.base_model import BaseModel, Step
 from models.losses.gan import GANLoss
-from models.networks.factory import build_discriminator, check_image_size
 from models.networks.w_block import build_w_block
 from options.schema import OptionError, arg
 from util.collapse import CollapseMonitor
 from util.engine import Engine
 from util.image_pool import ImagePool
-from util.map_memory import MapMemory, owner_of
 from util.types import Batch, Losses, TrackedMaps, Visuals
 
 SIDES = ("A", "B")  # the source domain of a direction; its target is the other
@@ -49,28 +49,23 @@ class ATMEUnpairedOptions(ATMENetworkOptions):
 
 
 class Direction:
-    """Translation from one domain to the other: networks and memory, and the pictures of the current batch.
+    """Translation from one domain to the other: networks and D's maps, and the pictures of the current batch.
 
     Attributes:
+        channels: of source and target.
+        maps: of D, of the source's images.
         netG: generator, source to target.
         netW: turns D's map into W_t.
         netD: judges images of the target domain; absent in inference.
-        maps: D's logits for this batch's previous attempts, ``[N, 1, h, w]``.
-        judged: D's new logits, of this step.
     """
 
     netG: nn.Module
     netW: nn.Module
     netD: nn.Module
 
-    def __init__(self, channels: tuple[int, int]) -> None:
-        self.channels = channels  # of source and target
-        self.memory: MapMemory | None = None
-        self.indices = torch.zeros(0, dtype=torch.int64)
-        self.paths: list[str] = []
-        self.known: dict[int, Tensor] = {}
-        self.mean_map = torch.empty(0)
-        self.real = self.fake = self.rec = self.W_t = self.noisy = self.maps = self.judged = torch.empty(0)
+    def __init__(self, channels: tuple[int, int], maps: ImageMaps) -> None:
+        self.channels, self.maps = channels, maps
+        self.real = self.fake = self.rec = self.W_t = self.noisy = torch.empty(0)
 
     def translate(self, x: Tensor, maps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """``W = netW(maps)``, ``x (1 + W)`` and ``netG`` of both: ``[N, 1, H, W]``, ``[N, C, H, W]``, the image."""
@@ -80,7 +75,7 @@ class Direction:
 
     def neutral(self, x: Tensor) -> Tensor:
         """The image made without a judgement of D: of logits 0, its greatest doubt. For images that have no history."""
-        return self.translate(x, torch.zeros_like(self.maps[: x.shape[0]]))[2]
+        return self.translate(x, torch.zeros_like(self.maps.current[: x.shape[0]]))[2]
 
 
 @MODELS.register("atme_unpaired")
@@ -99,22 +94,14 @@ class ATMEUnpairedModel(BaseModel):
     def __init__(self, options: ATMEUnpairedOptions, engine: Engine) -> None:
         super().__init__(options, engine)
         self.options: ATMEUnpairedOptions = options
-        channels = (options.input_nc, options.output_nc)
-        self.directions = {"A": Direction(channels), "B": Direction((channels[1], channels[0]))}
+        channels = {"A": (options.input_nc, options.output_nc), "B": (options.output_nc, options.input_nc)}
+        self.directions = {side: Direction(channels[side], self._make_maps(side, channels[side][1])) for side in SIDES}
         for side, each in self.directions.items():
             each.netG = self.add_network(f"G_{side}", build_ddm_unet(options, *each.channels))
         for side, each in self.directions.items():
             each.netW = self.add_network(f"W_{side}", build_w_block(options.atme_w))
         if options.test_map == "two_pass":
             self._add_discriminators()
-        self._num_images = 0
-        self._waiting: dict[str, Any] = {}
-        self._map_shapes: dict[tuple[int, int], tuple[int, int]] = {}
-
-    def build_D(self, channels: int) -> nn.Module:
-        """The discriminator that ``--netD`` names, on single images."""
-        o = self.options
-        return build_discriminator(o.netD, channels, ndf=o.ndf, n_layers_D=o.n_layers_D, norm=o.norm)
 
     # -- training ------------------------------------------------------------------------------------------------
 
@@ -130,14 +117,9 @@ class ATMEUnpairedModel(BaseModel):
         if not o.lambda_identity:
             self.loss_names = tuple(name for name in self.loss_names if not name.startswith("idt"))
         self.pools = {side: ImagePool(o.pool_size, self.engine.rng(f"fake_pool_{side}")) for side in SIDES}
-        self._num_images = dataset_size
         self.monitor = CollapseMonitor()
-        self._map_seeds = {side: self.engine.rng_of_run(f"disc_maps_{side}").getrandbits(32) for side in SIDES}
-        if o.n_save_noisy > dataset_size:
-            raise ValueError(
-                f"--n_save_noisy {o.n_save_noisy}: the data set has {dataset_size} images; give at most so many"
-            )
-        self.tracked_indices = sorted(self.engine.rng_of_run("tracked").sample(range(dataset_size), o.n_save_noisy))
+        for side, each in self.directions.items():
+            each.maps.setup_training(dataset_size, n_save_noisy=o.n_save_noisy if side == "A" else 0)
         generators = [net for side in SIDES for net in (self.directions[side].netW, self.directions[side].netG)]
         owned = itertools.chain(*(net.parameters() for net in generators))
         self.add_optimizer("G", owned, lr=o.lr, betas=(o.beta1, 0.999))
@@ -146,9 +128,7 @@ class ATMEUnpairedModel(BaseModel):
 
     def begin_epoch(self, epoch: int) -> None:
         """Every process learns the maps that the others wrote."""
-        for each in self.directions.values():
-            if each.memory is not None:
-                each.memory.merge(self.engine.gather)
+        self._merge_maps()
 
     def expect_size(self, height: int, width: int) -> None:
         """The memory is there from the beginning.
@@ -165,17 +145,8 @@ class ATMEUnpairedModel(BaseModel):
             ValueError: also when a later image has another size.
         """
         super().check_size(height, width, what=what)
-        shape = self.map_shape(height, width, what=what)
-        for side, each in self.directions.items() if self._num_images else ():
-            if each.memory is None or (each.memory.shape != shape and not each.memory.used):
-                seed = self._map_seeds[side]
-                each.memory = MapMemory(self._num_images, shape, seed=seed, device=self.engine.device)
-                self._restore_memories()
-            elif each.memory.shape != shape:
-                raise ValueError(
-                    f"{what} {width}x{height}: the memory of D's maps was made for another size; ATME trains on images "
-                    "of one size: use --preprocess resize_and_crop"
-                )
+        for each in self.directions.values():
+            each.maps.check_size(height, width, what=what)
 
     def optimize_parameters(self) -> Losses:
         """D's step on the current fakes, then that of W and G against the updated D; its maps go into the memories."""
@@ -183,10 +154,9 @@ class ATMEUnpairedModel(BaseModel):
         losses_D = self.update("D", self.discriminator_losses)
         losses_G = self.update("G", self.generator_losses)
         for side, each in self.directions.items():
-            assert each.memory is not None
-            each.memory.write(each.indices, each.judged)
+            each.maps.write()
             target = self.directions["B" if side == "A" else "A"].real
-            self.monitor.update(*self._parts[side], each.fake, each.judged, real=target, weight=self._weight)
+            self.monitor.update(*self._parts[side], each.fake, each.maps.judged, real=target, weight=self._weight)
         losses = {**losses_D, **losses_G}
         return {name: losses[name] for name in self.loss_names}
 
@@ -209,7 +179,7 @@ class ATMEUnpairedModel(BaseModel):
         losses: dict[str, Tensor] = {}
         for side, each, back, weight in (("A", a, b, o.lambda_A), ("B", b, a, o.lambda_B)):
             judged = each.netD(each.fake)
-            each.judged = judged.detach().float()
+            each.maps.judged = judged.detach().float()
             each.rec = back.neutral(each.fake)
             losses[f"G_{side}"] = self.criterion_GAN(judged, True, for_discriminator=False)
             losses[f"cycle_{side}"] = weight * F.l1_loss(each.rec.float(), each.real.float())
@@ -221,29 +191,22 @@ class ATMEUnpairedModel(BaseModel):
 
     def diagnostics(self) -> dict[str, float]:
         """Means over both directions; see ``CollapseMonitor.report``."""
-        self.begin_epoch(0)  # an evaluation may follow, in the main process alone: it needs all maps
+        self._merge_maps()  # an evaluation may follow, in the main process alone
         return self.monitor.report(self.engine.gather, tell=self.engine.world.is_main)
 
     def tracked(self) -> list[TrackedMaps]:
         """The maps of the images of A in this batch that ``--n_save_noisy`` has chosen."""
-        each, chosen = self.directions["A"], set(self.tracked_indices)
-        return [
-            TrackedMaps(index, each.paths[row], each.judged[row, 0].cpu(), each.W_t[row, 0].detach().float().cpu())
-            for row, index in enumerate(each.indices.tolist() if chosen else ())
-            if index in chosen
-        ]
+        return self.directions["A"].maps.tracked(self.directions["A"].W_t)
 
     def extra_state(self) -> dict[str, Any]:
         """Both memories (``memory`` -> ``A``, ``B``), the histories of fakes, and what the monitor has seen."""
-        state: dict[str, Any] = {
+        self._merge_maps()
+        return {
             "fake_pool": self.engine.gather({side: pool.state() for side, pool in self.pools.items()}),
             "monitor": self.monitor.state(self.engine.gather),
             "tracked": list(self.tracked_indices),
+            **self.inference_state(),
         }
-        memories = {side: each.memory for side, each in self.directions.items() if each.memory is not None}
-        for memory in memories.values():
-            memory.merge(self.engine.gather)
-        return {**state, "memory": {side: memory.state() for side, memory in memories.items()}}
 
     def load_extra_state(self, state: Mapping[str, Any]) -> None:
         """Restore what ``extra_state`` returned."""
@@ -252,16 +215,17 @@ class ATMEUnpairedModel(BaseModel):
             for side, pool in self.pools.items():
                 pool.load_state(pools[rank][side])
         self.monitor.load_state(state["monitor"], self.engine.device, 1.0 / self.engine.world.size)
-        count, before = len(self.tracked_indices), [i for i in state["tracked"] if i < self._num_images]
-        others = [index for index in self.tracked_indices if index not in before]
-        self.tracked_indices = sorted([*before, *others][:count])
-        self._waiting = dict(state["memory"])
-        self._restore_memories()
-
-    def _restore_memories(self) -> None:
         for side, each in self.directions.items():
-            if each.memory is not None and side in self._waiting:
-                each.memory.load_state(self._waiting.pop(side))
+            each.maps.load_state(state["memory"].get(side, {}), tracked=state["tracked"])
+
+    @property
+    def tracked_indices(self) -> list[int]:
+        """The images of A whose maps are kept as files."""
+        return self.directions["A"].maps.tracked_indices
+
+    def _merge_maps(self) -> None:
+        for each in self.directions.values():
+            each.maps.merge()
 
     # -- both ----------------------------------------------------------------------------------------------------
 
@@ -271,21 +235,17 @@ class ATMEUnpairedModel(BaseModel):
             each.real = image
         self._weight = self.share * batch.get("global_size", self.batch_size / self.share)
         for side, each in self.directions.items():
-            each.paths = list(batch[f"{side}_paths"])
-            owners = [owner_of(path) for path in each.paths]
-            if each.memory is not None:
-                each.indices = batch.get(f"{side}_index", batch["index"]).cpu()
-                each.maps = each.memory.read(each.indices, owners)
-            else:
-                each.maps = self.test_maps(each, owners)
+            indices = batch.get(f"{side}_index", batch.get("index"))
+            height, width = each.real.shape[-2:]
+            each.maps.read(batch[f"{side}_paths"], indices, (height, width))
 
     def forward(self) -> None:
         """Both directions: ``W_t = W(maps)``, ``noisy = real (1 + W_t)``, ``fake = G(noisy, W_t)``."""
         with self.engine.autocast():
             for each in self.directions.values():
-                if each.memory is None and self.options.test_map == "two_pass":
-                    each.maps = each.netD(each.translate(each.real, each.maps)[2]).float()
-                each.W_t, each.noisy, each.fake = each.translate(each.real, each.maps)
+                if each.maps.judges_first_pass:
+                    each.maps.current = each.netD(each.translate(each.real, each.maps.current)[2]).float()
+                each.W_t, each.noisy, each.fake = each.translate(each.real, each.maps.current)
 
     def visuals(self) -> Visuals:
         """``real_A, Disc_B, noisy_A, fake_B, rec_A``, and the same of the other direction; ``rec`` in training only."""
@@ -293,29 +253,19 @@ class ATMEUnpairedModel(BaseModel):
         for side, other in (("A", "B"), ("B", "A")):
             each = self.directions[side]
             images |= {f"real_{side}": each.real, f"Disc_{other}": each.W_t, f"noisy_{side}": each.noisy.clamp(-1, 1)}
-            images |= {f"fake_{other}": each.fake, f"rec_{side}": each.rec if self._num_images else torch.empty(0)}
+            images |= {f"fake_{other}": each.fake, f"rec_{side}": each.rec}
         return {name: image.detach().float() for name, image in images.items() if image.numel()}
 
-    def map_shape(self, height: int, width: int, *, what: str = "images of") -> tuple[int, int]:
-        """``(h, w)`` of D's logits for such images, by asking D's layers without computing.
-
-        Raises:
-            ValueError: too small for D, or a D with several maps.
-        """
-        if (height, width) not in self._map_shapes:
-            with torch.device("meta"):
-                netD = self.build_D(1)
-                check_image_size(netD, height, width, flag=what)
-                found = netD(torch.empty(1, 1, height, width))
-            if not isinstance(found, Tensor):
-                raise ValueError(f"--netD {self.options.netD}: ATME needs a discriminator with one map; use basic")
-            self._map_shapes[height, width] = (int(found.shape[-2]), int(found.shape[-1]))
-        return self._map_shapes[height, width]
+    def _make_maps(self, side: str, channels: int) -> ImageMaps:
+        build_D, o = partial(self.make_D, channels), self.options
+        return ImageMaps(
+            build_D, channels, netD=o.netD, test_map=o.test_map, engine=self.engine, purpose=f"disc_maps_{side}"
+        )
 
     def _add_discriminators(self) -> None:
         for side, each in self.directions.items():
             if f"D_{side}" not in self.networks:
-                each.netD = self.add_network(f"D_{side}", self.build_D(each.channels[1]))
+                each.netD = self.add_network(f"D_{side}", self.make_D(each.channels[1]))
 
     # -- testing -------------------------------------------------------------------------------------------------
 
@@ -331,8 +281,7 @@ class ATMEUnpairedModel(BaseModel):
 
     def inference_state(self) -> dict[str, Any]:
         """The memories as this process knows them."""
-        found = {side: each.memory.state() for side, each in self.directions.items() if each.memory is not None}
-        return {"memory": found}
+        return {"memory": {side: each.maps.state() for side, each in self.directions.items()}}
 
     def load_inference_state(self, state: Mapping[str, Any]) -> None:
         """Take the training's maps, by the files that they belong to.
@@ -341,23 +290,4 @@ class ATMEUnpairedModel(BaseModel):
             ValueError: the checkpoint has no memory.
         """
         for side, each in self.directions.items():
-            if side not in state.get("memory", {}):
-                raise ValueError(
-                    "--test_map memory: this checkpoint has no memory of D's maps; use --test_map reference"
-                )
-            found = state["memory"][side]
-            owners = found["disc_map_owners"].tolist()
-            each.known = {owner: row for owner, row in zip(owners, found["disc_maps"]) if owner}
-            each.mean_map = found["disc_maps"].mean(dim=0)
-
-    def test_maps(self, each: Direction, owners: Sequence[int]) -> Tensor:
-        """D's map of every image of a batch, ``[N, 1, h, w]``, as ``--test_map`` says."""
-        shape = (len(owners), 1, *self.map_shape(int(each.real.shape[-2]), int(each.real.shape[-1])))
-        if self.options.test_map == "memory":
-            rows = [each.known.get(owner, each.mean_map) for owner in owners]
-            if rows[0].shape != shape[1:]:
-                raise ValueError("--test_map memory: the maps are of another size; test at the size of the training")
-            return torch.stack(rows).to(self.engine.device)
-        if self.options.test_map == "reference":
-            return (0.5 + 0.001 * torch.randn(shape)).to(self.engine.device)
-        return torch.zeros(shape, device=self.engine.device)
+            each.maps.load_inference_state(state.get("memory", {}).get(side, {}))

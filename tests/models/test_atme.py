@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 
 import train
+from models.atme_maps import ImageMaps
 from tests.conftest import SIZE, trainable_args
 from tests.golden_rules import fill, load_golden, uniform_input
 from util.distributed import World
@@ -346,8 +347,27 @@ def test_a_state_of_two_processes_holds_the_images_of_both(monkeypatch):
     assert model.diagnostics()["D_sum"] == pytest.approx((losses["D_real"] + losses["D_fake"]) / 2, rel=1e-5)
 
 
-def test_a_discriminator_with_several_maps_is_refused(monkeypatch):
-    model = build()
-    monkeypatch.setattr(model, "build_D", lambda: lambda x: [x, x])
-    with pytest.raises(ValueError, match="--netD basic: ATME needs a discriminator with one map"):
-        model.map_shape(64, 64)
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--netD", "multiscale"], "--netD multiscale: ATME needs a discriminator with one map"),
+        (["--netD", "ms3"], "--netD ms3: ATME needs a discriminator with one map"),
+        (["--netD", "sesame"], "--netD sesame: ATME needs a discriminator with one map"),
+        (["--lambda_GAN", "0"], "--lambda_GAN 0: ATME's generator is told what D thinks"),
+        (["--lambda_feat", "10"], "--lambda_feat 10: ATME has no feature matching"),
+        (["--netG", "unet_128"], "--netG unet_128: ATME's generator is unet_256_ddm"),
+    ],
+)
+def test_what_atme_has_no_use_for_is_refused(words, message):
+    with pytest.raises(ValueError, match=f"^{message}"):
+        build(*words)
+
+
+def test_a_discriminator_with_several_maps_is_refused():
+    maps = ImageMaps(lambda: lambda x: [x, x], 6, netD="new", test_map="zero", engine=Engine())
+    with pytest.raises(ValueError, match=r"^--netD new: ATME needs a discriminator with one map"):
+        maps.shape(64, 64)
+
+
+def test_the_shape_of_the_maps_can_be_asked():
+    assert build().map_shape(256, 128) == (30, 14)
