@@ -1,25 +1,37 @@
-"""What the two tables about ATME have in common: their runs, and the columns that say which of them collapsed."""
+"""What the tables about ATME have in common: their runs, and the columns that say which of them collapsed."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from options.base_options import INIT_TYPES
+from options.parse import Options
 from scripts.experiments.run_columns import Column, RunEnd, epoch_values
-from scripts.experiments.table_runs import Row, words_of
+from scripts.experiments.table_runs import Row, Table, words_of
 from util.suggest import unknown
 
 LAST_EPOCHS = 3
 
 
-def add_init_types(parser: argparse.ArgumentParser) -> None:
-    """Add ``--init_types``."""
-    parser.add_argument(
-        "--init_types",
-        default="normal,xavier",
-        help="train every row with each of these --init_type (default: %(default)s)",
-    )
+ABOUT = f"""
+To know what a run takes, run its command (--dry_run shows them all) with --dry_run added: it measures a step. The same
+command goes on after a stop.
+
+Every row is trained with every --init_types and every --seeds. The table has:
+
+    collapsed       how many of these runs collapsed: a loss was not finite, or one of the last {LAST_EPOCHS} epochs is
+                    marked in checkpoints/RUN/loss_log.csv. An epoch is marked when D_real and D_fake have been
+                    below 0.001 for 3 epochs, or when more than 99 % of the generated pixels are at the end of their
+                    range while those of the targets are not. A run whose training failed for another reason (memory...)
+                    counts neither way. So does one that failed on several GPUs, where the reason is not known here: see
+                    its messages.
+    D_sum           D_real + D_fake in the last epoch: log 4 = 1.386 in equilibrium
+    D_entropy       entropy of D's maps in the last epoch: log 2 = 0.693 in equilibrium
+
+and the metrics, all as means over the runs.
+"""
+"""What ``--help`` of every such table says after its own text."""
 
 
 def rows_of_choices(args: argparse.Namespace, flag: str, choices: Sequence[str]) -> list[Row]:
@@ -102,3 +114,30 @@ CAUTIONS = (
     "collapse by luck one time in 15 even if the true rate is 36 %.",
     "Collapsed runs are in the means of D_sum, D_entropy and the metrics as well, as long as they did not fail.",
 )
+
+
+def table_of_choices(
+    name: str, title: str, heading: str, doc: str, *, flag: str, choices: Callable[[], Sequence[str]], example: str
+) -> Table:
+    """A table of ATME with a row for each value of a flag of train.py, ``--<flag>s`` of them.
+
+    Args:
+        name: see ``Table``, as for ``title`` and ``heading``.
+        doc: what the rows are; ``ABOUT`` follows.
+        flag: without dashes.
+        choices: gives its values; not called for ``--help``, which needs no torch.
+        example: of some of them, with commas.
+    """
+
+    def add_flags(parser: argparse.ArgumentParser) -> None:
+        parser.add_argument(f"--{flag}s", default="", help=f"the rows, e.g. {example} (default: all there are)")
+        parser.add_argument(
+            "--init_types",
+            default="normal,xavier",
+            help="train every row with each of these --init_type (default: %(default)s)",
+        )
+
+    def rows(args: argparse.Namespace, base: Options) -> list[Row]:
+        return rows_of_choices(args, flag, choices())
+
+    return Table(name, title, heading, doc + ABOUT, rows, add_flags, CAUTIONS, "atme", COLUMNS)

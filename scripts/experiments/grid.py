@@ -104,7 +104,7 @@ class Grid:
         stage = run.files.stage()
         all_steps = [
             ("train", self.commands.train, [*run.words, *extra.get(stage, [])]),
-            ("test", self.commands.test, where),
+            ("test", self.commands.test, [*where, *self.table.test_words(self.args)]),
             ("evaluate", self.commands.evaluate, [*where, *metrics]),
         ]
         if stage != Stage.TRAINED:
@@ -145,7 +145,22 @@ def _dry_run(grid: Grid) -> int:
         for what, _, words in steps:
             print(f"    python {programs[what]} {shlex.join(words)}")
     print(f"table: {grid.folder / 'table.md'}")
+    _tell_what_comes_too_late(grid)
     return EXIT_DONE
+
+
+def _tell_what_comes_too_late(grid: Grid) -> None:
+    """Name the options that say how a training logs and saves, for runs that are trained already."""
+    late: dict[str, list[str]] = {}
+    for run in grid.plan.runs:
+        for words in run.files.without_effect() if run.files.stage() == Stage.TRAINED else ():
+            late.setdefault(words, []).append(run.name)
+    for words, names in late.items():
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        print(
+            f"{words} has no effect on {names[0]}{more}: trained already without it; delete that folder to train again",
+            file=sys.stderr,
+        )
 
 
 def _run(grid: Grid, argv: list[str]) -> int:
@@ -154,6 +169,7 @@ def _run(grid: Grid, argv: list[str]) -> int:
     # Looking at every run also refuses the folders of other runs, before anything starts.
     todo = [run for run in grid.plan.runs if grid.steps(run)]
     print(f"{grid.table.title}: {len(grid.plan.runs)} runs, {len(grid.plan.runs) - len(todo)} of them done already")
+    _tell_what_comes_too_late(grid)
     if todo:
         grid.commands.check_metrics(grid.args.metrics, grid.plan.base.metric)
     page = _empty_table(grid)

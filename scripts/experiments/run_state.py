@@ -6,7 +6,7 @@ import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from data import DATASETS
 from models import MODELS
@@ -20,7 +20,9 @@ from util.run_folder import holds_run, is_training
 
 RESULT_FOLDER, DOMAIN = "test_latest", "B"
 
-_NO_MATTER = {*VOLATILE, *PLACE, "cache", *specs(LogOptions), *specs(LoopOptions)} - {"dataroot"}
+_BESIDE = {*specs(LogOptions), *specs(LoopOptions)} - VOLATILE.keys()
+"""Options of what a training leaves behind beside its weights: logs, pictures, more checkpoints."""
+_NO_MATTER = {*VOLATILE, *PLACE, *_BESIDE, "cache"} - {"dataroot"}
 """Options that may differ: the trained weights do not depend on them."""
 
 
@@ -31,6 +33,13 @@ class Stage(enum.Enum):
     LOST = "stopped before its first checkpoint"
     INTERRUPTED = "interrupted"
     TRAINED = "trained"
+
+
+class _State(NamedTuple):
+    """What a checkpoint says of its run: its place, and the evaluations since the best one (for ``--early_stop``)."""
+
+    progress: dict[str, int]
+    waited: int
 
 
 @dataclass(frozen=True)
@@ -67,8 +76,8 @@ class RunFiles:
         if not holds_run(folder):
             return Stage.NEW
         self._check_same()
-        progress = self._progress()
-        if progress is None:
+        state = self._state()
+        if state is None:
             if any(folder.glob("*.pth")):
                 raise ValueError(f"{folder} has checkpoints but no latest_state.pth; {_REMEDY}")
             return Stage.LOST
@@ -76,12 +85,20 @@ class RunFiles:
         from util.progress import Progress
 
         plan = Plan(steps_per_epoch=1, **vars(self.options.schedule))  # finished() does not use steps_per_epoch
-        return Stage.TRAINED if plan.finished(Progress(**progress)) else Stage.INTERRUPTED
+        done = plan.finished(Progress(**state.progress)) or 0 < self.options.eval.early_stop <= state.waited
+        return Stage.TRAINED if done else Stage.INTERRUPTED
+
+    def without_effect(self) -> list[str]:
+        """Options on the command line that say something else than when the run was trained, and come too late:
+        ``--save_epoch_freq 1``. For a run that is ``TRAINED``."""
+        values, saved = self.options.values, self._saved_options()
+        late = (flag for flag in self.options.given & _BESIDE if saved.get(flag, values[flag]) != values[flag])
+        return [f"--{flag} {_shown(values[flag])}" for flag in sorted(late)]
 
     def counts(self) -> tuple[int, int] | None:
         """Optimizer steps, and images shown with repetitions counted, until now; None without a checkpoint."""
-        progress = self._progress()
-        return (progress["steps"], progress["total_iters"]) if progress else None
+        state = self._state()
+        return (state.progress["steps"], state.progress["total_iters"]) if state else None
 
     def is_tested(self) -> bool:
         """Whether the results are those of the last checkpoint."""
@@ -89,9 +106,11 @@ class RunFiles:
         return _not_older(page, state)
 
     def is_evaluated(self, names: Sequence[str]) -> bool:
-        """Whether all of these numbers (full names, ``kid_inception``) were measured, and on the results of now."""
+        """Whether all of these numbers (full names, ``kid_inception``) were measured with the settings that are asked
+        for, and on the results of now."""
         page, file = self.results / RESULT_FOLDER / "index.html", self.results / FILE_NAME
-        return _not_older(file, page) and set(names) <= {each.name for each in self.measurements()}
+        found = {each.name for each in self.measurements() if is_measured_with(each, self.options.metric)}
+        return _not_older(file, page) and set(names) <= found
 
     def measurements(self) -> list[Measurement]:
         """The numbers of its last checkpoint.
@@ -106,8 +125,7 @@ class RunFiles:
         file = self.checkpoints / "train_opt.json"
         if not file.is_file():
             raise ValueError(f"{self.checkpoints} holds a run without train_opt.json; {_REMEDY}")
-        saved = parse_train(["--config", str(file)], MODELS, DATASETS).values
-        found = differences(self.options.values, saved)
+        found = differences(self.options.values, self._saved_options())
         if found:
             more = f" and {len(found) - 3} more" if len(found) > 3 else ""
             raise ValueError(
@@ -115,7 +133,10 @@ class RunFiles:
                 f"repeat the command it was made by, or {_REMEDY}"
             )
 
-    def _progress(self) -> dict[str, int] | None:
+    def _saved_options(self) -> Mapping[str, Any]:
+        return parse_train(["--config", str(self.checkpoints / "train_opt.json")], MODELS, DATASETS).values
+
+    def _state(self) -> _State | None:
         import torch
 
         file = self.checkpoints / "latest_state.pth"
@@ -123,13 +144,28 @@ class RunFiles:
             return None
         try:  # memory-mapped: the optimizers' tensors, most of the file, are not read
             state = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
-            return {key: int(state["progress"][key]) for key in ("epoch", "epoch_iter", "total_iters", "steps")}
+            keys = ("epoch", "epoch_iter", "total_iters", "steps")
+            waited = int(state.get("evaluation", {}).get("waited", 0))
+            return _State({key: int(state["progress"][key]) for key in keys}, waited)
         except Exception as error:  # torch raises many kinds for a damaged file
             reason = (str(error) or type(error).__name__).splitlines()[0]
             raise ValueError(f"{file}: damaged or not the state of a run ({reason}); {_REMEDY}") from error
 
 
 _REMEDY = "keep it and give another --name PREFIX, or delete this folder to train it again"
+
+
+def is_measured_with(each: Measurement, o: MetricOptions) -> bool:
+    """Whether a number's protocol is that of these options. Extractor and backbone of LPIPS are part of its name."""
+    fake, real, source = (each.protocol.get(side, {}).get("n", 0) for side in ("fake", "real", "source"))
+    wanted: dict[str, Any] = {}
+    if each.short in ("kid", "mean_kid"):  # a subset has no more images than the smaller side
+        sizes = [min(o.kid_subset_size, fake, other) for other in (real, source)]
+        wanted = {"subset_size": sizes[0] if each.short == "kid" else sizes}
+        wanted |= {"subsets": o.kid_subsets, "seed": o.metric_seed}
+    elif each.short == "is":  # a split has two images or more
+        wanted = {"splits": max(1, min(o.is_splits, fake // 2)), "seed": o.metric_seed}
+    return all(each.protocol.get(key) == value for key, value in wanted.items())
 
 
 def differences(asked: Mapping[str, Any], saved: Mapping[str, Any]) -> list[str]:

@@ -60,6 +60,8 @@ class Table:
         cautions: lines below the table: what a reader must know.
         model: what is trained.
         columns: between the numbers of updates and images, and the metrics.
+        metrics: default of ``--metrics``.
+        test_words: from the script's flags, what test.py is told besides.
     """
 
     name: str
@@ -71,6 +73,8 @@ class Table:
     cautions: Sequence[str] = ()
     model: str = "pix2pix"
     columns: Sequence[Column] = ()
+    metrics: str = "kid,psnr,ssim,l1"
+    test_words: Callable[[argparse.Namespace], Sequence[str]] = lambda args: ()
 
 
 @dataclass(frozen=True)
@@ -114,9 +118,7 @@ def parse(table: Table, argv: list[str]) -> tuple[argparse.Namespace, list[str]]
     parser.add_argument("--name", default=table.name, metavar="PREFIX", help="of all runs, and folder of the table")
     table.add_flags(parser)
     parser.add_argument("--seeds", default="0", help="train every row with each of these seeds (default: 0)")
-    parser.add_argument(
-        "--metrics", default="kid,psnr,ssim,l1", help="what evaluate.py measures (default: %(default)s)"
-    )
+    parser.add_argument("--metrics", default=table.metrics, help="what evaluate.py measures (default: %(default)s)")
     parser.add_argument("--feature_extractor", default="", help="of KID, FID, IS; see evaluate.py")
     parser.add_argument("--inception_weights", default="", metavar="FILE", help="see evaluate.py")
     parser.add_argument("--checkpoints_dir", default="./checkpoints", help="folder of all runs")
