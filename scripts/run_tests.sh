@@ -26,6 +26,13 @@ check "ruff check" "$python" -m ruff check .
 check "ruff format" "$python" -m ruff format --check .
 check "mypy" "$python" -m mypy
 
+# On all cores, four at most: a process needs about a gigabyte. Neighbours in a file stay together as long as there are
+# enough, so that what they share is made once. With -n N, and with what needs a terminal, as the caller says.
+case " $* " in
+*" -n"* | *" --numprocesses"* | *" --pdb "* | *" -s "*) ;;
+*) set -- -n logical --maxprocesses 4 --dist worksteal "$@" ;;
+esac
+
 printf '== pytest\n'
 status=0
 "$python" -m pytest "$@" || status=$?
