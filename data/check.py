@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from data.base_dataset import BaseDataset
+from data.coco import CocoImages, image_folder, read_coco
 from data.transforms import final_size
 from util.image_folder import describe, has_images, listed, scan, stem, subfolders
 from util.image_io import Header, read_header, read_image
@@ -44,6 +45,7 @@ class Phase:
     layout: str  # side_by_side, folders, unaligned or single
     sides: dict[str, list[str]]
     folders: dict[str, Path]
+    annotations: dict[str, CocoImages] = field(default_factory=dict)  # of unaligned_coco, by side
 
 
 @dataclass
@@ -98,7 +100,7 @@ def quick_check(dataset: BaseDataset) -> list[str]:
     if getattr(dataset, "side_by_side", False) and stretched:
         path, (width, height) = stretched[0]
         warnings.append(f"the halves of {path} are {width}x{height}, not square: is it really A beside B?")
-    return warnings + _header_warnings(named, options.alpha)
+    return [*getattr(dataset, "remarks", ()), *warnings, *_header_warnings(named, options.alpha)]
 
 
 def _header_warnings(named: list[tuple[str, Header]], alpha: str) -> list[str]:
@@ -148,6 +150,39 @@ def find_phases(dataroot: Path, names: Iterable[str] = (), dataset_mode: str = "
     found = [phase for phase in phases if any(phase.sides.values())]
     if not found:
         raise FileNotFoundError(f"{dataroot}: no images found; {describe(dataroot)}")
+    return found
+
+
+def coco_phases(dataroot: Path, names: Iterable[str] = (), *, imagedir: str, category_id: int) -> list[Phase]:
+    """The phases that have the annotation files PHASEA.json and PHASEB.json in ``dataroot``.
+
+    Args:
+        dataroot: folder of the data set.
+        names: phases to look at (default: all there are).
+        imagedir: ``--coco_imagedir``.
+        category_id: of the boxes.
+
+    Raises:
+        FileNotFoundError: no such files.
+        ValueError: one of them is broken.
+    """
+    there = {file.stem for file in dataroot.glob("?*[AB].json")}
+    phases = list(names) or sorted(name[:-1] for name in there if name.endswith("A") and name[:-1] + "B" in there)
+    if not phases:
+        raise FileNotFoundError(f"{dataroot}: no annotation files <phase>A.json and <phase>B.json")
+    found = []
+    for name in phases:
+        sides = {
+            side: read_coco(
+                dataroot / f"{name}{side}.json",
+                image_folder(dataroot, name + side, imagedir),
+                category_id=category_id,
+            )
+            for side in "AB"
+        }
+        paths = {side: images.paths for side, images in sides.items()}
+        folders = {side: images.folder for side, images in sides.items()}
+        found.append(Phase(name, "unaligned", paths, folders, sides))
     return found
 
 
@@ -210,6 +245,8 @@ def report(phases: list[Phase], facts: dict[str, FileFacts]) -> Report:
             _check_halves(phase, facts, result)
         if phase.layout == "folders":
             _check_partners(phase, facts, result)
+        for side, images in phase.annotations.items():
+            _check_boxes(f"{phase.name} {side}", images, facts, result)
         if phase.layout == "unaligned":
             for side, files in phase.sides.items():
                 if not files:
@@ -276,6 +313,16 @@ def _check_partners(phase: Phase, facts: dict[str, FileFacts], result: Report) -
                 f"{phase.name}: the sides of pair {key} differ in size: "
                 f"{first.width}x{first.height} and {second.width}x{second.height}"
             )
+
+
+def _check_boxes(label: str, images: CocoImages, facts: dict[str, FileFacts], result: Report) -> None:
+    counts = [len(boxes) for boxes in images.boxes]
+    result.facts.append(f"  {label}: {sum(counts)} boxes; {counts.count(0)} of {len(counts)} images have none")
+    result.warnings.extend(images.remarks)
+    for path, (width, height), count in zip(images.paths, images.sizes, counts):
+        header = facts[path].header
+        if header and count and (header.width, header.height) != (width, height):
+            result.problems.append(f"{path}: {header.width}x{header.height} pixels, but labelled as {width}x{height}")
 
 
 def _check_copies(phases: list[Phase], facts: dict[str, FileFacts], result: Report) -> None:

@@ -8,16 +8,18 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from data.boxes import Boxes
 from data.check import Phase
 from util.image_folder import stem
 from util.image_io import read_image
 
 _TEXT = 16  # pixels of a line of text
 _GAP = 8
+_BOX_COLOUR = (0, 255, 0)
 
 
 def contact_sheet(phases: list[Phase], *, count: int = 24, tile: int = 128, columns: int = 4) -> Image.Image:
-    """Draw up to ``count`` samples of each phase, spread evenly, pairs side by side, the name under each.
+    """Draw up to ``count`` samples of each phase, spread evenly, pairs side by side, boxes in green, names under them.
 
     Args:
         phases: see ``check.find_phases``.
@@ -38,6 +40,7 @@ def contact_sheet(phases: list[Phase], *, count: int = 24, tile: int = 128, colu
 def _block(phase: Phase, count: int, tile: int, columns: int) -> Image.Image:
     """The samples of one phase under its name."""
     samples = _samples(phase, count)
+    boxes = {path: found for side in phase.annotations.values() for path, found in zip(side.paths, side.boxes)}
     across = 1 if phase.layout == "single" else 2
     cell_width, cell_height = across * tile + _GAP, tile + _TEXT + _GAP
     rows = -(-len(samples) // columns)
@@ -50,7 +53,7 @@ def _block(phase: Phase, count: int, tile: int, columns: int) -> Image.Image:
         # A side-by-side file is one picture of double width.
         width = across * tile if len(paths) == 1 else tile
         for place, path in enumerate(paths):
-            block.paste(_thumbnail(path, width, tile), (left + place * tile, top))
+            block.paste(_thumbnail(path, width, tile, boxes.get(path)), (left + place * tile, top))
         room = cell_width // 6
         draw.text((left, top + tile + 1), name if len(name) <= room else "..." + name[3 - room :], "black", font)
     return block
@@ -72,13 +75,18 @@ def _samples(phase: Phase, count: int) -> list[tuple[str, list[str]]]:
     return [found[(len(found) - 1) * step // (count - 1)] for step in range(count)] if count > 1 else found[:1]
 
 
-def _thumbnail(path: str, width: int, height: int) -> Image.Image:
-    """The picture fitted into the box, its values stretched to 8 bit; a red box for an unreadable file."""
+def _thumbnail(path: str, width: int, height: int, boxes: Boxes | None = None) -> Image.Image:
+    """The picture fitted into a frame, its values stretched to 8 bit, with its boxes; an unreadable file is red."""
     try:
         picture = Image.fromarray(_to_rgb8(read_image(path).array))
     except (ValueError, OSError):
         return Image.new("RGB", (width - 2, height - 2), "red")
+    scale = min((width - 2) / picture.width, (height - 2) / picture.height, 1.0)
     picture.thumbnail((width - 2, height - 2))
+    draw = ImageDraw.Draw(picture)
+    for x0, y0, x1, y1 in () if boxes is None else (boxes * scale).tolist():
+        # The last pixel of a box is the one before its edge.
+        draw.rectangle((x0, y0, max(x1 - 1, x0), max(y1 - 1, y0)), outline=_BOX_COLOUR)
     return picture
 
 

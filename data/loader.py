@@ -23,6 +23,7 @@ Key = tuple[int, int]  # epoch, index
 _PREFETCH = 4  # batches that each worker prepares ahead
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _SIDE = re.compile(r"^([AB])(?=$|_)")
+_BOXES = "_boxes"  # ending of the keys whose tensors have as many rows as their image has objects
 
 
 @dataclass(frozen=True)
@@ -248,7 +249,7 @@ def part_of_batch(indices: list[int], rank: int, world_size: int) -> tuple[list[
 
 
 def collate(samples: list[dict[str, Any]], *, swap: bool = False) -> dict[str, Any]:
-    """One batch from samples: tensors stacked, numbers to int64, everything else as lists.
+    """One batch from samples: tensors stacked, numbers to int64, everything else, boxes too, as lists.
 
     Args:
         samples: dicts with the same keys.
@@ -263,7 +264,7 @@ def collate(samples: list[dict[str, Any]], *, swap: bool = False) -> dict[str, A
     for key in first:
         values = [sample[key] for sample in samples]
         name = _SIDE.sub(lambda found: "B" if found[1] == "A" else "A", key) if swap else key
-        if isinstance(values[0], torch.Tensor):
+        if isinstance(values[0], torch.Tensor) and not key.endswith(_BOXES):
             _check_sizes(key, samples)
             batch[name] = torch.stack(values)
         elif isinstance(values[0], int):

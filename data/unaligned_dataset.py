@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import random
+from pathlib import Path
 from typing import Any
 
 from data import DATASETS
-from data.base_dataset import BaseDataset
-from data.transforms import Prepared
+from data.base_dataset import BaseDataset, Side
+from data.transforms import Placement, Prepared
 from options.base_options import DataOptions
 from util.image_folder import require_images, subfolders
 
@@ -21,15 +23,22 @@ class UnalignedDataset(BaseDataset):
 
     def __init__(self, options: DataOptions, *, input_nc: int, output_nc: int, seed: int = 0) -> None:
         super().__init__(options, input_nc=input_nc, output_nc=output_nc, seed=seed)
-        flags = f"--dataroot {options.dataroot} --phase {options.phase}"
+        (a_root, self._a_paths), (b_root, self._b_paths) = self.find_side("A"), self.find_side("B")
+        self.root = a_root if options.direction == "AtoB" else b_root
+
+    def find_side(self, side: Side) -> tuple[Path, list[str]]:
+        """The folder of a side and its images in order.
+
+        Raises:
+            FileNotFoundError: there are none.
+        """
+        o = self.options
+        flags = f"--dataroot {o.dataroot} --phase {o.phase}"
         remedy = "--dataset_mode unaligned reads <phase>A and <phase>B"
-        if {"A", "B"} <= set(subfolders(self.dataroot / options.phase)):
+        if {"A", "B"} <= set(subfolders(self.dataroot / o.phase)):
             remedy += "; folders <phase>/A and <phase>/B are read by --dataset_mode aligned"
-        folders = [self.dataroot / f"{options.phase}{side}" for side in "AB"]
-        self._a_paths, self._b_paths = (
-            require_images(folder, flags=flags, max_size=options.max_dataset_size, remedy=remedy) for folder in folders
-        )
-        self.root = folders[0] if options.direction == "AtoB" else folders[1]
+        folder = self.dataroot / f"{o.phase}{side}"
+        return folder, require_images(folder, flags=flags, max_size=o.max_dataset_size, remedy=remedy)
 
     def __len__(self) -> int:
         return max(len(self._a_paths), len(self._b_paths))
@@ -45,22 +54,37 @@ class UnalignedDataset(BaseDataset):
         return (self._a_paths[unit] if of_b < 0 else self._b_paths[of_b],)
 
     def decode(self, unit: int) -> tuple[Prepared, ...]:
-        (path,) = self.unit_paths(unit)
-        return (self.prepare_side(self.read(path), "A" if unit < len(self._a_paths) else "B", path),)
+        of_b = unit - len(self._a_paths)
+        return (self.decode_side("A", unit) if of_b < 0 else self.decode_side("B", of_b),)
+
+    def decode_side(self, side: Side, number: int) -> Prepared:
+        """Read and scale image ``number`` of a side."""
+        path = self._paths(side)[number]
+        return self.prepare_side(self.read(path), side, path)
+
+    def fetch_side(self, side: Side, number: int) -> Prepared:
+        """``decode_side``, or its kept result with ``--cache ram``."""
+        return self.fetch(number if side == "A" else len(self._a_paths) + number)[0]
 
     def sample(self, epoch: int, index: int) -> dict[str, Any]:
         rng = self.rng(epoch, index)
         a_index = index % len(self._a_paths)
         b_index = index % len(self._b_paths) if self.options.serial_batches else rng.randrange(len(self._b_paths))
-        (a,), (b,) = self.fetch(a_index), self.fetch(len(self._a_paths) + b_index)
+        return {**self.sample_side("A", a_index, rng), **self.sample_side("B", b_index, rng), "index": index}
+
+    def sample_side(self, side: Side, number: int, rng: random.Random) -> dict[str, Any]:
+        """What a sample has of image ``number`` of a side."""
+        prepared = self.fetch_side(side, number)
+        return self.described(side, number, prepared, self.place(rng, prepared))
+
+    def described(self, side: Side, number: int, prepared: Prepared, placement: Placement) -> dict[str, Any]:
+        """The tensor of a side, its path, format and number."""
         return {
-            "A": self.tensor(a, self.place(rng, a)),
-            "B": self.tensor(b, self.place(rng, b)),
-            "A_paths": self._a_paths[a_index],
-            "B_paths": self._b_paths[b_index],
-            "A_format": a.format,
-            "B_format": b.format,
-            "A_index": a_index,
-            "B_index": b_index,
-            "index": index,
+            side: self.tensor(prepared, placement),
+            f"{side}_paths": self._paths(side)[number],
+            f"{side}_format": prepared.format,
+            f"{side}_index": number,
         }
+
+    def _paths(self, side: Side) -> list[str]:
+        return self._a_paths if side == "A" else self._b_paths

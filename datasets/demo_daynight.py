@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw
 from datasets.demo_canvas import (
     DESIGN_SIZE,
     Array,
+    Box,
     Canvas,
     blurred,
     inset,
@@ -58,6 +59,18 @@ def draw_street(rng: np.random.Generator, size: int, *, night: bool) -> npt.NDAr
         return canvas.picture(grain=night_rng.normal(0, 0.012, (size, size)).astype(np.float32))
     _turn_to_night(canvas, scene, night_rng)
     return canvas.picture(grain=night_rng.normal(0, 0.03, (size, size)).astype(np.float32))
+
+
+def street_boxes(rng: np.random.Generator, size: int) -> list[tuple[str, Box]]:
+    """What ``draw_street`` shows from an equal generator: ("car" or "lamp", box in pixels), inside the picture."""
+    p = size / DESIGN_SIZE
+    scene = _plan(rng.spawn(3)[0], p)
+    found = [("car", car.box(p)) for car in scene.cars]
+    for x, height, side in scene.lamps:
+        middle, y = _lamp_head(scene, x, height, side, p)
+        found.append(("lamp", (middle - 4.5 * p, y - 3.5 * p, middle + 4.5 * p, y + 3.8 * p)))
+    inside = [(name, (max(x0, 0.0), y0, min(x1, float(size)), y1)) for name, (x0, y0, x1, y1) in found]
+    return [(name, box) for name, box in inside if box[2] - box[0] >= 1]
 
 
 def _plan(rng: np.random.Generator, unit: float) -> Scene:

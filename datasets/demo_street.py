@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from datasets.demo_canvas import Canvas, Colour, Point, mix, rgb, tint
+from datasets.demo_canvas import Box, Canvas, Colour, Point, mix, rgb, tint
 
 _PAVEMENT, _ASPHALT, _LINE = rgb("b0aaa0"), rgb("66686e"), rgb("dcdcd4")
 _POST, _BARK = rgb("2e3438"), rgb("5a4636")
@@ -94,6 +94,16 @@ class Car:
             (21, 2.5),
         ]
         return [self.at(dx, dy, p) for dx, dy in outline]
+
+    def box(self, p: float) -> Box:
+        """What holds body, wheels and lights, in pixels."""
+        half = 21.6 * self.scale  # the lights stand out from the body, which is 21 long from its middle
+        return (
+            (self.x - half) * p,
+            (self.y - 15.2 * self.scale) * p,
+            (self.x + half) * p,
+            (self.y + 0.8 * self.scale) * p,
+        )
 
     def lights(self, p: float) -> tuple[Point, Point]:
         """Where the front light and the rear light are, in pixels."""

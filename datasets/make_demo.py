@@ -1,4 +1,4 @@
-"""Draw a data set to try the models on: facades (pairs), daynight (two unpaired domains) or shapes (classes).
+"""Draw a data set to try the models on: facades (pairs), daynight and coco (two unpaired domains) or shapes (classes).
 
 The same arguments give the same files, and image i does not depend on how many are drawn.
 """
@@ -23,7 +23,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from datasets.command_line import OneLineParser, exit_code
-from datasets.demo_daynight import draw_street
+from datasets.demo_canvas import Box
+from datasets.demo_daynight import draw_street, street_boxes
 from datasets.demo_facades import draw_facade
 from datasets.demo_houses import PALETTE
 from datasets.demo_shapes import CLASSES, draw_shape
@@ -34,6 +35,7 @@ _NOTE = "demo.json"  # marks a folder as drawn by this script, and says with wha
 _STAGE = ".drawing"  # images lie here until all are drawn
 
 Draw = Callable[[np.random.Generator, int, int], npt.NDArray[np.uint8]]
+FindBoxes = Callable[[np.random.Generator, int], list[tuple[str, Box]]]
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ class Kind:
     size: int  # default width and height
     folders: tuple[Folder, ...]
     classes: tuple[str, ...] = ()
+    find_boxes: FindBoxes | None = None  # (generator, size) -> named boxes of the image from an equal generator
 
 
 KINDS = {
@@ -80,7 +83,21 @@ KINDS = {
         ),
         CLASSES,
     ),
+    "coco": Kind(
+        3,
+        256,
+        tuple(
+            Folder(phase + domain, phase, draw)
+            for phase in ("train", "test")
+            for domain, draw in (
+                ("A", lambda rng, size, _: draw_street(rng, size, night=True)),
+                ("B", lambda rng, size, _: draw_street(rng, size, night=False)),
+            )
+        ),
+        find_boxes=street_boxes,
+    ),
 }
+_CATEGORIES = ("car", "lamp")  # of the boxes: ids 1 and 2
 
 
 def _parser() -> OneLineParser:
@@ -113,14 +130,33 @@ def _check(kind: Kind, size: int, n_train: int, n_test: int, seed: int) -> None:
 
 def draw_image(kind: Kind, folder: int, index: int, *, size: int, seed: int) -> npt.NDArray[np.uint8]:
     """Image ``index`` (from 0) of a folder: a function of these arguments alone."""
-    rng = np.random.default_rng([seed, kind.key, folder, index])
-    return kind.folders[folder].draw(rng, size, index)
+    return kind.folders[folder].draw(_generator(kind, folder, index, seed), size, index)
+
+
+def _generator(kind: Kind, folder: int, index: int, seed: int) -> np.random.Generator:
+    return np.random.default_rng([seed, kind.key, folder, index])
 
 
 def image_name(kind: Kind, folder: int, index: int) -> str:
     """Path of an image below the data set: ``train/0001.png``, with classes ``train/red_star/0004.png``."""
     middle = f"{kind.classes[index % len(kind.classes)]}/" if kind.classes else ""
     return f"{kind.folders[folder].name}/{middle}{index + 1:04d}.png"
+
+
+def coco_annotations(kind: Kind, folder: int, count: int, *, size: int, seed: int) -> dict[str, Any]:
+    """The COCO annotation file of a folder of a kind with boxes; image 0001.png has the id 1."""
+    content: dict[str, Any] = {"images": [], "annotations": []}
+    content["categories"] = [{"id": number, "name": name} for number, name in enumerate(_CATEGORIES, start=1)]
+    for index in range(count):
+        name = Path(image_name(kind, folder, index)).name
+        content["images"].append({"id": index + 1, "file_name": name, "width": size, "height": size})
+        boxes = kind.find_boxes(_generator(kind, folder, index, seed), size) if kind.find_boxes else []
+        for category, (x0, y0, x1, y1) in boxes:
+            bbox = [round(value, 2) for value in (x0, y0, x1 - x0, y1 - y0)]
+            entry = {"id": len(content["annotations"]) + 1, "image_id": index + 1, "bbox": bbox, "iscrowd": 0}
+            entry |= {"category_id": _CATEGORIES.index(category) + 1, "area": round(bbox[2] * bbox[3], 2)}
+            content["annotations"].append(entry)
+    return content
 
 
 # --- the folder -------------------------------------------------------------------------------------------------------
@@ -143,9 +179,10 @@ def _foreign_file(out: Path, note: dict[str, Any]) -> str:
     """A file or folder in ``out`` that this script did not make, or an empty string."""
     folders = "|".join(folder.name for folder in KINDS[note["kind"]].folders) if note else "(?!)"
     image = re.compile(rf"({folders})(/({'|'.join(CLASSES)}))?/\d{{4,}}\.png")
+    listed = {_NOTE, *_products(KINDS[note["kind"]])} if note else set()
     for path in sorted(out.rglob("*")):
         name = path.relative_to(out).as_posix()
-        expected = (note and name == _NOTE) or image.fullmatch(name) or name.startswith(_STAGE + "/")
+        expected = name in listed or image.fullmatch(name) or name.startswith(_STAGE + "/")
         if not path.is_dir() and not expected:
             return name
     return ""
@@ -165,6 +202,8 @@ def make(out: Path, name: str, *, n_train: int, n_test: int, size: int, seed: in
     counts = {"train": n_train, "test": n_test}
     jobs = [(f, i) for f, folder in enumerate(kind.folders) for i in range(counts[folder.phase])]
     names = [image_name(kind, f, i) for f, i in jobs]
+    if kind.find_boxes:
+        names += [f"{folder.name}.json" for folder in kind.folders if counts[folder.phase]]
     wanted: dict[str, Any] = {"drawn_by": "make_demo.py", "version": _VERSION, "kind": name, "n_train": n_train}
     wanted |= {"n_test": n_test, "size": size, "seed": seed, "complete": True}
     if name == "facades":
@@ -178,7 +217,7 @@ def make(out: Path, name: str, *, n_train: int, n_test: int, size: int, seed: in
             )
         if not overwrite and note == wanted and all((out / name).is_file() for name in names):
             return False
-        _remove(out, [folder.name for folder in KINDS[note["kind"]].folders] if note else [])
+        _remove(out, _products(KINDS[note["kind"]]) if note else [])
     out.mkdir(parents=True, exist_ok=True)
     _write_note(out, {**wanted, "complete": False})
     stage = out / _STAGE
@@ -186,7 +225,11 @@ def make(out: Path, name: str, *, n_train: int, n_test: int, size: int, seed: in
     for (f, i), file in zip(jobs, names):
         (stage / file).parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(draw_image(kind, f, i, size=size, seed=seed)).save(stage / file)
-    _remove(out, [folder.name for folder in kind.folders])
+    for f, folder in enumerate(kind.folders):
+        if kind.find_boxes and counts[folder.phase]:
+            content = coco_annotations(kind, f, counts[folder.phase], size=size, seed=seed)
+            (stage / f"{folder.name}.json").write_text(json.dumps(content) + "\n", encoding="utf-8")
+    _remove(out, _products(kind))
     for drawn in sorted(stage.iterdir()):
         drawn.rename(out / drawn.name)
     stage.rmdir()
@@ -194,10 +237,17 @@ def make(out: Path, name: str, *, n_train: int, n_test: int, size: int, seed: in
     return True
 
 
+def _products(kind: Kind) -> list[str]:
+    """Folders and files directly in the folder of a set."""
+    return [folder.name + ending for folder in kind.folders for ending in (("", ".json") if kind.find_boxes else ("",))]
+
+
 def _remove(out: Path, names: Sequence[str]) -> None:
     for name in names:
         if (out / name).is_dir():
             shutil.rmtree(out / name)
+        else:
+            (out / name).unlink(missing_ok=True)
 
 
 # --- the command ------------------------------------------------------------------------------------------------------
@@ -205,7 +255,7 @@ def _remove(out: Path, names: Sequence[str]) -> None:
 
 def train_command(kind: str, out: Path, size: int) -> str | None:
     """The ``train.py`` command for a set, with the sizes that fit it; None where no model for such data exists yet."""
-    model = {"facades": "pix2pix", "daynight": "cycle_gan", "shapes": "sagan"}[kind]
+    model = {"facades": "pix2pix", "daynight": "cycle_gan", "shapes": "sagan", "coco": "augan"}[kind]
     if model not in MODELS.names():
         return None
     crop = min(size, 256)
@@ -216,6 +266,8 @@ def train_command(kind: str, out: Path, size: int) -> str | None:
             model, flags = f"{model} --netG unet_128", "--load_size 143 --crop_size 128"
         elif size < 128:
             model += " --netG resnet_6blocks"
+    elif kind == "coco":
+        model += " --dataset_mode unaligned_coco --instance_level"
     default = size == 256 and kind != "shapes"
     command = f"python train.py --dataroot {shlex.quote(str(out))} --name {kind}_demo --model {model}"
     return command if default else f"{command} {flags}"

@@ -16,12 +16,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from PIL import Image
 from tqdm import tqdm
 
-from data.check import examine_all, find_phases, report
+from data.check import coco_phases, examine_all, find_phases, report
 from data.contact_sheet import contact_sheet
-from util.exit_code import exit_code
+from util.exit_code import run_command
 from util.run_folder import check_writable
 
 _SHOWN = 20  # lines of each kind
+_LAYOUTS = {"aligned": "aligned", "unaligned": "unaligned", "single": "single", "colorization": "single"}
+"""--dataset_mode -> what it looks like on disk."""
+_WITH_BOXES = "unaligned_coco"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -29,14 +32,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("dataroot", type=Path, help="folder of the data set")
     parser.add_argument("--phase", nargs="+", default=[], help="phases to check (default: all)")
-    parser.add_argument("--dataset_mode", default="", choices=("", "aligned", "unaligned", "single"), help="layout")
+    parser.add_argument("--dataset_mode", default="", choices=("", *_LAYOUTS, _WITH_BOXES), help="layout")
+    parser.add_argument("--coco_imagedir", default="", help="of unaligned_coco: see train.py --help")
+    parser.add_argument("--category_id", type=int, default=1, help="of unaligned_coco: category of the boxes")
     parser.add_argument("--contact_sheet", type=Path, metavar="FILE.jpg", help="draw small pictures of all phases")
     parser.add_argument("--num_samples", type=int, default=24, help="samples of a phase on it (default: 24)")
     args = parser.parse_args(argv)
-    try:
-        return _check(args)
-    except (Exception, KeyboardInterrupt) as error:
-        return exit_code("check_data.py", error)
+    return run_command("check_data.py", argv, lambda words: _check(args))
 
 
 def _check(args: argparse.Namespace) -> int:
@@ -44,7 +46,10 @@ def _check(args: argparse.Namespace) -> int:
         check_writable(args.contact_sheet, f"--contact_sheet {args.contact_sheet}")
         if args.contact_sheet.suffix.lower() not in Image.registered_extensions():
             raise ValueError(f"--contact_sheet {args.contact_sheet}: give a name that ends in .jpg or .png")
-    phases = find_phases(args.dataroot, args.phase, args.dataset_mode)
+    if args.dataset_mode == _WITH_BOXES:
+        phases = coco_phases(args.dataroot, args.phase, imagedir=args.coco_imagedir, category_id=args.category_id)
+    else:
+        phases = find_phases(args.dataroot, args.phase, _LAYOUTS.get(args.dataset_mode, ""))
     paths = list(dict.fromkeys(path for phase in phases for files in phase.sides.values() for path in files))
     facts = examine_all(
         paths,
@@ -61,7 +66,8 @@ def _check(args: argparse.Namespace) -> int:
     print(f"{len(paths)} files: {len(result.problems)} problems, {len(result.warnings)} warnings")
     if args.contact_sheet:
         args.contact_sheet.parent.mkdir(parents=True, exist_ok=True)
-        contact_sheet(phases, count=max(args.num_samples, 1)).save(args.contact_sheet, quality=90)
+        tile = 256 if args.dataset_mode == _WITH_BOXES else 128  # boxes of small things want to be seen
+        contact_sheet(phases, count=max(args.num_samples, 1), tile=tile).save(args.contact_sheet, quality=90)
         print(f"contact sheet: {args.contact_sheet}")
     return 1 if result.problems else 0
 

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 Batch = Mapping[str, Any]
 """What a loader gives to a model: ``A``, ``B`` float32 ``[N, C, H, W]`` in ``[-1, 1]``, ``A_paths``, ``B_paths``
 lists of str, ``index`` int64 ``[N]``; for class data ``image``, ``label``, ``index``, ``path``. Optional: ``A_format``,
-``B_format`` (how the file stored it: ``uint8``, ``uint16``, ``float32``) and ``share``, the weight of this process's
+``B_format`` (how the file stored it: ``uint8``, ``uint16``, ``float32``), ``A_boxes``, ``B_boxes`` (lists of float32
+``[k, 4]``, (x0, y0, x1, y1) in pixels of the image, k may be 0) and ``share``, the weight of this process's
 part of the global batch (default ``1 / number of processes``)."""
 
 Losses = dict[str, "Tensor"]
@@ -21,6 +22,10 @@ Losses = dict[str, "Tensor"]
 
 Visuals = dict[str, "Tensor"]
 """Published visual name -> ``[N, C, H, W]`` in ``[-1, 1]``; C is 1 or 3 unless the data have other channels."""
+
+IN_COLOURS = "_rgb"
+"""Ending of a visual that shows as sRGB what a side has in other numbers: ``fake_B_rgb`` is ``fake_B`` to look at, and
+is measured and compared in its place."""
 
 
 def paths_of(batch: Batch) -> list[str]:

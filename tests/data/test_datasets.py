@@ -30,10 +30,12 @@ def draw(tmp_path: Path) -> Draw:
     return save
 
 
-def make(mode: str, root: Path, *, input_nc: int = 3, output_nc: int = 3, seed: int = 0, **options: Any) -> BaseDataset:
+def make(mode: str, root: Path, *, seed: int = 0, **options: Any) -> BaseDataset:
+    options = {"input_nc": 3, "output_nc": 3, **DATASETS.get(mode).option_defaults, **options}
+    channels = {name: options.pop(name) for name in ("input_nc", "output_nc")}
     options = {"load_size": 36, "crop_size": 32, **options}
     built = DataOptions(dataroot=str(root), **options)
-    return DATASETS.get(mode)(built, input_nc=input_nc, output_nc=output_nc, seed=seed)
+    return DATASETS.get(mode)(built, **channels, seed=seed)
 
 
 def coded(width: int, height: int) -> np.ndarray:
@@ -69,7 +71,7 @@ def test_side_by_side_and_folders_give_the_same(tmp_path: Path, draw: Draw) -> N
     assert str(make("aligned", tmp_path / "two", direction="BtoA").root).endswith("train/B")
 
 
-@pytest.mark.parametrize("mode", ["aligned", "unaligned", "single"])
+@pytest.mark.parametrize("mode", ["aligned", "unaligned", "single", "colorization"])
 def test_samples_depend_on_seed_epoch_and_index_only(mode: str, tmp_path: Path, draw: Draw) -> None:
     for number in range(5):
         draw(f"train/{number}.png", 80, 40)
@@ -88,7 +90,7 @@ def test_samples_depend_on_seed_epoch_and_index_only(mode: str, tmp_path: Path, 
     assert any(not torch.equal(forward[(1, i)]["A"], forward[(2, i)]["A"]) for i in range(5))
 
 
-@pytest.mark.parametrize("mode", ["aligned", "unaligned", "single"])
+@pytest.mark.parametrize("mode", ["aligned", "unaligned", "single", "colorization"])
 @pytest.mark.parametrize("preprocess", ["resize_and_crop", "scale_width", "none"])
 def test_cache_gives_identical_samples(mode: str, preprocess: str, tmp_path: Path, draw: Draw) -> None:
     for number in range(4):

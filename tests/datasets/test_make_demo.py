@@ -35,7 +35,7 @@ def pixels(path: Path) -> np.ndarray:
     return np.asarray(Image.open(path)).astype(int)
 
 
-@pytest.mark.parametrize("kind", ["facades", "daynight"])
+@pytest.mark.parametrize("kind", ["facades", "daynight", "coco"])
 def test_image_depends_on_seed_and_index_only(kind: str, tmp_path: Path) -> None:
     assert draw(tmp_path / "few", kind) == draw(tmp_path / "more", kind, n="3", n_test="2") == 0
     few, more = contents(tmp_path / "few"), contents(tmp_path / "more")
@@ -78,6 +78,49 @@ def test_night_is_dark_with_bright_lights(tmp_path: Path) -> None:
         day, night = pixels(tmp_path / "trainA" / number), pixels(tmp_path / "trainB" / number)
         assert night.mean() < 0.6 * day.mean()
         assert (night.mean(axis=2) > 200).any()
+
+
+def test_boxes_hold_the_cars_and_lamps(tmp_path: Path) -> None:
+    """A lamp's box is by far brighter than the night around it; a car's box differs from its road by day."""
+    assert draw(tmp_path, "coco", n="6", n_test="0", size="256") == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "demo.json",
+        "trainA",
+        "trainA.json",
+        "trainB",
+        "trainB.json",
+    ]
+    seen = {"car": 0, "lamp": 0}
+    for side in "AB":
+        content = json.loads((tmp_path / f"train{side}.json").read_text())
+        names = {each["id"]: each["name"] for each in content["categories"]}
+        files = {each["id"]: each["file_name"] for each in content["images"]}
+        assert len(files) == 6
+        for entry in content["annotations"]:
+            image = pixels(tmp_path / f"train{side}" / files[entry["image_id"]])
+            x, y, width, height = entry["bbox"]
+            kind, box = names[entry["category_id"]], image[round(y) : round(y + height), round(x) : round(x + width)]
+            seen[kind] += 1
+            assert min(width, height) >= 7 and x >= 0 and x + width <= 256
+            if kind == "lamp" and side == "A":
+                assert box.mean() > 2 * image.mean()
+                assert image[round(y + height / 2), round(x + width / 2)].max() > 230
+            elif kind == "car" and side == "B":
+                below = image[min(round(y + height) + 3, 250), round(x) : round(x + width)]
+                assert box.std() > 2 * below.std() + 5
+    assert seen["car"] >= 3 and seen["lamp"] >= 12
+
+
+def test_annotation_files_are_part_of_the_set(tmp_path: Path) -> None:
+    assert draw(tmp_path, "coco") == 0
+    first = (tmp_path / "trainA.json").read_bytes()
+    (tmp_path / "trainA.json").unlink()
+    assert draw(tmp_path, "coco") == 0
+    assert (tmp_path / "trainA.json").read_bytes() == first
+    assert draw(tmp_path, "daynight", n="1") == 0
+    assert not list(tmp_path.glob("train*.json"))
+    (tmp_path / "trainA.json").write_text("{}")  # no part of this kind: the user's
+    assert draw(tmp_path, "daynight", n="2") == 2
 
 
 def test_shapes_fill_all_classes(tmp_path: Path) -> None:
@@ -212,6 +255,13 @@ def test_the_command_it_names_is_accepted_and_fits_the_network(size):
     assert words[:2] == ["python", "train.py"] and options.data.dataroot == "a b" and options.data.direction == "BtoA"
     net = build_generator(options.model.netG, 3, 3, ngf=1)
     check_image_size(net, options.data.crop_size, options.data.crop_size)
+
+
+def test_the_command_of_coco_reads_the_boxes():
+    command = train_command("coco", Path("x"), 256)
+    assert command is not None
+    options = parse_train(shlex.split(command)[2:], MODELS, DATASETS)
+    assert options.run.dataset_mode == "unaligned_coco" and options.model.instance_level
 
 
 def test_no_command_for_a_model_that_does_not_exist(monkeypatch):

@@ -1,5 +1,6 @@
 """The check of every file, from the command line."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -96,6 +97,28 @@ def test_contact_sheet_shows_pairs(tmp_path: Path, capsys: pytest.CaptureFixture
     sheet = np.asarray(Image.open(tmp_path / "sheet.png").convert("RGB"))
     assert (sheet == (0, 0, 255)).all(axis=2).sum() == 3 * 16 * 16
     assert (sheet == (255, 0, 0)).all(axis=2).sum() > 3 * 16 * 16  # and the red box of the broken file
+
+
+def test_boxes_are_checked_and_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for side, boxes in (("A", [[4, 2, 6, 5], [90, 0, 5, 5]]), ("B", [])):
+        file = tmp_path / "images" / f"{side}.png"
+        file.parent.mkdir(exist_ok=True)
+        Image.new("RGB", (40, 20)).save(file)
+        content = {"images": [{"id": 1, "file_name": file.name, "width": 40, "height": 20}]}
+        content["annotations"] = [{"image_id": 1, "category_id": 5, "bbox": box} for box in boxes]
+        (tmp_path / f"train{side}.json").write_text(json.dumps(content))
+    words = ("--dataset_mode", "unaligned_coco", "--coco_imagedir", "images", "--category_id", 5)
+    code, said = run(capsys, tmp_path, *words, "--contact_sheet", tmp_path / "sheet.png")
+    assert code == 0 and "train A: 1 boxes; 0 of 1 images have none" in said
+    assert "warning: " in said and "trainA.json: 1 boxes have no area inside" in said
+    ys, xs = np.nonzero((np.asarray(Image.open(tmp_path / "sheet.png").convert("RGB")) == (0, 255, 0)).all(axis=2))
+    # the picture begins at (8, 32) of the sheet, and the last pixels of the box are 9 and 6
+    assert (xs.min() - 8, ys.min() - 32, xs.max() - 8, ys.max() - 32) == (4, 2, 9, 6)
+    assert len(xs) == 2 * 6 + 2 * 3
+    Image.new("RGB", (20, 20)).save(tmp_path / "images" / "A.png")
+    code, said = run(capsys, tmp_path, *words)
+    assert code == 1 and "A.png: 20x20 pixels, but labelled as 40x20" in said
+    assert run(capsys, tmp_path / "images", *words)[0] == 2
 
 
 def test_bad_arguments(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
