@@ -12,6 +12,7 @@ from PIL import Image
 from data import DATASETS
 from util.comparison import ComparedRun, ImageCell, joined
 from util.image_folder import natural_key, scan
+from util.types import IN_COLOURS
 
 Pictures = Mapping[str, Mapping[str, Path]]
 """Kind of picture (``fake``, ``input``, ``target``) -> stem -> file."""
@@ -45,8 +46,11 @@ def find_pictures(name: str, checkpoints_dir: Path, results_dir: Path, folder: s
 
 def _of_suffix(files: Sequence[str], place: Path, suffix: str) -> dict[str, Path]:
     """PNG files only: beside those of floating point values lies a file that no browser shows."""
-    end = f"_{suffix}.png"
-    return {Path(f).relative_to(place).as_posix().removesuffix(end): Path(f) for f in files if f.endswith(end)}
+    for end in (f"_{suffix}.png", f"_{suffix}{IN_COLOURS}.png"):
+        found = {Path(f).relative_to(place).as_posix().removesuffix(end): Path(f) for f in files if f.endswith(end)}
+        if found:
+            return found
+    return {}
 
 
 def _test_command(name: str, checkpoints_dir: Path, results_dir: Path, folder: str) -> str:
