@@ -29,9 +29,11 @@ class BaseModel(ABC):
         Options: its options, a frozen dataclass derived from ``ModelOptions``.
         dataset_mode: the default of ``--dataset_mode``.
         option_defaults: other options' defaults that this model changes, e.g. ``{"crop_size": 128}``.
+        option_sources: its own options -> others whose value they take where they are 0 or empty.
 
         sides: what training reads from a batch.
         network_aliases: network -> other names that its file may have in published checkpoints.
+        visuals_of_B: what of ``visuals`` a test names after the file of side B; all others after that of A.
 
     Attributes:
         loss_names: names of the losses that ``optimize_parameters`` reports, in the published order.
@@ -42,9 +44,11 @@ class BaseModel(ABC):
     Options: ClassVar[type[ModelOptions]] = ModelOptions
     dataset_mode: ClassVar[str] = "unaligned"
     option_defaults: ClassVar[Mapping[str, object]] = {}
+    option_sources: ClassVar[Mapping[str, str]] = {}
     options: ModelOptions
     sides: ClassVar[tuple[str, ...]] = ("A", "B")
     network_aliases: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    visuals_of_B: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, options: ModelOptions, engine: Engine) -> None:
         self.options, self.engine = options, engine
@@ -68,6 +72,10 @@ class BaseModel(ABC):
     @abstractmethod
     def visuals(self) -> Visuals:
         """The pictures of the last ``forward``, in the published order: ``[N, C, H, W]`` float32 in ``[-1, 1]``."""
+
+    def arrays(self) -> dict[str, Tensor]:
+        """Numbers of the last ``forward`` that a test saves beside the visuals, ``[N, C, H, W]``: name -> ``.npy``."""
+        return {}
 
     def setup_training(self, dataset_size: int) -> None:
         """Build what only training needs. ``dataset_size`` is the number of images in an epoch.
@@ -161,9 +169,24 @@ class BaseModel(ABC):
         tensors = [self.engine.to_device(batch[side]) for side in sides]
         self.batch_size = tensors[0].shape[0]
         self.share = float(batch.get("share", 1.0 / self.engine.world.size))
-        paths = batch.get(f"{sides[0]}_paths")
-        self.check_size(*tensors[0].shape[-2:], what=f"{paths[0]} at" if paths else "images of")
+        for side, tensor in zip(sides, tensors):
+            paths = batch.get(f"{side}_paths")
+            self.check_size(*tensor.shape[-2:], what=f"{paths[0]} at" if paths else "images of")
         return tensors
+
+    def check_second_derivatives(self) -> None:
+        """Refuse ``--gan_mode wgangp`` where D cannot be differentiated twice.
+
+        Raises:
+            ValueError: naming the flags.
+        """
+        if self.engine.compile:
+            raise ValueError("--gan_mode wgangp: a compiled network has no second derivative; leave out --compile")
+        norm = self.options.norm_D or self.options.norm
+        if self.engine.world.size > 1 and self.engine.device.type == "cuda" and norm == "batch":
+            raise ValueError(
+                "--gan_mode wgangp on several GPUs: batch norm there has no second derivative; use --norm_D instance"
+            )
 
     def check_size(self, height: int, width: int, *, what: str = "--crop_size") -> None:
         """Refuse images that a network cannot work on.

@@ -85,7 +85,7 @@ class Pix2PixModel(BaseModel):
             self.netD = self.add_network("D", self.build_D())
         self.criterion_GAN = GANLoss(o.gan_mode)
         if self.criterion_GAN.mode == "wgangp":
-            self._check_penalty()
+            self.check_second_derivatives()
         if self.criterion_GAN.mode == "wgan":
             logger.warning("--gan_mode %s: nothing bounds this critic, as published; wgangp has a penalty", o.gan_mode)
         feat, gp = o.lambda_feat > 0, self.criterion_GAN.mode == "wgangp"
@@ -154,20 +154,6 @@ class Pix2PixModel(BaseModel):
     def L1_loss(self) -> Tensor:
         """``lambda_L1 * mean |fake_B - real_B|``."""
         return self.options.lambda_L1 * F.l1_loss(self.fake_B.float(), self.real_B.float())
-
-    def _check_penalty(self) -> None:
-        """Refuse what cannot be differentiated twice.
-
-        Raises:
-            ValueError: naming the flags.
-        """
-        if self.engine.compile:
-            raise ValueError("--gan_mode wgangp: a compiled network has no second derivative; leave out --compile")
-        norm = self.options.norm_D or self.options.norm
-        if self.engine.world.size > 1 and self.engine.device.type == "cuda" and norm == "batch":
-            raise ValueError(
-                "--gan_mode wgangp on several GPUs: batch norm there has no second derivative; use --norm_D instance"
-            )
 
     def extra_state(self) -> dict[str, Any]:
         """The history of fakes of every process."""

@@ -21,12 +21,17 @@ from util.types import Batch, Visuals
 class TestOptions(ModelOptions):
     """Published defaults: the residual generator of CycleGAN, unless the run's own options are at hand."""
 
-    model_suffix: str = arg("", help="load <epoch>_net_G<suffix>.pth, e.g. _A for one side of CycleGAN")
+    model_suffix: str = arg(
+        "", help="load <epoch>_net_G<suffix>.pth: of a run of cycle_gan, _A translates A to B and _B translates B to A"
+    )
 
 
 @MODELS.register("test")
 class TestModel(BaseModel):
-    """One generator on a folder of inputs, without targets; for test.py only."""
+    """One generator on a folder of inputs, without targets; for test.py only.
+
+    ``input_nc`` and ``output_nc`` are those of this generator; ``_B`` of a run has the run's, exchanged.
+    """
 
     Options = TestOptions
     dataset_mode: ClassVar[str] = "single"

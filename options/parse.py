@@ -42,8 +42,8 @@ TITLES = {  # in the order of --help
 }
 
 
-class HelpAsked(Exception):
-    """``--help`` was printed; the command is done."""
+class HelpAsked(SystemExit):
+    """``--help`` was printed; the command is done, with exit code 0."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +112,9 @@ def parse_test(argv: Sequence[str], models: Any, datasets: Any) -> Options:
         argv = ["--model", "test", *argv]
     if saved and words["model"] and words["model"] != saved.get("model"):
         saved.pop("dataset_mode", None)  # another model reads another kind of data
+        if words["model_suffix"].endswith("_B"):  # the generator of a cycle whose input is the run's output
+            image_of_a, image_of_b = (saved.get(key, getattr(ModelOptions, key)) for key in ("input_nc", "output_nc"))
+            saved["input_nc"], saved["output_nc"] = image_of_b, image_of_a
     saved["checkpoints_dir"] = words["checkpoints_dir"] or RunOptions.checkpoints_dir
     saved["name"] = words["name"] or RunOptions.name
     return _resolve("test.py", argv, TEST, models, datasets, saved, phase_defaults=PHASE_DEFAULTS)
@@ -155,7 +158,7 @@ def parse_command(
 def _first_pass(argv: Sequence[str]) -> dict[str, Any]:
     """The few words that decide what the other words mean."""
     parser = _Parser(add_help=False, allow_abbrev=False)
-    for name in ("model", "dataset_mode", "name", "checkpoints_dir", "config", "suffix"):
+    for name in ("model", "dataset_mode", "name", "checkpoints_dir", "config", "suffix", "model_suffix"):
         parser.add_argument(f"--{name}", default="")
     parser.add_argument("--continue_train", nargs="?", const="True", default="False")
     parser.add_argument("-h", "--help", action="store_true")
@@ -207,6 +210,7 @@ def _resolve(
         raise OptionError(f"--config {words['config']}: unknown option {stray!r}{hint}")
     values.update({name: convert(known[name], text) for name, text in flags.items()})
     values["model"], values["dataset_mode"] = model_name, files["dataset_mode"]
+    values.update({own: values[own] or values[source] for own, source in model_class.option_sources.items()})
     if phase_defaults is not None and "load_size" not in flags:
         values["load_size"] = values["crop_size"]
     if values["suffix"]:

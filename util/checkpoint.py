@@ -103,13 +103,19 @@ class Checkpointer:
             aliases: names under which published checkpoints have it.
 
         Raises:
-            FileNotFoundError: no such file; the message lists the checkpoints there are.
+            FileNotFoundError: no such file; the message lists the checkpoints there are, or says how to choose one of
+                two directions.
             ValueError: the file is damaged, or of another network.
         """
         files = [self.folder / f"{tag}_net_{each}.pth" for each in (name, *aliases)]
         file = next((each for each in files if each.is_file()), files[0])
         if not file.is_file():
             found = [each for each in self.tags() if (self.folder / f"{each}_net_{name}.pth").is_file()]
+            if all((self.folder / f"{tag}_net_{name}_{side}.pth").is_file() for side in "AB"):
+                raise FileNotFoundError(
+                    f"{file} does not exist, but those of {name}_A and {name}_B do: for one direction of such a run "
+                    "give --model test --model_suffix _A (A to B) or _B (B to A)"
+                )
             asked = f"--load_iter {tag[5:]}" if tag.startswith("iter_") else f"--epoch {tag}"
             there = ", ".join(found) or "no checkpoint at all"
             raise FileNotFoundError(f"{asked}: {file} does not exist; there is: {there}")
@@ -161,17 +167,21 @@ class Checkpointer:
 
 
 def adapt_state(state: Mapping[str, torch.Tensor], net: nn.Module) -> dict[str, torch.Tensor]:
-    """A state_dict as ``net`` expects it: no ``module.`` prefix of DataParallel, and without the statistics that
-    InstanceNorm layers kept before torch 0.4."""
+    """A state_dict as ``net`` expects it: no ``module.`` prefix of DataParallel, without the statistics that
+    InstanceNorm layers kept before torch 0.4, and weights without a leading axis of 1 that ``net`` does not have; what
+    it lacks of modules with a true ``may_be_new`` stays as it is."""
     keys = {key: key.removeprefix("module.") for key in state}
     adapted = {keys[key]: value for key, value in state.items()}
     stale = ("running_mean", "running_var", "num_batches_tracked")
-    own = net.state_dict().keys()
+    own = net.state_dict()
+    adapted = {k: v[0] if k in own and v.shape == (1, *own[k].shape) else v for k, v in adapted.items()}
     for name, module in net.named_modules():
         if isinstance(module, nn.InstanceNorm2d):
             for each in stale:
                 if f"{name}.{each}" not in own:
                     adapted.pop(f"{name}.{each}", None)
+        if getattr(module, "may_be_new", False):  # what a model adds to a published network
+            adapted = {**{f"{name}.{key}": value for key, value in module.state_dict().items()}, **adapted}
     return adapted
 
 
