@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,9 @@ from util.types import Batch, Losses, TrackedMaps, Visuals
 
 Step = tuple[Tensor, Mapping[str, Tensor]]
 """What a step's closure returns: the loss to differentiate, and the losses to report."""
+
+
+Criterion = TypeVar("Criterion", bound=nn.Module)
 
 
 class BaseModel(ABC):
@@ -57,6 +60,7 @@ class BaseModel(ABC):
         self.optimizers: dict[str, torch.optim.Optimizer] = {}
         self.share = 1.0 / engine.world.size
         self.batch_size = 0  # images of this process's part of the batch
+        self._criteria: list[nn.Module] = []
         self._scalers: dict[str, torch.amp.GradScaler] = {}
 
     # -- what a model implements ---------------------------------------------------------------------------------
@@ -150,6 +154,15 @@ class BaseModel(ABC):
         self.networks[name] = net
         return net
 
+    def add_criterion(self, loss: Criterion) -> Criterion:
+        """Prepare a loss that has a frozen network for the engine; images too small for it are refused.
+
+        It is neither trained nor saved.
+        """
+        self.engine.prepare(loss)
+        self._criteria.append(loss)
+        return loss
+
     def add_optimizer(self, name: str, parameters: Iterable[nn.Parameter], **settings: Any) -> None:
         """Book an Adam optimizer (``lr``, ``betas``, ``weight_decay``...) over the parameters."""
         optimizer = self.engine.adam(list(parameters), **settings)
@@ -199,7 +212,7 @@ class BaseModel(ABC):
         Raises:
             ValueError: with the multiple or minimum that the network needs.
         """
-        for net in self.networks.values():
+        for net in (*self.networks.values(), *self._criteria):
             check_image_size(net, height, width, flag=what)
 
     @classmethod
