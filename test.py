@@ -9,17 +9,17 @@ import contextlib
 import logging
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data import DATASETS
 from models import MODELS
-from options.parse import HelpAsked, Options, parse_test
-from util.exit_code import EXIT_DONE, exit_code
+from options.parse import Options, parse_test
+from util.exit_code import EXIT_DONE, run_command
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from data.base_dataset import BaseDataset
     from data.loader import Loader
@@ -41,14 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         0 done, 1 failed, 2 bad options or data, 130 stopped by Ctrl-C.
     """
-    argv = list(sys.argv[1:] if argv is None else argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    try:
-        return _run(parse_test(argv, MODELS, DATASETS))
-    except HelpAsked:
-        return EXIT_DONE
-    except (Exception, KeyboardInterrupt) as error:
-        return exit_code("test.py", error, verbose="--verbose" in argv)
+    return run_command("test.py", argv, lambda words: _run(parse_test(words, MODELS, DATASETS)))
 
 
 def _run(options: Options) -> int:
@@ -80,6 +74,11 @@ def _run(options: Options) -> int:
     if model.needs_state:
         model.load_inference_state((checkpoints.load_state(tag) or {}).get("extra", {}))
     model.train(not result.eval)
+    if result.num_samples > 1 and not _draws(model):
+        raise ValueError(
+            f"--num_samples {result.num_samples}: nothing is drawn in this test, so that all samples would be equal; "
+            "leave it out, or test a run with dropout (without --eval) or of --model stochastic"
+        )
     loader = _loader(options, dataset, model, engine)
     model.check_size(*sample_size(dataset[0]))
 
@@ -108,7 +107,7 @@ def _loader(options: Options, dataset: BaseDataset, model: BaseModel, engine: En
 
     batch_size = options.data.batch_size
     if batch_size > 1 and (reason := _couples_samples(model)):
-        logger.warning("--batch_size %d: 1 is used, because %s; --eval would allow more", batch_size, reason)
+        logger.warning("--batch_size %d: 1 is used, because %s", batch_size, reason)
         batch_size = 1
     return loader_of(dataset, batch_size=batch_size, pin_memory=engine.device.type == "cuda")
 
@@ -119,12 +118,21 @@ def _couples_samples(model: BaseModel) -> str:
 
     if model.draws_at_test:
         return "the model draws random numbers for the batch"
-    active = [module for net in model.networks.values() for module in net.modules() if module.training]
-    if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in active):
-        return "batch norm takes its statistics from the batch"
-    if any(isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0 for module in active):
-        return "dropout draws one mask for the batch"
-    return ""
+    if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in _active_modules(model)):
+        return "batch norm takes its statistics from the batch; --eval would allow more"
+    return "dropout draws one mask for the batch; --eval would allow more" if _draws(model) else ""
+
+
+def _draws(model: BaseModel) -> bool:
+    """Whether a second look at an image may give another picture."""
+    from torch import nn
+
+    dropout = nn.modules.dropout._DropoutNd
+    return model.draws_at_test or any(isinstance(module, dropout) and module.p > 0 for module in _active_modules(model))
+
+
+def _active_modules(model: BaseModel) -> Iterator[nn.Module]:
+    return (module for net in model.networks.values() for module in net.modules() if module.training)
 
 
 def _translate(options: Options, model: BaseModel, loader: Loader, root: Path, page: HTML) -> int:
@@ -132,19 +140,25 @@ def _translate(options: Options, model: BaseModel, loader: Loader, root: Path, p
     from tqdm import tqdm
 
     from util.background import BackgroundWriter
-    from util.image_io import to_display
+    from util.image_io import save_array, to_display
     from util.inference import ResultNames, translate
     from util.types import ImageRecord
 
     total = int(min(options.result.num_test, loader.num_images))
-    names = ResultNames(root)
+    names = ResultNames(root, model.visuals_of_B)
     done = 0
     live = _live_logger(options, page.web_dir)
     with contextlib.closing(live), BackgroundWriter() as writer, tqdm(total=total, unit=" img", disable=None) as bar:
-        for batch, row, images in translate(model, loader, seed=options.engine.seed, total=total):
-            name = names(Path(batch["A_paths"][row]))
+        how = {"seed": options.engine.seed, "num_samples": options.result.num_samples}
+        for batch, row, images in translate(model, loader, total=total, **how):
             formats = {side: batch.get(f"{side}_format", ["uint8"] * (row + 1))[row] for side in "AB"}
-            _write(options, writer, page, name, images, formats)
+            parts = list(names.parts(batch, row, images))
+            for name, part in parts:
+                _write(options, writer, page, name, part, formats)
+            name = parts[0][0]
+            for label, values in model.arrays().items():
+                file = page.get_image_dir() / f"{name}_{label}.npy"
+                writer.submit(save_array, file, values[row].permute(1, 2, 0).cpu().numpy())
             done += 1
             live.log_images(ImageRecord(1, done, {k: to_display(v) for k, v in images.items()}, (name,)))
             bar.update()
@@ -171,6 +185,7 @@ def _write(
 ) -> None:
     """Queue the pictures of one sample, in the depth of the input, and add its row to the page."""
     from util.image_io import save_array, to_display, write_image
+    from util.inference import caption
 
     value_range = options.data.value_range if len(options.data.value_range) == 2 else None
     files = []
@@ -185,7 +200,7 @@ def _write(
             writer.submit(write_image, file, image, depth, value_range=value_range)
         files.append(f"{name}_{label}.png")
     page.add_header(name)
-    page.add_images(files, list(visuals), files, width=options.result.display_winsize)
+    page.add_images(files, [caption(label) for label in visuals], files, width=options.result.display_winsize)
 
 
 def _stretch(image: Tensor, aspect_ratio: float) -> Tensor:

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 from data import DATASETS
 from models import MODELS
 from options.files import PLACE, VOLATILE
-from options.parse import HelpAsked, Options, parse_train
-from util.exit_code import EXIT_DONE, exit_code
+from options.parse import Options, parse_train
+from util.exit_code import EXIT_DONE, run_command
 
 if TYPE_CHECKING:
     from data.base_dataset import BaseDataset
@@ -180,20 +180,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         0 done, 1 the run failed, 2 bad options or data, 130/143 stopped by Ctrl-C/SIGTERM after saving.
     """
-    argv = list(sys.argv[1:] if argv is None else argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    try:
-        options = parse_train(argv, MODELS, DATASETS)
-        if "," in options.engine.gpu_ids:
-            from util.distributed import launch_if_several
+    return run_command("train.py", argv, _start)
 
-            if (code := launch_if_several(main, (argv,), options.engine.gpu_ids)) is not None:
-                return code
-        return _run(options)
-    except HelpAsked:
-        return EXIT_DONE
-    except (Exception, KeyboardInterrupt) as error:
-        return exit_code("train.py", error, verbose="--verbose" in argv)
+
+def _start(argv: list[str]) -> int:
+    """Run the command line, in as many processes as ``--gpu_ids`` names GPUs."""
+    options = parse_train(argv, MODELS, DATASETS)
+    if "," in options.engine.gpu_ids:
+        from util.distributed import launch_if_several
+
+        if (code := launch_if_several(main, (argv,), options.engine.gpu_ids)) is not None:
+            return code
+    return _run(options)
 
 
 def build_model(argv: Sequence[str], dataset_size: int) -> BaseModel:

@@ -177,8 +177,14 @@ class BaseModel(ABC):
         """Move the named sides of a batch to the device, and note the batch's size and share.
 
         Raises:
-            ValueError: a network cannot work at the images' size; the message says which multiple it needs.
+            ValueError: the batch lacks a side, or a network cannot work at the images' size; the message says which
+                multiple it needs.
         """
+        if missing := [side for side in sides if side not in batch]:
+            raise ValueError(
+                f"--dataset_mode: these data have no side {missing[0]}, and {type(self).__name__} cannot do without; "
+                f"use --dataset_mode {self.dataset_mode}"
+            )
         tensors = [self.engine.to_device(batch[side]) for side in sides]
         self.batch_size = tensors[0].shape[0]
         self.share = float(batch.get("share", 1.0 / self.engine.world.size))

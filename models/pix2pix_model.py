@@ -102,7 +102,11 @@ class Pix2PixModel(BaseModel):
     def forward(self) -> None:
         """``fake_B = G(real_A)``, ``[N, output_nc, H, W]``."""
         with self.engine.autocast():
-            self.fake_B = self.netG(self.real_A)
+            self.fake_B = self.generate(self.real_A)
+
+    def generate(self, x: Tensor) -> Tensor:
+        """What the generator makes of ``x``."""
+        return self.netG(x)
 
     def visuals(self) -> Visuals:
         """``real_A``, ``fake_B``, and ``real_B`` where the batch had it."""

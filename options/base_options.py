@@ -12,7 +12,7 @@ from options.schema import OptionError, arg
 GAN_MODES = ("vanilla", "lsgan", "hinge", "wgan", "wgangp", "original", "bce", "ls", "w")
 NORMS = ("batch", "instance", "none")
 NORMS_D = ("", *NORMS, "spectralinstance")
-INIT_TYPES = ("normal", "xavier", "kaiming", "orthogonal")
+INIT_TYPES = ("normal", "xavier", "kaiming", "orthogonal", "default")
 PREPROCESS = (
     "resize_and_crop",
     "crop",
@@ -37,6 +37,13 @@ class RunOptions:
     load_iter: int = arg(0, minimum=0, help="load checkpoint iter_<N> instead of --epoch; 0 = off")
     config: str = arg("", metavar="FILE.json", help="read options from such a file as train_opt.json; flags win")
     verbose: bool = arg(False, help="print the networks, and a traceback with every error")
+    local_rank: int | None = arg(
+        None,
+        minimum=0,
+        aliases=("local-rank",),
+        help="passed by python -m torch.distributed.launch; LOCAL_RANK in the environment decides",
+        advanced=True,
+    )
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"latest|\d+|iter_\d+|best_\w+", self.epoch):
@@ -123,7 +130,7 @@ class ModelOptions:
         aliases=("dropout_rate", "dropout_value"),
         help="probability in the generator's dropout layers",
     )
-    init_type: str = arg("normal", choices=INIT_TYPES, help="initialisation of the weights")
+    init_type: str = arg("normal", choices=INIT_TYPES, help="initialisation of the weights; default: torch's own")
     init_gain: float = arg(0.02, help="its standard deviation, or gain")
     gan_mode: str = arg(
         "lsgan", choices=GAN_MODES, help="GAN objective (original = bce = vanilla, ls = lsgan, w = wgan)"

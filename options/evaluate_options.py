@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 from options.schema import OptionError, arg
-from util.metrics import expand
+from util.metrics import METRICS, expand, needs_real
+
+BETWEEN_RUNS = "\n"
+"""What stands between the runs of ``--compare`` in its one value; their names may hold commas and brackets."""
 
 _TAG = re.compile(r"latest|latest_iter\d+|\d+|iter_\d+|best_\w+")
 
@@ -17,7 +20,9 @@ class EvaluateOptions:
     """Which images, and which numbers."""
 
     metrics: tuple[str, ...] = arg(
-        (), help="kid, mean_kid, fid, is, prc, psnr, ssim, l1, lpips (default: kid; of pairs kid,psnr,ssim,l1)"
+        (),
+        help="kid, mean_kid, fid, is, prc, psnr, ssim, l1, lpips, and of several draws diversity, diversity_lpips "
+        "(default: kid; of pairs kid,psnr,ssim,l1)",
     )
     name: str = arg("", help="measure the results of this run in place")
     epoch: tuple[str, ...] = arg(
@@ -34,7 +39,7 @@ class EvaluateOptions:
     real_half: str = arg("", choices=("", "left", "right"), help="of --real that half of every picture, of paired data")
     resize: int = arg(0, minimum=0, maximum=16384, help="scale all images to so many pixels squared first; 0 = as is")
     alpha: str = arg("drop", choices=("drop", "white"), help="transparency: ignore it, or put on white")
-    compare: tuple[str, ...] = arg((), metavar="RUN1 RUN2 ...", help="make a page that compares these runs")
+    compare: str = arg("", metavar="RUN1 RUN2 ...", help="make a page that compares these runs")
     num_images: int = arg(20, minimum=0, help="test images on that page")
     output: str = arg("", help="folder of the page (default: results/comparison), or metrics.json of --fake and --real")
     checkpoints_dir: str = arg("./checkpoints", help="folder of all runs")
@@ -48,10 +53,8 @@ class EvaluateOptions:
         if len(given) != 1:
             what = " and ".join(given) + " together" if given else "nothing to measure"
             raise OptionError(f"{what}: give one of --name RUN, --fake DIR --real DIR, --compare RUN1 RUN2 ...")
-        if self.fake and not self.real:
-            raise OptionError(f"--fake {self.fake}: the real images are missing; give --real DIR")
-        if self.compare and len(self.compare) < 2:
-            raise OptionError(f"--compare {self.compare[0]}: give at least two runs")
+        if self.compare and len(self.runs) < 2:
+            raise OptionError(f"--compare {self.compare}: give at least two runs")
         if self.epoch and not self.name:
             raise OptionError(f"--epoch {','.join(self.epoch)}: belongs to --name RUN")
         for tag in self.epoch:
@@ -72,8 +75,17 @@ class EvaluateOptions:
             if is_wrong:
                 remedy = {"--source": "give --metrics mean_kid", "--retest": "it belongs to --name RUN"}
                 raise OptionError(f"{flag} has no use here: {remedy.get(flag, 'of a run, numbers go to its results')}")
-        if self.metrics:
-            try:
-                expand(self.metrics)
-            except ValueError as error:
-                raise OptionError(str(error)) from None
+        try:
+            metrics = expand(self.metrics or ("kid",))
+        except ValueError as error:
+            raise OptionError(str(error)) from None
+        drawn = [name for name in metrics if METRICS[name].by == "draws"]
+        if self.fake and drawn:
+            raise OptionError(f"--metrics {','.join(drawn)}: the draws of an image are found by --name RUN only")
+        if self.fake and not self.real and needs_real(metrics):
+            raise OptionError(f"--fake {self.fake}: the real images are missing; give --real DIR (only IS needs none)")
+
+    @property
+    def runs(self) -> tuple[str, ...]:
+        """Those of ``--compare``, in order."""
+        return tuple(self.compare.split(BETWEEN_RUNS))

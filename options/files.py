@@ -24,7 +24,7 @@ VOLATILE = {
 
 
 PLACE = (
-    *("name", "checkpoints_dir", "dataroot", "num_threads"),
+    *("name", "checkpoints_dir", "dataroot", "num_threads", "local_rank"),
     *("inception_weights", "lpips_weights", "feature_cache", "metric_batch_size"),
 )
 """Options that say where a run lives and how it is fed; its state does not depend on them."""

@@ -56,6 +56,11 @@ class EvalOptions:
             raise OptionError(str(error)) from None
         if float(self.eval_images) % 1 and self.eval_images != float("inf"):
             raise OptionError(f"--eval_images {self.eval_images}: expected a whole number")
+        if drawn := [name for name in names if METRICS[name].by == "draws"]:
+            raise OptionError(
+                f"--eval_metrics {','.join(drawn)}: while training nothing is drawn several times; afterwards: "
+                "test.py --num_samples 4, then scripts/evaluate.py --metrics diversity"
+            )
         for flag in ("save_best", "early_stop", "eval_phase"):
             if getattr(self, flag) and not self.eval_freq:
                 raise OptionError(f"--{flag} {getattr(self, flag)}: nothing is evaluated; give --eval_freq E as well")

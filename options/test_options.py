@@ -48,6 +48,9 @@ class ResultOptions:
 
     results_dir: str = arg("./results/", help="results go to <results_dir>/<name>/<phase>_<epoch>/")
     num_test: float = arg(float("inf"), minimum=1, help="stop after so many images (default: all)")
+    num_samples: int = arg(
+        1, minimum=1, maximum=1000, help="draws of every image, for a model with noise; beside them mean and spread"
+    )
     eval: bool = arg(False, help="dropout off and running statistics; the published protocol tests without")
     aspect_ratio: float = arg(
         1.0, minimum=0.01, maximum=100.0, help="width of the saved pictures is multiplied by this"

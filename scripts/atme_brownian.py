@@ -20,7 +20,7 @@ from tqdm import tqdm
 from scripts.brownian_page import sentences, table, write
 from util.brownian import require_packages
 from util.brownian_report import Analysis, ImageReport, TooFewEpochs, examine_maps, examine_pictures
-from util.exit_code import EXIT_DONE, exit_code
+from util.exit_code import EXIT_DONE, run_command
 from util.image_folder import subfolders
 from util.map_frames import float_frames, published_frames, save_gif
 from util.noise_maps import MapFolder, draw_pixels, find_maps, published_pixels, read_float_maps, read_pictures
@@ -45,10 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--gif", action="store_true", help="make an animation of every image")
     parser.add_argument("--output", type=Path, metavar="DIR", help="default: results/<name>/brownian")
     args = parser.parse_args(argv)
-    try:
-        return _run(args)
-    except (Exception, KeyboardInterrupt) as error:
-        return exit_code(PROGRAM, error)
+    return run_command(PROGRAM, argv, lambda words: _run(args))
 
 
 def analyse(

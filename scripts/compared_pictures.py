@@ -12,7 +12,7 @@ from PIL import Image
 from data import DATASETS
 from util.comparison import ComparedRun, ImageCell, joined
 from util.image_folder import natural_key, scan
-from util.types import IN_COLOURS
+from util.types import ABOUT_A_FAKE, IN_COLOURS
 
 Pictures = Mapping[str, Mapping[str, Path]]
 """Kind of picture (``fake``, ``input``, ``target``) -> stem -> file."""
@@ -48,8 +48,10 @@ def _of_suffix(files: Sequence[str], place: Path, suffix: str) -> dict[str, Path
     """PNG files only: beside those of floating point values lies a file that no browser shows."""
     for end in (f"_{suffix}.png", f"_{suffix}{IN_COLOURS}.png"):
         found = {Path(f).relative_to(place).as_posix().removesuffix(end): Path(f) for f in files if f.endswith(end)}
+        abouts = [f"_{prefix.removesuffix('_')}" for prefix in ABOUT_A_FAKE]
+        about = {s for s in found for a in abouts if s.endswith(a) and s.removesuffix(a) in found}  # of 1_heat_fake_B
         if found:
-            return found
+            return {stem: file for stem, file in found.items() if stem not in about}
     return {}
 
 

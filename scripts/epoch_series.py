@@ -136,6 +136,6 @@ def _way(each: Measurement) -> str:
     """What must be equal of two numbers that are compared, in words."""
     p = each.protocol
     sides = [f"{p[side]['n']} {what} of {p[side]['size']}" for side, what in SIDES if side in p]
-    keys = ("extractor", "lpips_net", "weights_sha256", "subset_size", "subsets", "splits", "seed")
+    keys = ("extractor", "lpips_net", "weights_sha256", "subset_size", "subsets", "splits", "seed", "draws")
     settings = [f"{key} {str(p[key])[:8] if key == 'weights_sha256' else p[key]}" for key in keys if key in p]
     return ", ".join([*sides, *settings])

@@ -1,4 +1,4 @@
-"""Measure generated images: KID, FID, IS, precision/recall, PSNR, SSIM, L1, LPIPS, each with its protocol.
+"""Measure generated images: KID, FID, IS, precision/recall, PSNR, SSIM, L1, LPIPS, diversity, each with its protocol.
 
 Usage:
     python scripts/evaluate.py --name facades                      results/facades/test_latest, in place
@@ -11,6 +11,7 @@ Words after a lone -- go to test.py, which makes the results that are missing.
 from __future__ import annotations
 
 import logging
+import shlex
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -19,10 +20,10 @@ from typing import TYPE_CHECKING, Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from data import DATASETS
-from options.evaluate_options import EvaluateOptions
+from options.evaluate_options import BETWEEN_RUNS, EvaluateOptions
 from options.metric_options import MetricOptions
-from options.parse import HelpAsked, parse_command
-from util.exit_code import EXIT_DONE, exit_code
+from options.parse import parse_command
+from util.exit_code import EXIT_DONE, run_command
 
 if TYPE_CHECKING:
     from scripts.result_folders import ResultFolder, RunPlace
@@ -56,31 +57,33 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         0 done, 1 failed, 2 bad options or images, 130 stopped by Ctrl-C.
     """
-    argv = list(sys.argv[1:] if argv is None else argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    try:
-        words, test_flags = split_words(argv)
-        records, given = parse_command("scripts/evaluate.py", USAGE, RECORDS, words)
-        return _run(records["evaluate"], records["metric"], given, test_flags)
-    except HelpAsked:
-        return EXIT_DONE
-    except (Exception, KeyboardInterrupt) as error:
-        return exit_code("evaluate.py", error, verbose="--verbose" in argv)
+    return run_command("evaluate.py", argv, _start)
+
+
+def _start(argv: list[str]) -> int:
+    words, test_flags = split_words(argv)
+    records, given = parse_command("scripts/evaluate.py", USAGE, RECORDS, words)
+    return _run(records["evaluate"], records["metric"], given, test_flags)
 
 
 def split_words(argv: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Our words, with the runs of ``--compare`` as one; and those after a lone ``--``."""
+    """Our words, with the runs of ``--compare`` as one; and those after a lone ``--``.
+
+    Of several runs every word is a name, whatever is in it; a single word is a list with commas.
+    """
     ours, flags = list(argv), []
     if "--" in ours:
         cut = ours.index("--")
         ours, flags = ours[:cut], ours[cut + 1 :]
-    words: list[str] = []
-    for word in ours:
-        if len(words) >= 2 and words[-2] == "--compare" and not word.startswith("--"):
-            words[-1] += f",{word}"
-        else:
-            words.append(word)
-    return words, flags
+    if "--compare" in ours:
+        begin = ours.index("--compare") + 1
+        end = next((place for place in range(begin, len(ours)) if ours[place].startswith("--")), len(ours))
+        runs = ours[begin:end]
+        if len(runs) == 1:
+            runs = [name.strip() for name in runs[0].split(",") if name.strip()]
+        ours[begin:end] = [BETWEEN_RUNS.join(runs)] if runs else []
+    return ours, flags
 
 
 def _run(o: EvaluateOptions, m: MetricOptions, given: frozenset[str], test_flags: list[str]) -> int:
@@ -103,6 +106,7 @@ def _run(o: EvaluateOptions, m: MetricOptions, given: frozenset[str], test_flags
     read_measurements(place.results / FILE_NAME)  # a damaged one is told before anything is computed
     metrics = o.metrics or _default_metrics(place)
     _check_pairs(place, metrics)
+    _check_draws(o, metrics, place, folders, test_flags)
     suite = _suite(metrics, m, o.gpu_ids)
     import test
 
@@ -136,6 +140,7 @@ def _measure_run(o: EvaluateOptions, suite: Suite, folder: ResultFolder) -> list
     from dataclasses import replace
 
     from options.files import read_options
+    from util.metrics import needs_real
     from util.metrics.images import FolderImages
 
     other = "A" if o.domain == "B" else "B"
@@ -146,9 +151,12 @@ def _measure_run(o: EvaluateOptions, suite: Suite, folder: ResultFolder) -> list
     shared: dict[str, Any] = {"resize": o.resize, "alpha": o.alpha, "value_range": value_range}
     flag = f"--name {o.name}"
     fake = FolderImages(folder.images, flag, suffix=f"fake_{o.domain}", **shared)
-    real = (
-        _side(o, "--real", o.real) if o.real else FolderImages(folder.images, flag, suffix=f"real_{o.domain}", **shared)
-    )
+    real = _side(o, "--real", o.real) if o.real else None
+    if real is None and needs_real(suite.names):
+        real = FolderImages(folder.images, flag, suffix=f"real_{o.domain}", **shared)
+    draws = [fake]
+    for number in range(2, folder.num_samples(o.domain) + 1) if suite.of_kind("draws") else ():
+        draws.append(FolderImages(folder.images, flag, suffix=f"fake_{o.domain}_{number}", **shared))
     source = None
     if "mean_kid" in suite.names:
         source = (
@@ -164,7 +172,7 @@ def _measure_run(o: EvaluateOptions, suite: Suite, folder: ResultFolder) -> list
             domain=o.domain,
             protocol={**each.protocol, "tag": folder.tag},
         )
-        for each in suite.measure(fake, real, source)
+        for each in suite.measure(fake, real, source, draws=draws)
     ]
 
 
@@ -178,7 +186,7 @@ def _folders(o: EvaluateOptions, m: MetricOptions) -> int:
         if Path(o.output).suffix != ".json" or Path(o.output).is_dir():
             raise ValueError(f"--output {o.output}: name a file that ends in .json")
         read_measurements(Path(o.output))
-    fake, real = _side(o, "--fake", o.fake, o.fake_suffix), _side(o, "--real", o.real)
+    fake, real = _side(o, "--fake", o.fake, o.fake_suffix), _side(o, "--real", o.real) if o.real else None
     source = _side(o, "--source", o.source) if o.source else None
     found = _suite(o.metrics or UNPAIRED, m, o.gpu_ids).measure(fake, real, source)
     if o.output:
@@ -207,13 +215,13 @@ def _compare(o: EvaluateOptions, m: MetricOptions, given: frozenset[str], test_f
 
     from scripts.compare_runs import compare
 
-    for name in o.compare if o.metrics else ():
-        run = replace(o, compare=(), name=name, output="")
+    for name in o.runs if o.metrics else ():
+        run = replace(o, compare="", name=name, output="")
         if code := _run(run, m, given, test_flags):
             return code
     output = Path(o.output or Path(o.results_dir) / "comparison")
     page = compare(
-        o.compare,
+        o.runs,
         checkpoints_dir=Path(o.checkpoints_dir),
         results_dir=Path(o.results_dir),
         output=output,
@@ -239,6 +247,29 @@ def _check_pairs(place: RunPlace, names: Sequence[str]) -> None:
             f"--metrics {','.join(wrong)}: the run {place.name} was trained on unpaired images, so its outputs have no "
             "targets; ask for kid, mean_kid, fid, is or prc"
         )
+
+
+def _check_draws(
+    o: EvaluateOptions,
+    names: Sequence[str],
+    place: RunPlace,
+    folders: Sequence[ResultFolder],
+    test_flags: Sequence[str],
+) -> None:
+    """Refuse to look for differences between the draws of an image where there is one; before anything is made."""
+    from scripts.result_folders import words_of_test
+    from util.metrics import METRICS, expand
+
+    drawn = [name for name in expand(names) if METRICS[name].by == "draws"]
+    asked = any(word.split("=")[0] == "--num_samples" for word in test_flags)
+    for folder in folders if drawn else ():
+        made_now = o.retest or not folder.images.is_dir()
+        if not (asked if made_now else folder.num_samples(o.domain) > 1):
+            words = words_of_test(place, folder, only_needed=True)
+            raise ValueError(
+                f"--metrics {','.join(drawn)}: {folder.path} has no several draws of an image; "
+                f"make them by: {shlex.join(['python', 'test.py', *words])} --num_samples 4"
+            )
 
 
 def _is_paired(place: RunPlace) -> bool:
@@ -268,10 +299,14 @@ def _grouped(facts: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
 
 def _how(each: Measurement) -> str:
     p = each.protocol
-    sides = f"{p['fake']['n']} images of {p['fake']['size']}, {p['real']['n']} real ones of {p['real']['size']}"
+    sides = f"{p['fake']['n']} images of {p['fake']['size']}"
     if "extractor" not in p:
         network = f", {p['lpips_net']} ({p['weights_sha256'][:8]})" if "lpips_net" in p else ""
+        if "draws" in p:
+            return f"{p['draws']} draws of each of {sides}{network}"
         return f"{p['pairs']} pairs of {p['fake']['size']}{network}"
+    if "real" in p:
+        sides += f", {p['real']['n']} real ones of {p['real']['size']}"
     parts = [f"extractor {p['extractor']} ({p['weights_sha256'][:8]})"]
     if "subsets" in p:
         sizes = p["subset_size"] if isinstance(p["subset_size"], list) else [p["subset_size"]]

@@ -20,7 +20,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from options.files import read_options
-from util.exit_code import EXIT_DONE, exit_code
+from util.exit_code import EXIT_DONE, run_command
 from util.image_folder import subfolders
 from util.loggers.csv_log import FILE_NAME
 from util.run_folder import check_writable, make_folder
@@ -64,10 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--smooth", type=int, default=9, help="epochs of the moving average, odd (default: 9)")
     parser.add_argument("--output", type=Path, metavar="FILE.svg", help="default: results/[<run>/]convergence.svg")
     args = parser.parse_args(argv)
-    try:
-        return _run(args)
-    except (Exception, KeyboardInterrupt) as error:
-        return exit_code("plot_convergence.py", error)
+    return run_command("plot_convergence.py", argv, lambda words: _run(args))
 
 
 def read_curve(path: Path) -> list[tuple[tuple[str, str], tuple[int, float, float]]]:

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from util.checkpoint import Checkpointer
-from util.image_folder import natural_key
+from util.image_folder import natural_key, scan
 from util.run_folder import check_name
 from util.suggest import closest
+from util.types import IN_COLOURS
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +55,12 @@ class ResultFolder:
     def images(self) -> Path:
         """Where its pictures are."""
         return self.path / "images"
+
+    def num_samples(self, domain: str) -> int:
+        """Draws of each image (``test.py --num_samples``), by the highest number in a file name; 1 without any."""
+        drawn = re.compile(rf"_fake_{domain}_(\d+)({IN_COLOURS})?\.[a-z]+$")
+        files = scan(self.images) if self.images.is_dir() else []
+        return max([1, *(int(match[1]) for file in files if (match := drawn.search(Path(file).name)))])
 
 
 def choose(place: RunPlace, phase: str, epochs: Sequence[str], *, any_phase: bool) -> list[ResultFolder]:
@@ -129,12 +136,21 @@ def make_missing(
             if newer:
                 logger.warning("warning: %s is older than the checkpoint; --retest makes it again", folder.path)
             continue
-        where = ["--checkpoints_dir", str(place.checkpoints_dir), "--results_dir", str(place.results_dir)]
-        words = ["--name", place.name, *where, "--phase", folder.phase, *_which(folder.tag), *flags]
+        words = [*words_of_test(place, folder), *flags]
         logger.info("making %s: python test.py %s", folder.path, " ".join(words))
         if code := test(words):
             return code
     return 0
+
+
+def words_of_test(place: RunPlace, folder: ResultFolder, *, only_needed: bool = False) -> list[str]:
+    """The words of test.py that make a folder; with ``only_needed`` without those that say the default."""
+    where = {"checkpoints_dir": place.checkpoints_dir, "results_dir": place.results_dir}
+    words = ["--name", place.name]
+    for flag, value in where.items():
+        words += [] if only_needed and value == Path(flag.removesuffix("_dir")) else [f"--{flag}", str(value)]
+    words += [] if only_needed and folder.phase == "test" else ["--phase", folder.phase]
+    return words + ([] if only_needed and folder.tag == "latest" else _which(folder.tag))
 
 
 def _outdated(place: RunPlace, folder: ResultFolder) -> bool:

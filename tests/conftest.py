@@ -18,7 +18,19 @@ TRAINABLE_ARGS = ["--gpu_ids", "-1", "--netG", "resnet_6blocks", "--ngf", "4", "
 TRAINABLE_ARGS += ["--crop_size", str(SIZE), "--num_threads", "0", "--display_id", "0"]
 """Flags that make any model small enough for a test, but for what ``MODEL_ARGS`` adds."""
 SMALL_ATME = ["--netG", "unet_256_ddm", "--dim", "8", "--init_dim", "8", "--groups", "4", "--dim_mults", "1,2"]
-MODEL_ARGS = {"atme": SMALL_ATME, "atme_unpaired": SMALL_ATME}
+SMALL_VGG = ["--vgg_weights", "random", "--vgg_layers", "1,2"]
+SMALL_UGATIT = ["--n_res", "1", "--n_layers_global", "5", "--n_layers_local", "3", "--lr", "0.0002"]
+SMALL_UGATIT += ["--cam_weight", "10"]  # 1000 makes rounding grow too fast to compare two runs
+MODEL_ARGS = {"atme": SMALL_ATME, "atme_unpaired": SMALL_ATME, "perceptual": SMALL_VGG, "ugatit": SMALL_UGATIT}
+
+
+NO_DRAWS = {"stochastic": ["--noise", "weight", "--noise_sigma", "0"], "augan": ["--feature_noise", "0"]}
+"""What makes a model draw nothing, where it is more than ``--no_dropout``."""
+
+
+def without_draws(model: str) -> list[str]:
+    """Flags with which a step of this model does not depend on drawn numbers."""
+    return NO_DRAWS.get(model, ["--no_dropout"])
 
 
 def trainable_args(model: str) -> list[str]:

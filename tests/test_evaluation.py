@@ -157,6 +157,16 @@ def test_a_failed_evaluation_is_told_and_the_training_goes_on(workdir, dataroot,
     assert "warning: epoch 2 is not evaluated: ValueError: data/test/1.png" in said()
 
 
+def test_a_metric_that_is_impossible_is_told_once_and_the_others_are_measured(workdir, dataroot, tiny, said):
+    """One held-out image has no KID."""
+    flags = ["--eval_freq", "1", "--eval_metrics", "kid,fid,psnr", "--eval_images", "1", "--feature_cache", "none"]
+    assert train.main(arguments(dataroot, *flags, epochs="1")) == 0
+    assert [list(record["metrics"]) for record in epochs(workdir / "checkpoints" / "run")] == [["psnr"], ["psnr"]]
+    text = said()
+    assert text.count("evaluations go without kid: ValueError: KID needs two images on each side") == 1
+    assert text.count("evaluations go without fid: ") == 1 and "is not evaluated" not in text
+
+
 def test_a_run_that_dies_in_an_evaluation_loses_nothing(tmp_path, dataroot, monkeypatch, tiny):
     flags = (*EVAL, "--save_best", "l1", "--save_latest_freq", "5000")
     for folder in ("whole", "broken"):

@@ -264,6 +264,7 @@ _WORDS = {
     "subset_size": "size of the subsets",
     "subsets": "number of subsets",
     "pairs": "number of pairs",
+    "draws": "draws of an image",
     "extractor_input": "how the network's input is scaled",
 }
 

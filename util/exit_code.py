@@ -4,8 +4,33 @@ from __future__ import annotations
 
 import sys
 import traceback
+from collections.abc import Callable, Sequence
 
 EXIT_DONE, EXIT_FAILED, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 0, 1, 2, 130
+
+
+def run_command(program: str, argv: Sequence[str] | None, run: Callable[[list[str]], int]) -> int:
+    """Run a command; whatever ends it becomes an exit code and, if it failed, one line.
+
+    Args:
+        program: for the start of that line, e.g. ``train.py``.
+        argv: words of the command line without the program; None for ``sys.argv[1:]``. ``--verbose`` among them asks
+            for tracebacks.
+        run: the command: words -> exit code. ``SystemExit`` without a code, or with 0, says that it has answered
+            already (``--help``).
+
+    Returns:
+        what ``run`` returned, or as ``exit_code``.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return run(words)
+    except SystemExit as answered:
+        if answered.code not in (None, EXIT_DONE):
+            raise
+        return EXIT_DONE
+    except (Exception, KeyboardInterrupt) as error:
+        return exit_code(program, error, verbose="--verbose" in words)
 
 
 def report_error(program: str, message: object) -> None:

@@ -17,13 +17,20 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def seed_step(seed: int, step: int, rank: int) -> None:
-    """Seed torch for one training step or one test image.
+def seed_step(seed: int, step: int, rank: int, draw: int = 1) -> None:
+    """Seed torch for one training step, or for one draw of a test image.
 
     What a step draws (dropout, noise) then depends on the seed, the step and the process alone, so that a resumed run
     draws what the uninterrupted one drew, with any number of processes.
+
+    Args:
+        seed: ``--seed``.
+        step: number of the step, or place of the image.
+        rank: of the process.
+        draw: which of an image's draws, from 1; the first is the one of a test without more.
     """
-    words = np.random.SeedSequence([seed, step, rank]).generate_state(2, np.uint32)
+    key = (draw - 1,) if draw > 1 else ()  # not one more word: zeros at the end do not count there
+    words = np.random.SeedSequence([seed, step, rank], spawn_key=key).generate_state(2, np.uint32)
     torch.manual_seed(int(words[0]) << 31 ^ int(words[1]))
 
 

@@ -23,6 +23,9 @@ Losses = dict[str, "Tensor"]
 Visuals = dict[str, "Tensor"]
 """Published visual name -> ``[N, C, H, W]`` in ``[-1, 1]``; C is 1 or 3 unless the data have other channels."""
 
+ABOUT_A_FAKE = ("heat_", "rec_")
+"""What begins the name of a visual that is about a fake and no translation itself, such as ``heat_fake_B``."""
+
 IN_COLOURS = "_rgb"
 """Ending of a visual that shows as sRGB what a side has in other numbers: ``fake_B_rgb`` is ``fake_B`` to look at, and
 is measured and compared in its place."""

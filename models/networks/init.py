@@ -16,7 +16,7 @@ _FILLS: dict[str, Callable[[Tensor, float], object]] = {
     "orthogonal": lambda weight, gain: nn.init.orthogonal_(weight, gain=gain),
 }
 
-INIT_TYPES = tuple(_FILLS)
+INIT_TYPES = (*_FILLS, "default")
 
 
 def init_weights(net: nn.Module, init_type: str = "normal", init_gain: float = 0.02) -> None:
@@ -29,12 +29,14 @@ def init_weights(net: nn.Module, init_type: str = "normal", init_gain: float = 0
     Args:
         net: any module.
         init_type: ``normal`` N(0, gain), ``xavier`` (Glorot and Bengio 2010, normal), ``kaiming`` (He et al. 2015,
-            normal, fan-in; it has no gain) or ``orthogonal`` (Saxe et al. 2014).
+            normal, fan-in; it has no gain), ``orthogonal`` (Saxe et al. 2014), or ``default``, which changes nothing.
         init_gain: scale of the distribution; for ``normal`` and for batch norm the standard deviation.
 
     Raises:
         ValueError: unknown ``init_type``.
     """
+    if init_type == "default":
+        return
     if init_type not in _FILLS:
         raise unknown(f"--init_type {init_type!r}", init_type, INIT_TYPES)
     fill = _FILLS[init_type]
@@ -64,6 +66,8 @@ def _modules(net: nn.Module) -> Iterator[nn.Module]:
 
 def _raw_weight(module: nn.Module) -> Tensor | None:
     """The stored weight; under a parametrisation such as spectral norm ``module.weight`` is only a computed copy."""
+    if isinstance(raw := getattr(module, "weight_orig", None), Tensor):
+        return raw
     name = "parametrizations.weight.original" if parametrize.is_parametrized(module, "weight") else "weight"
     owner, _, attribute = name.rpartition(".")
     weight = getattr(module.get_submodule(owner), attribute, None)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from scripts.experiments.run_columns import Column
-from util.metrics import METRICS
+from util.metrics import METRICS, fixed
 from util.metrics.measurement import Measurement, columns, title
 from util.text_file import replace_text
 
@@ -225,7 +225,7 @@ def _cell(row: TableRow, values: Sequence[float], *, decimals: int, scale: float
     mean, std = mean_std(values)
     if mean is None:
         return FAILED if row.outcomes and not row.good else PENDING
-    shown = f"{mean * scale:.{decimals}f}"
+    shown = fixed(mean * scale, decimals)
     return shown if std is None else f"{shown} +/- {std * scale:.{decimals}f}"
 
 

@@ -36,6 +36,12 @@ def memories(model):
     return [model.directions[side].maps.memory.maps for side in "AB"]
 
 
+def test_one_side_alone_is_refused() -> None:
+    batch = {key: value for key, value in unpaired([0], [0]).items() if not key.startswith("B")}
+    with pytest.raises(ValueError, match=r"no side B.*--dataset_mode unaligned"):
+        build().set_input(batch)
+
+
 def test_each_direction_has_the_rows_of_its_own_images(trained):
     before, after = memories(build()), memories(trained)
     assert not torch.equal(*before), "the two start from other numbers"

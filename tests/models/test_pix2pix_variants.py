@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -108,3 +109,10 @@ def test_dropout_is_a_flag(workdir, dataroot) -> None:
     assert rates() == {0.5}
     assert rates("--dropout", "0.9") == rates("--dropout_value", "0.9") == rates("--dropout_rate", "0.9") == {0.9}
     assert rates("--no_dropout") == set()
+
+
+@pytest.mark.parametrize("name", ["perceptual", "adversarial_losses", "stochastic", "colorization"])
+def test_a_variant_is_short(name: str) -> None:
+    """What a variant adds to pix2pix fits into 60 lines, options and docstrings included."""
+    lines = (Path(train.__file__).parent / "models" / f"{name}_model.py").read_text(encoding="utf-8").splitlines()
+    assert len([line for line in lines if line.strip()]) < 60

@@ -73,6 +73,7 @@ def test_option_choices_are_those_of_the_code_that_uses_them():
         (["--config", "missing.json"], ["--config missing.json", "no such file"]),
         (["--suffix", "{nothing}"], ["--suffix", "nothing"]),
         (["--value_range", "5,1"], ["--value_range", "rising"]),
+        (["--eval_metrics", "kid,diversity"], ["--eval_metrics diversity", "test.py --num_samples"]),
     ],
 )
 def test_bad_options_name_the_flag_the_value_and_the_remedy(argv, parts):

@@ -16,6 +16,7 @@ from PIL import Image
 import test as test_program
 import train
 from scripts import evaluate
+from scripts.compared_pictures import find_pictures
 from tests.measuring import CPU, save_drawings, save_results, save_run
 from tests.runs import arguments
 from tests.test_bad_input import snapshot
@@ -250,6 +251,63 @@ def test_free_folders(capsys):
     assert capsys.readouterr().out.count(f"KID x100: {expected[0].shown}\n") == 2
 
 
+def test_inception_score_needs_no_real_images(capsys):
+    save_drawings(Path("made"), "boxes", 7)
+    save_drawings(Path("target"), "discs", 9)
+    assert (
+        run("--fake", "made", "--metrics", "is") == 0
+        and run("--fake", "made", "--real", "target", "--metrics", "is") == 0
+    )
+    alone, beside = (line for line in capsys.readouterr().out.splitlines() if line.startswith("IS: "))
+    assert alone == beside
+
+
+def save_draws(count):
+    """Draws beside the results of a run, each 10 of 255 brighter than the one before it."""
+    for file in Path("results/run/test_latest/images").rglob("*_fake_B.png"):
+        pixels = np.asarray(Image.open(file)).astype(int) // 4 + 60
+        Image.fromarray(pixels.astype(np.uint8)).save(file)
+        for number in range(2, count + 1):
+            moved = (pixels + 10 * (number - 1)).astype(np.uint8)
+            Image.fromarray(moved).save(file.with_name(f"{file.stem}_{number}.png"))
+        for kind in ("mean", "std"):
+            Image.fromarray(moved).save(file.with_name(f"{file.stem}_{kind}.png"))
+
+
+def test_diversity_of_the_draws_of_a_run(capsys):
+    """Three draws, 10, 20 and 10 of 255 apart; the other metrics see the first one only."""
+    save_run()
+    save_results()
+    save_draws(3)
+    assert run("--name", "run", "--metrics", "diversity,psnr") == 0
+    found = stored()
+    number = found["test_latest", "diversity", "B"]
+    assert number.value == pytest.approx(40 / 3 / 255) and number.std == pytest.approx(0, abs=1e-6)
+    assert (number.protocol["draws"], number.protocol["fake"]["n"], number.tag) == (3, 6, "latest")
+    assert found["test_latest", "psnr", "B"].protocol["pairs"] == 6
+    pictures = find_pictures("run", Path("checkpoints"), Path("results"), "test_latest", "B")
+    assert set(pictures["fake"]) == {"sub/0", *"12345"}
+    assert "diversity: 3 draws of each of 6 images of 24x24" in capsys.readouterr().out
+
+
+def test_diversity_of_inputs_without_targets():
+    save_run("single")
+    save_results()
+    save_draws(2)
+    for file in Path("results/run/test_latest/images").rglob("*_real_B.png"):
+        file.unlink()
+    assert run("--name", "run", "--metrics", "diversity") == 0
+    assert stored()["test_latest", "diversity", "B"].value == pytest.approx(10 / 255)
+
+
+def test_missing_results_are_made_with_samples(tests, capsys):
+    checkpoints("latest")
+    words = ["--name", "run", "--metrics", "diversity", *PLAIN]
+    assert evaluate.main(words) == 2 and tests == []
+    assert evaluate.main([*words, "--", "--num_samples", "2"]) == 2 and len(tests) == 1  # the fake test draws once
+    assert "no several draws" in capsys.readouterr().err
+
+
 def test_targets_in_paired_files(capsys):
     """The right halves of a paired data set against outputs of the same names."""
     pair = np.concatenate([np.full((16, 16, 3), 9, np.uint8), np.full((16, 16, 3), 60, np.uint8)], axis=1)
@@ -267,12 +325,24 @@ def test_targets_in_paired_files(capsys):
 
 def test_words_after_compare_are_joined():
     split = evaluate.split_words(["--compare", "a", "b", "c", "--metrics", "kid", "--", "--eval", "x"])
-    assert split == (["--compare", "a,b,c", "--metrics", "kid"], ["--eval", "x"])
-    assert evaluate.split_words(["--gpu_ids", "-1", "--compare", "a,b"]) == (
-        ["--gpu_ids", "-1", "--compare", "a,b"],
+    assert split == (["--compare", "a\nb\nc", "--metrics", "kid"], ["--eval", "x"])
+    assert evaluate.split_words(["--gpu_ids", "-1", "--compare", "a, b"]) == (
+        ["--gpu_ids", "-1", "--compare", "a\nb"],
         [],
     )
     assert evaluate.split_words(["--name", "a", "b"]) == (["--name", "a", "b"], [])
+    assert evaluate.split_words(["--compare", "--verbose"]) == (["--compare", "--verbose"], [])
+
+
+@pytest.mark.parametrize("names", [("a,b", "c"), ("(lr,2)", "[x]"), ("run", "other")])
+def test_names_of_runs_may_hold_commas_and_brackets(names):
+    for name in names:
+        save_run(name=name)
+        save_results(name=name)
+    assert run("--compare", *names, "--metrics", "psnr") == 0
+    page = Path("results/comparison/comparison.md").read_text()
+    assert all(name in page for name in names)
+    assert all(Path("results", name, "metrics.json").is_file() for name in names)
 
 
 def test_compare_measures_what_is_asked_for_first(monkeypatch):

@@ -61,6 +61,13 @@ def one_target_lost():
     Path("results/run/test_latest/images/3_real_B.png").unlink()
 
 
+def lost_draw():
+    """Second draws beside the results, but for one."""
+    for file in Path("results/run/test_latest/images").rglob("*_fake_B.png"):
+        if file.name != "3_fake_B.png":
+            save_array(file.with_name(f"{file.stem}_2.png"), draw("boxes", 1, 24))
+
+
 def larger_target():
     save_array(Path("results/run/test_latest/images/3_real_B.png"), draw("boxes", 1, 40))
 
@@ -103,6 +110,20 @@ CASES = {
     "half of nothing": (nothing, [*RUN, "--real_half", "left"], ["--real_half left", "--real DIR"]),
     "test flags of folders": (nothing, [*FOLDERS, "--", "--eval"], ["--eval", "--fake made"]),
     "test flags that move the results": (nothing, [*RUN, "--", "--load_iter", "5"], ["--load_iter", "before the --"]),
+    "no draws": (
+        nothing,
+        [*RUN, "--metrics", "psnr,diversity"],
+        ["--metrics diversity", "results/run/test_latest", "python test.py --name run --num_samples 4"],
+    ),
+    "no draws of an epoch": (nothing, [*RUN, "--epoch", "5", "--metrics", "diversity"], ["--epoch 5 --num_samples 4"]),
+    "lost draw": (lost_draw, [*RUN, "--metrics", "diversity"], ["*_fake_B_2", "of 3 not every draw"]),
+    "draws of folders": (nothing, [*FOLDERS, "--metrics", "diversity"], ["--metrics diversity", "--name RUN"]),
+    "kid without real": (nothing, ["--fake", "made", "--metrics", "is,kid"], ["--fake made", "--real DIR"]),
+    "draws as images": (
+        lost_draw,
+        ["--fake", "results/run/test_latest/images", "--metrics", "is"],
+        ["5 fake_B_...", "--fake_suffix fake_B"],
+    ),
     "missing folder": (nothing, ["--fake", "maid", "--real", "target"], ["--fake maid", "no such folder"]),
     "missing source": (nothing, [*FOLDERS, "--metrics", "mean_kid", "--source", "no"], ["--source no"]),
     "no source": (nothing, [*FOLDERS, "--metrics", "mean_kid"], ["mean_kid", "source"]),

@@ -197,3 +197,12 @@ def test_another_checkpoint_does_not_make_results_old(caplog):
     os.utime("checkpoints/run/5_net_G.pth", (1000, 1000))
     make([("test_5", "5")])
     assert "older" not in caplog.text
+
+
+def test_draws_of_each_image_are_counted_by_domain(workdir):
+    results("test_latest")
+    (folder,) = choose(PLACE, "test", (), any_phase=True)
+    assert folder.num_samples("B") == 1
+    for name in ("0_fake_B", "0_fake_B_2", "0_fake_B_11", "0_fake_B_mean", "7_fake_A_3_rgb", "9_fake_B_99_real_A"):
+        (folder.images / f"{name}.png").touch()
+    assert (folder.num_samples("B"), folder.num_samples("A")) == (11, 3)

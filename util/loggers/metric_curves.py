@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from util.loggers.curve import Curve
-from util.metrics import METRICS
+from util.metrics import METRICS, fixed
 from util.metrics.measurement import title
 from util.types import EpochRecord
 
@@ -42,7 +42,7 @@ def _shown(metrics: Mapping[str, float]) -> list[str]:
     for name, value in metrics.items():
         short = short_name(name)
         decimals = 4 if short is None else METRICS[short].decimals
-        texts.append(f"{metric_title(name)} {scaled(name, value):.{decimals}f}")
+        texts.append(f"{metric_title(name)} {fixed(scaled(name, value), decimals)}")
     return texts
 
 

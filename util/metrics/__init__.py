@@ -1,7 +1,8 @@
 """Numbers that say how good generated images are, each with the protocol it was measured by.
 
 KID, FID, IS and precision/recall are torch-fidelity's, on the features of a named extractor; PSNR, L1 and LPIPS are
-torchmetrics'. Importing this package needs the standard library only: ``options`` lists the names.
+torchmetrics'; diversity compares the draws of an image with each other. Importing this package needs the standard
+library only: ``options`` lists the names.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ class Metric:
     Attributes:
         title: heading of its column.
         higher_is_better: the direction of better.
-        by: ``features`` (of an extractor, which becomes part of the name), ``pairs`` (of a fake and its own target).
+        by: ``features`` (of an extractor, which becomes part of the name), ``pairs`` (of a fake and its own target),
+            ``draws`` (of several fakes of one input).
+        needs_real: whether it compares with real images.
         scale: what the number is multiplied by where it is shown.
         decimals: how many of them are shown.
     """
@@ -32,13 +35,14 @@ class Metric:
     by: str
     scale: float = 1.0
     decimals: int = 4
+    needs_real: bool = True
 
 
 METRICS: dict[str, Metric] = {
     "kid": Metric("KID x100", False, "features", scale=100.0, decimals=2),
     "mean_kid": Metric("mean KID (target, source) x100", False, "features", scale=100.0, decimals=2),
     "fid": Metric("FID", False, "features", decimals=2),
-    "is": Metric("IS", True, "features", decimals=3),
+    "is": Metric("IS", True, "features", decimals=3, needs_real=False),
     "precision": Metric("precision", True, "features", decimals=3),
     "recall": Metric("recall", True, "features", decimals=3),
     "f_score": Metric("F-score", True, "features", decimals=3),
@@ -46,8 +50,13 @@ METRICS: dict[str, Metric] = {
     "ssim": Metric("SSIM", True, "pairs"),
     "l1": Metric("L1", False, "pairs"),
     "lpips": Metric("LPIPS", False, "pairs"),
+    "diversity": Metric("diversity", True, "draws", needs_real=False),
+    "diversity_lpips": Metric("diversity-LPIPS", True, "draws", needs_real=False),
 }
 """Every number there is, by its short name."""
+
+LPIPS_METRICS = ("lpips", "diversity_lpips")
+"""Those that need the network of LPIPS, which becomes part of the name."""
 
 GROUPS = {"prc": ("precision", "recall", "f_score")}
 """What ``--metrics`` accepts besides, and which numbers that gives."""
@@ -69,6 +78,21 @@ def expand(names: Sequence[str], flag: str = "--metrics") -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
+def fixed(value: float, decimals: int) -> str:
+    """A number as it is printed; what rounds to zero has no sign.
+
+    >>> fixed(-0.001, 2)
+    '0.00'
+    """
+    shown = f"{value:.{decimals}f}"
+    return shown.removeprefix("-") if float(shown) == 0 else shown
+
+
+def needs_real(names: Sequence[str]) -> bool:
+    """Whether one of these short names compares with real images."""
+    return any(METRICS[name].needs_real for name in names)
+
+
 def full_name(short: str, *, extractor: str, lpips_net: str) -> str:
     """The name under which a number is stored: that of its extractor belongs to it.
 
@@ -77,4 +101,4 @@ def full_name(short: str, *, extractor: str, lpips_net: str) -> str:
     """
     if METRICS[short].by == "features":
         return f"{short}_{extractor}"
-    return f"lpips_{lpips_net}" if short == "lpips" else short
+    return f"{short}_{lpips_net}" if short in LPIPS_METRICS else short

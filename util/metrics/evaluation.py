@@ -16,6 +16,7 @@ from util.metrics import METRICS, expand
 from util.metrics.images import MadeImages, Pixels
 from util.metrics.measurement import Measurement
 from util.metrics.suite import Suite
+from util.types import IN_COLOURS
 
 logger = logging.getLogger(__name__)
 
@@ -77,6 +78,7 @@ class Evaluation:
     """Measures the generators of a run on held-out images, as test.py and scripts/evaluate.py would afterwards.
 
     One process measures while the others wait. An evaluation that fails is told and left out; the training goes on.
+    Of a metric that fails alone (KID of a single image) this is told once, and the others are measured.
 
     Args:
         suite: what is measured; in processes other than the main one only its names count.
@@ -101,6 +103,7 @@ class Evaluation:
     ) -> None:
         self.suite, self.freq, self.best, self.phase, self.num_images = suite, freq, best, phase, num_images
         self._pictures, self._is_main = pictures, is_main
+        self._told: set[str] = set()
 
     def due(self, epoch: int, last_epoch: int) -> bool:
         """Whether an epoch ends with an evaluation: every ``freq``-th, and the last."""
@@ -113,8 +116,7 @@ class Evaluation:
         try:
             found = self._measure(model) if self._is_main else []
         except Exception as error:  # whatever it is: hours of training must not end by a measurement
-            reason = " ".join(str(error).split()) or "no reason given"
-            logger.warning("warning: epoch %d is not evaluated: %s: %s", epoch, type(error).__name__, reason)
+            logger.warning("warning: epoch %d is not evaluated: %s", epoch, _reason(error))
         found = distributed.gather(found)[0]
         by_short = {each.short: each.value for each in found if each.domain == "B"}
         is_best = self.best.short in by_short and self.best.update(by_short[self.best.short], epoch)
@@ -164,23 +166,41 @@ class Evaluation:
         sides: dict[str, dict[str, Pixels]] = {}
         for name, visuals in self._pictures(model):
             for visual, pixels in visuals.items():
-                sides.setdefault(visual, {})[name] = pixels
+                sides.setdefault(visual.removesuffix(IN_COLOURS), {})[name] = pixels
         domains = [side for side in "BA" if f"fake_{side}" in sides and f"real_{side}" in sides]
         if not domains:
             raise ValueError(f"the model makes no fake_B with a real_B, only {', '.join(sides)}")
         found = []
+        without: dict[str, dict[str, None]] = {}  # reason -> names, of both domains
+
+        def failed(names: Sequence[str], error: Exception) -> None:
+            without.setdefault(_reason(error), {}).update(dict.fromkeys(names))
+
         for domain in domains:
             other = f"real_{'A' if domain == 'B' else 'B'}"
             fake, real = (self._side(sides, f"{kind}_{domain}") for kind in ("fake", "real"))
             source = self._side(sides, other) if other in sides else None
-            found += [replace(each, domain=domain) for each in self.suite.measure(fake, real, source)]
+            found += [replace(each, domain=domain) for each in self.suite.measure(fake, real, source, failed=failed)]
+        self._tell(without)
         return found
+
+    def _tell(self, failed: Mapping[str, Iterable[str]]) -> None:
+        """Warn of metrics that could not be measured, by reason, each line once in a run."""
+        for reason, names in failed.items():
+            line = f"evaluations go without {', '.join(names)}: {reason}"
+            if line not in self._told:
+                self._told.add(line)
+                logger.warning("warning: %s", line)
 
     def _side(self, sides: Mapping[str, dict[str, Pixels]], visual: str) -> MadeImages:
         """The images of a side in the order that their files in a result folder have."""
         images = sides[visual]
         order = sorted(images, key=lambda name: f"{name}_{visual}.png")
         return MadeImages(f"{visual} of {self.phase}", {name: images[name] for name in order})
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split()) or 'no reason given'}"
 
 
 def start_evaluation(

@@ -18,12 +18,14 @@ from torch import Tensor
 
 from util.image_folder import describe, scan
 from util.image_io import read_header, read_image, to_display
+from util.types import ABOUT_A_FAKE, IN_COLOURS
 
 Pixels = NDArray[Any]
 """``[H, W, 3]``: uint8, or float64 with values 0..255 where the source has 16 bits."""
 
 HALVES = ("", "left", "right")
-_VISUAL = re.compile(r"_(real|fake|rec|idt)(_[A-Z])?$")
+_VISUAL = re.compile(rf"_(real|fake|rec|idt)(_[A-Z]({IN_COLOURS})?)?$")
+_DRAW = re.compile(rf"_(fake_[A-Z])_(\d+|mean|std)({IN_COLOURS})?$")  # of test.py --num_samples
 _SHOWN = 3
 
 
@@ -68,7 +70,8 @@ class FolderImages(ImageSet):
     Args:
         folder: it is searched with its subfolders.
         flag: the flag that named it, for messages.
-        suffix: take only files whose name ends in ``_<suffix>`` before the file's suffix: ``fake_B``.
+        suffix: take only files whose name ends in ``_<suffix>`` before the file's suffix: ``fake_B``; where there are
+            none, ``fake_B_rgb``.
         half: of pictures that hold a pair side by side, the ``left`` or ``right`` half.
         alpha: what becomes of transparency: ``drop`` or ``white``.
         resize: scale to so many pixels squared (bicubic, antialiased); 0 keeps the size.
@@ -97,11 +100,14 @@ class FolderImages(ImageSet):
             _refuse_mixture(folder, flag, found)
         self.folder, self.half, self.alpha, self.resize = folder, half, alpha, resize
         self.value_range = tuple(value_range)
-        self.paths, self.names = _chosen(folder, found, suffix)
-        if not self.paths:
+        for ending in (suffix, suffix + IN_COLOURS) if suffix else ("",):
+            self.paths, self.names = _chosen(folder, found, ending)
+            if self.paths:
+                break
+        else:
             what = f"no image whose name ends in _{suffix}" if suffix else "no images"
             raise FileNotFoundError(f"{flag} {folder}: {what} in it; {describe(folder)}")
-        self.label = f"{folder.as_posix()}" + (f" (*_{suffix})" if suffix else "") + (f", {half} half" if half else "")
+        self.label = f"{folder.as_posix()}" + (f" (*_{ending})" if ending else "") + (f", {half} half" if half else "")
         self._content = ""
         self._look: dict[str, Any] = {}
 
@@ -213,7 +219,10 @@ def pairs(fake: ImageSet, real: ImageSet) -> list[tuple[int, int]]:
 
 
 def _chosen(folder: Path, found: Sequence[str], suffix: str) -> tuple[list[str], list[str]]:
-    """Paths and names (below the folder, without suffixes); of two files of one name, the PNG."""
+    """Paths and names (below the folder, without suffixes); of two files of one name, the PNG.
+
+    What lies there about a fake, such as its heat map, is left out.
+    """
     chosen: dict[str, str] = {}
     for path in found:
         inside = Path(path).relative_to(folder)
@@ -227,12 +236,17 @@ def _chosen(folder: Path, found: Sequence[str], suffix: str) -> tuple[list[str],
         elif stem in chosen:
             stem = inside.as_posix()
         chosen[stem] = path
+    for about in (f"_{prefix.removesuffix('_')}" for prefix in ABOUT_A_FAKE if suffix):
+        for stem in [each for each in chosen if each.endswith(about) and each.removesuffix(about) in chosen]:
+            del chosen[stem]  # 1_heat_fake_B beside 1_fake_B
     order = sorted(chosen, key=lambda name: chosen[name])
     return [chosen[name] for name in order], order
 
 
 def _refuse_mixture(folder: Path, flag: str, found: Sequence[str]) -> None:
-    kinds = Counter(match[0][1:] for path in found if (match := _VISUAL.search(os.path.splitext(path)[0])))
+    stems = [os.path.splitext(path)[0] for path in found]
+    kinds = Counter(match[0][1:] for stem in stems if (match := _VISUAL.search(stem)))
+    kinds.update(f"{match[1]}_..." for stem in stems if (match := _DRAW.search(stem)))
     if len(kinds) > 1:
         example = {"--fake": "fake_B", "--real": "real_B"}.get(flag)
         remedy = f"choose one kind, e.g. {flag}_suffix {example}" if example else "give a folder of one kind"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from util.metrics import METRICS
+from util.metrics import METRICS, fixed
 from util.text_file import replace_text
 
 FILE_NAME = "metrics.json"
@@ -63,7 +63,7 @@ class Measurement:
         """The number as it is printed: scaled, ``mean +/- std`` where it has a spread."""
         decimals = METRICS[self.short].decimals
         value, std = self.scaled
-        return f"{value:.{decimals}f}" + ("" if std is None else f" +/- {std:.{decimals}f}")
+        return fixed(value, decimals) + ("" if std is None else f" +/- {fixed(std, decimals)}")
 
 
 class _NewerFormat(ValueError):

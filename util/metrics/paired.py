@@ -68,6 +68,10 @@ class Lpips:
         self.net, self.sha256, self._device = net, _state_sha256(self._net.net), device
         self._net.to(device).requires_grad_(False)
 
+    def facts(self) -> dict[str, Any]:
+        """What a protocol says of it."""
+        return {"lpips_net": self.net, "lpips_version": "0.1", "weights_sha256": self.sha256}
+
     def __call__(self, fake: Tensor, real: Tensor) -> float:
         """The distance of two ``[1, 3, H, W]`` float32 in 0..255."""
         with torch.inference_mode():
@@ -97,7 +101,7 @@ def paired(
     for index, target in tqdm(pairs(fake, real), desc="pairs", unit=" img", disable=None if progress else True):
         a, b = fake.read(index), real.read(target)
         _check(fake, fake.names[index], a, b, names)
-        x, y = _tensor(a), _tensor(b)
+        x, y = as_batch(a), as_batch(b)
         for name in names:
             values[name].append(_one(name, x, y, lpips))
     return {name: _mean(name, found, lpips) for name, found in values.items()}
@@ -128,7 +132,17 @@ def _one(name: str, x: Tensor, y: Tensor, lpips: Lpips | None) -> float:
     if name == "lpips":
         assert lpips is not None
         return lpips(x, y)
+    return l1(x, y)
+
+
+def l1(x: Tensor, y: Tensor) -> float:
+    """Mean absolute difference of two ``[1, 3, H, W]`` in 0..255, as values in 0..1."""
     return float(mean_absolute_error(x.flatten() / 255.0, y.flatten() / 255.0))
+
+
+def as_batch(image: Pixels) -> Tensor:
+    """``[H, W, 3]`` as float32 ``[1, 3, H, W]``, values 0..255."""
+    return torch.from_numpy(image.astype(np.float32)).permute(2, 0, 1)[None].contiguous()
 
 
 def _mean(name: str, values: Sequence[float], lpips: Lpips | None) -> Number:
@@ -146,7 +160,7 @@ def _mean(name: str, values: Sequence[float], lpips: Lpips | None) -> Number:
     if name == "l1":
         protocol["values"] = "0..1"
     if name == "lpips" and lpips:
-        protocol |= {"lpips_net": lpips.net, "lpips_version": "0.1", "weights_sha256": lpips.sha256}
+        protocol |= lpips.facts()
     if not finite:
         return Number(math.inf, None, protocol, ("every image equals its target",))
     return Number(float(np.mean(finite)), float(np.std(finite)), protocol, tuple(notes))
@@ -163,10 +177,6 @@ def _check(fake: ImageSet, name: str, a: Pixels, b: Pixels, names: Sequence[str]
     for metric, limit in limits.items():
         if metric in names and smallest < limit:
             raise ValueError(f"{fake.label}: {name} has {smallest} pixels; {metric} needs {limit} or more")
-
-
-def _tensor(image: Pixels) -> Tensor:
-    return torch.from_numpy(image.astype(np.float32)).permute(2, 0, 1)[None].contiguous()
 
 
 def _lpips_network(net: Any, **settings: Any) -> nn.Module:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from util.metrics import METRICS, expand, full_name
+from util.metrics import LPIPS_METRICS, METRICS, expand, full_name
 from util.metrics import fidelity as f
+from util.metrics.diversity import diversity
 from util.metrics.extractors import Extractor, MissingWeights, load_extractor
 from util.metrics.features import FeatureCache, Features, default_cache, features_of
 from util.metrics.images import ImageSet
@@ -18,6 +19,9 @@ from util.metrics.measurement import Measurement
 from util.metrics.paired import Lpips, paired
 
 NO_CACHE = "none"
+NO_SOURCE = "mean_kid also needs the images of the source domain, and there are none"
+Failed = Callable[[Sequence[str], Exception], object]
+"""Called with the short names of what could not be measured, and why."""
 _PACKAGES = ("torch", "torchvision", "torch-fidelity", "torchmetrics", "numpy", "pillow")
 
 
@@ -87,17 +91,17 @@ class Suite:
         except MissingWeights as error:
             self._leave_out([name for name in self.names if METRICS[name].by == "features"], error, lenient)
         try:
-            if load and "lpips" in self.names:
+            if load and not {*LPIPS_METRICS}.isdisjoint(self.names):
                 self._lpips = Lpips(lpips_net, device, lpips_weights)
         except MissingWeights as error:
-            self._leave_out(["lpips"], error, lenient)
+            self._leave_out([name for name in self.names if name in LPIPS_METRICS], error, lenient)
 
     def full_name(self, short: str) -> str:
         """The name under which a number is stored."""
         return full_name(short, extractor=self.extractor_name, lpips_net=self.lpips_net)
 
     def of_kind(self, by: str) -> list[str]:
-        """Short names of what is measured by ``features`` or by ``pairs``."""
+        """Short names of what is measured by ``features``, by ``pairs`` or by ``draws``."""
         return [name for name in self.names if METRICS[name].by == by]
 
     def features(self, images: ImageSet, *, stays: bool = False) -> Features:
@@ -111,49 +115,67 @@ class Suite:
     def measure(
         self,
         fake: ImageSet,
-        real: ImageSet,
+        real: ImageSet | None,
         source: ImageSet | None = None,
         *,
+        draws: Sequence[ImageSet] = (),
         features: Features | None = None,
         paired_values: Mapping[str, f.Number] | None = None,
+        failed: Failed | None = None,
     ) -> list[Measurement]:
         """Every number of one pair of sides.
 
         Args:
             fake: generated images.
-            real: images of the target domain; the targets by name, where pairs are compared.
+            real: images of the target domain; the targets by name, where pairs are compared; None where nothing is
+                compared with them (see ``Metric.needs_real``).
             source: images of the source domain, for ``mean_kid``.
+            draws: all draws of the generated images, the first being ``fake``, for ``diversity``.
             features: of ``fake``, where they are known already.
             paired_values: PSNR, SSIM..., where they are known already.
+            failed: told what cannot be measured and why; the others are measured all the same.
 
         Raises:
-            ValueError: too few images, an unreadable one, or pairs that do not match.
+            ValueError: too few images, an unreadable one, or pairs that do not match; not with ``failed``.
         """
-        found: dict[str, f.Number] = {}
-        by_features, by_pairs = self.of_kind("features"), self.of_kind("pairs")
-        if "mean_kid" in by_features and source is None:
-            raise ValueError("mean_kid also needs the images of the source domain, and there are none")
-        common: dict[str, Any] = {"fake": fake.facts(), "real": real.facts()}
-        if by_pairs and paired_values is None:
-            paired_values = paired(fake, real, by_pairs, lpips=self._lpips, progress=self.progress)
-        found.update(paired_values or {})
-        if by_features:
-            ours = self.features(fake) if features is None else features
-            found.update(self._by_features(by_features, ours, real, source))
-        return [self._measurement(name, found[name], common, source) for name in self.names]
+        found: dict[str, f.Number] = dict(paired_values or {})
+        if real is None and (needing := [name for name in self.names if METRICS[name].needs_real]):
+            raise ValueError(f"{', '.join(needing)} compare with real images, and there are none")
+        if "mean_kid" in self.names and source is None and failed is None:
+            raise ValueError(NO_SOURCE)
+
+        def by_pairs(names: Sequence[str]) -> Mapping[str, f.Number]:
+            assert real is not None
+            return paired(fake, real, names, lpips=self._lpips, progress=self.progress)
+
+        def by_features(names: Sequence[str]) -> Mapping[str, f.Number]:
+            nonlocal features
+            features = self.features(fake) if features is None else features
+            return self._by_features(names, features, real, source)
+
+        def by_draws(names: Sequence[str]) -> Mapping[str, f.Number]:
+            return diversity(draws, names, lpips=self._lpips, progress=self.progress)
+
+        for kind, measured in (("pairs", by_pairs), ("features", by_features), ("draws", by_draws)):
+            if names := [name for name in self.of_kind(kind) if name not in found]:
+                found.update(measured(names) if failed is None else _what_can_be(names, measured, failed))
+        common = {"fake": fake.facts(), **({"real": real.facts()} if real else {})}
+        return [self._measurement(name, found[name], common, source) for name in self.names if name in found]
 
     def _by_features(
-        self, names: Iterable[str], ours: Features, real: ImageSet, source: ImageSet | None
+        self, names: Iterable[str], ours: Features, real: ImageSet | None, source: ImageSet | None
     ) -> dict[str, f.Number]:
         assert self._extractor is not None
         layer = self._extractor.features
         fake = ours[layer]
         found: dict[str, f.Number] = {}
-        theirs = self.features(real, stays=True)[layer] if set(names) != {"is"} else fake[:0]
+        theirs = fake[:0] if real is None or set(names) == {"is"} else self.features(real, stays=True)[layer]
         for name in names:
             if name == "kid":
                 found[name] = f.kid(fake, theirs, **self.kid)
-            elif name == "mean_kid" and source is not None:
+            elif name == "mean_kid":
+                if source is None:
+                    raise ValueError(NO_SOURCE)
                 found[name] = f.mean_kid(fake, theirs, self.features(source, stays=True)[layer], **self.kid)
             elif name == "fid":
                 found[name] = f.fid(fake, theirs)
@@ -166,6 +188,8 @@ class Suite:
     def _measurement(
         self, short: str, number: f.Number, common: Mapping[str, Any], source: ImageSet | None
     ) -> Measurement:
+        if METRICS[short].by == "draws":
+            common = {"fake": common["fake"]}
         protocol = {**common, **number.protocol, "versions": versions()}
         notes = list(number.notes)
         if METRICS[short].by == "features":
@@ -173,8 +197,8 @@ class Suite:
             protocol |= self._extractor.facts()
             if self.extractor_name != "inception":
                 notes.append(f"features of {self.extractor_name}: not comparable with published numbers (Inception)")
-            sizes = common["fake"]["size"], common["real"]["size"]
-            if sizes[0] != sizes[1] and short != "is":
+            sizes = [common[side]["size"] for side in ("fake", "real") if side in common]
+            if METRICS[short].needs_real and sizes[0] != sizes[1]:
                 notes.append(f"the images are {sizes[0]}, the real ones {sizes[1]}: --resize N makes them equal")
         if short == "mean_kid" and source is not None:
             protocol["source"] = source.facts()
@@ -185,6 +209,22 @@ class Suite:
             raise error
         self.missing.update(dict.fromkeys(names, str(error)))
         self.names = tuple(name for name in self.names if name not in self.missing)
+
+
+def _what_can_be(
+    names: Sequence[str], measured: Callable[[Sequence[str]], Mapping[str, f.Number]], failed: Failed
+) -> dict[str, f.Number]:
+    """All of these numbers together; if that fails, one by one, without those that fail alone."""
+    try:
+        return dict(measured(names))
+    except Exception as error:  # of any kind: the caller has decided to go on without
+        if len(names) == 1:
+            failed(names, error)
+            return {}
+    found: dict[str, f.Number] = {}
+    for name in names:
+        found.update(_what_can_be([name], measured, failed))
+    return found
 
 
 def versions() -> dict[str, str]:

@@ -88,6 +88,6 @@ def test_same_seed_same_weights() -> None:
 
 
 def test_unknown_name() -> None:
-    assert INIT_TYPES == ("normal", "xavier", "kaiming", "orthogonal")
+    assert INIT_TYPES == ("normal", "xavier", "kaiming", "orthogonal", "default")
     with pytest.raises(ValueError, match="--init_type 'xavir': did you mean 'xavier'"):
         init_weights(nn.Conv2d(1, 1, 1), "xavir")

@@ -48,9 +48,17 @@ def test_hidden_files_and_other_kinds_are_left_out(tmp_path):
 
 
 def test_suffix_chooses_files_and_leaves_the_name(tmp_path):
-    for name in ("x_fake_B", "x_real_B", "sub/y_fake_B", "fake_B", "z_Fake_B", "v1.5_fake_B", "w_fake_B_old"):
+    others = ("x_fake_B_2", "x_fake_B_12", "x_fake_B_mean", "x_fake_B_std")  # of test.py --num_samples
+    for name in ("x_fake_B", "x_real_B", "sub/y_fake_B", "fake_B", "z_Fake_B", "v1.5_fake_B", "w_fake_B_old", *others):
         picture(tmp_path, f"{name}.png", solid(1))
     assert FolderImages(tmp_path, "--fake", suffix="fake_B").names == ["sub/y", "v1.5", "x"]
+
+
+def test_what_is_about_a_fake_is_not_measured(tmp_path):
+    """Heat maps lie beside the fakes; an image may be called so all the same."""
+    for name in ("x_fake_B", "x_heat_fake_B", "x_rec_fake_B", "my_heat_fake_B"):
+        picture(tmp_path, f"{name}.png", solid(1))
+    assert FolderImages(tmp_path, "--fake", suffix="fake_B").names == ["my_heat", "x"]
 
 
 def test_of_two_files_of_one_name_the_png_is_measured(tmp_path):

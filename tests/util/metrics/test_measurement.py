@@ -12,7 +12,9 @@ from util.metrics.measurement import FILE_NAME, Measurement, columns, read_measu
 
 def number(name="kid_inception", value=0.0123, std=0.0045, **other):
     short = next(
-        each for each in ("mean_kid", "kid", "fid", "psnr", "ssim", "lpips", "precision") if name.startswith(each)
+        each
+        for each in ("mean_kid", "kid", "fid", "psnr", "ssim", "lpips", "precision", "diversity_lpips", "diversity")
+        if name.startswith(each)
     )
     return Measurement(name, short, value, std, **other)
 
@@ -26,6 +28,10 @@ def number(name="kid_inception", value=0.0123, std=0.0045, **other):
         ("mean_kid_inception", 0.1, 0.01, "mean KID (target, source) x100", "10.00 +/- 1.00"),
         ("fid_inception", 123.456, None, "FID", "123.46"),
         ("fid_efficientnet_lite0", 1.0, None, "FID_efficientnet_lite0", "1.00"),
+        ("fid_inception", -0.0049, None, "FID", "0.00"),
+        ("kid_inception", -0.00004, 0.0, "KID x100", "0.00 +/- 0.00"),
+        ("diversity", 0.12345, 0.01, "diversity", "0.1235 +/- 0.0100"),
+        ("diversity_lpips_alex", 0.1, 0.02, "diversity-LPIPS_alex", "0.1000 +/- 0.0200"),
         ("precision_inception", 0.75, None, "precision", "0.750"),
         ("psnr", 21.987, 1.5, "PSNR", "21.99 +/- 1.50"),
         ("psnr", math.inf, None, "PSNR", "inf"),

@@ -29,16 +29,18 @@ def test_every_metric_has_one_number(tiny, tmp_path):
     file = tmp_path / "squeeze.pth"
     torch.save(torchvision.models.squeezenet1_1(weights=None).features.state_dict(), file)
     names = [*METRICS]
+    draws = [drawn("boxes", 8, size=32), drawn("boxes", 8, size=32, seed=2)]
     measured = make_suite(*names, lpips_net="squeeze", lpips_weights=str(file)).measure(
-        drawn("boxes", 8, size=32), drawn("boxes", 8, size=32, seed=1), drawn("discs", 8, size=32)
+        draws[0], drawn("boxes", 8, size=32, seed=1), drawn("discs", 8, size=32), draws=draws
     )
     assert [each.short for each in measured] == names
     assert [each.name for each in measured] == [
         *("kid_inception", "mean_kid_inception", "fid_inception", "is_inception"),
         *("precision_inception", "recall_inception", "f_score_inception", "psnr", "ssim", "l1", "lpips_squeeze"),
+        *("diversity", "diversity_lpips_squeeze"),
     ]
     assert all(np.isfinite(each.value) for each in measured)
-    with_spread = {"kid", "mean_kid", "is", "psnr", "ssim", "l1", "lpips"}
+    with_spread = {"kid", "mean_kid", "is", "psnr", "ssim", "l1", "lpips", "diversity", "diversity_lpips"}
     assert {each.short for each in measured if each.std is not None} == with_spread
     assert json.loads(json.dumps([dict(each.protocol) for each in measured]))
     assert tiny == ["inception"]
@@ -104,6 +106,27 @@ def test_too_few_images_are_told_before_a_number(tiny):
         make_suite("kid").measure(drawn("boxes", 1), drawn("boxes", 6))
 
 
+def test_what_cannot_be_measured_takes_nothing_with_it(tiny):
+    """One image has no KID, no precision and no recall; on 8 pixels there is no window of SSIM."""
+    told = {}
+    suite = make_suite("kid", "psnr", "prc", "is", "ssim")
+    sides = drawn("boxes", 1, size=8), drawn("boxes", 1, size=8, seed=1)
+    found = suite.measure(*sides, failed=lambda names, error: told.update(dict.fromkeys(names, str(error))))
+    assert [each.short for each in found] == ["psnr", "is"]
+    assert set(told) == {"kid", "precision", "recall", "f_score", "ssim"}
+    assert "two images" in told["kid"] and "8 pixels" in told["ssim"]
+    assert found[0].value == make_suite("psnr").measure(*sides)[0].value
+
+
+def test_is_and_diversity_need_no_real_images(tiny):
+    draws = [drawn("boxes", 6), drawn("boxes", 6, seed=1)]
+    score, distance = make_suite("is", "diversity").measure(draws[0], None, draws=draws)
+    assert "real" not in score.protocol and "real" not in distance.protocol
+    assert score.value == make_suite("is").measure(draws[0], drawn("discs", 6))[0].value
+    with pytest.raises(ValueError, match="kid compare with real images"):
+        make_suite("is", "kid").measure(draws[0], None)
+
+
 def test_features_and_paired_values_that_are_known_are_not_made_again(tiny):
     suite = make_suite("kid", "psnr")
     fake, real = drawn("boxes", 6), drawn("boxes", 6, seed=1)
@@ -149,4 +172,5 @@ def test_names_expand_in_order_and_once():
 def test_full_names():
     assert full_name("kid", extractor="efficientnet_lite0", lpips_net="alex") == "kid_efficientnet_lite0"
     assert full_name("lpips", extractor="inception", lpips_net="vgg") == "lpips_vgg"
+    assert full_name("diversity_lpips", extractor="inception", lpips_net="vgg") == "diversity_lpips_vgg"
     assert full_name("ssim", extractor="inception", lpips_net="vgg") == "ssim"
