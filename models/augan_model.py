@@ -1,0 +1,362 @@
+"""AU-GAN and ForkGAN: translation between adverse and normal weather or light."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models import MODELS
+from models.augan_judges import INST, OTHER, judged_images, loss_names
+from models.augan_options import AUGANOptions
+from models.base_model import BaseModel, Step
+from models.losses.gan import GANLoss, Prediction, final_maps
+from models.losses.instance_crops import instance_crops, mean_over_images
+from models.losses.penalties import gradient_penalty
+from models.losses.uncertainty import domain_loss, mean_feature_distance, uncertain_l1
+from models.networks.augan import DomainClassifier, Fork, pad_to_multiple
+from models.networks.factory import build_discriminator
+from util.engine import Engine
+from util.image_pool import ImagePool
+from util.plasma import draw_plasma
+from util.types import Batch, Losses, Visuals
+
+logger = logging.getLogger(__name__)
+
+MULTIPLE = 4  # of both sides of an image, for every generator
+MOST_UNCERTAIN = 3.0  # s is log(10 |e|) at its best, log 20 = 3.0 for the largest error that there is
+
+
+@MODELS.register("augan", "au_gan")
+class AUGANModel(BaseModel):
+    """Unpaired translation of adverse images (A: night, rain) to normal ones (B), and back, with uncertainty.
+
+    "Adverse Weather Image Translation with Asymmetric and Uncertainty-aware GAN" (Kwak et al. 2021, BMVC); with
+    ``--augan_variant fork_gan`` "ForkGAN: Seeing into the Rainy Night" (Zheng et al. 2020, ECCV).
+
+    Each generator has an encoder, a decoder that translates and one that reconstructs. G_A, from adverse to normal,
+    has T-net between encoder and translation, and tells how uncertain it is of every pixel.
+    """
+
+    Options = AUGANOptions
+    dataset_mode: ClassVar[str] = "unaligned"
+    visuals_of_B: ClassVar[tuple[str, ...]] = ("real_B", "fake_A", "rec_B")
+    options: AUGANOptions
+
+    def __init__(self, options: AUGANOptions, engine: Engine) -> None:
+        super().__init__(options, engine)
+        self.channels = {"A": options.input_nc, "B": options.output_nc}
+        for side, other in OTHER.items():
+            if options.test_direction in ("both", f"{side}to{other}"):
+                net = options.generator(self.channels[side], self.channels[other], adverse=side == "A")
+                self.add_network(f"G_{side}", net)
+        self.real: dict[str, Tensor] = {}  # side -> images
+        self.boxes: dict[str, Sequence[Tensor]] = {}  # side -> [k, 4] of each image
+        self.forks: dict[str, Fork] = {}  # real or fake image that was put in -> what came out: A, B, fake_A, fake_B
+        self.images: dict[str, Tensor] = {}  # published name -> images
+
+    # -- training ------------------------------------------------------------------------------------------------
+
+    def setup_training(self, dataset_size: int) -> None:
+        """The discriminators, the domain classifier, histories of fakes; one Adam for both G, one for all others, and
+        one for those of the instance level.
+
+        Raises:
+            ValueError: ``--test_direction`` leaves out a generator.
+        """
+        o, chosen = self.options, self.options.chosen
+        if o.test_direction != "both":
+            raise ValueError(f"--test_direction {o.test_direction}: it is for test.py; training needs both generators")
+        generators = list(self.networks.values())
+        self.criterion_GAN = GANLoss(o.gan_mode)
+        self.penalised = self.criterion_GAN.mode == "wgangp"
+        self._check_critics()
+        self.judged = judged_images(chosen("n_discriminators"), chosen("lambda_GAN_rec"))
+        self.levels = ("", INST) if o.instance_level else ("",)
+        for judge, images in self.judged.items():
+            channels = self.channels[images[0].domain]
+            self.add_network(judge, self.make_D(channels))
+            if o.instance_level:  # always the PatchGAN, as published
+                patch = build_discriminator("basic", channels, norm_D=o.norm_D, ndf=o.ndf, norm=o.norm)
+                self.add_network(judge + INST, patch)
+        if chosen("lambda_dc"):
+            self.add_network("DC", DomainClassifier(4 * o.ngf))
+        names = [each.image + level for level in self.levels for images in self.judged.values() for each in images]
+        self.pools = {name: ImagePool(o.pool_size, self.engine.rng(f"{name}_pool")) for name in names}
+        self._add_optimizer("G", generators)
+        judges = {name: net for name, net in self.networks.items() if name.startswith("D")}
+        self._add_optimizer("D", [net for name, net in judges.items() if not name.endswith(INST)])
+        if o.instance_level:
+            self._add_optimizer("D_inst", [net for name, net in judges.items() if name.endswith(INST)])
+        self.loss_names = loss_names(o, self.judged, penalised=self.penalised)
+
+    def _add_optimizer(self, name: str, nets: Sequence[nn.Module]) -> None:
+        o, owned = self.options, (p for net in nets for p in net.parameters())
+        self.add_optimizer(name, owned, lr=o.lr, betas=(o.beta1, 0.999), eps=o.chosen("adam_eps"))
+
+    def _check_critics(self) -> None:
+        """Warn of critics that nothing bounds, refuse penalties that cannot be differentiated twice.
+
+        Raises:
+            ValueError: naming the flags.
+        """
+        if self.criterion_GAN.mode == "wgan":
+            logger.warning("--gan_mode %s: nothing bounds these critics; wgangp has a penalty", self.options.gan_mode)
+        if self.penalised and self.engine.compile:
+            raise ValueError("--gan_mode wgangp: a compiled network has no second derivative; leave out --compile")
+        norm = self.options.norm_D or self.options.norm
+        if self.penalised and self.engine.world.size > 1 and self.engine.device.type == "cuda" and norm == "batch":
+            raise ValueError(
+                "--gan_mode wgangp on several GPUs: batch norm there has no second derivative; use --norm_D instance"
+            )
+
+    def optimize_parameters(self) -> Losses:
+        """The step of both G; that of the discriminators and the classifier, on earlier fakes and on the encodings made
+        before it; and that of the objects' discriminators, where any process has an object."""
+        losses = {**self.update("G", self.generator_losses), **self.update("D", self.discriminator_losses)}
+        if self.options.instance_level and any(self.engine.gather(self._has_boxes)):
+            losses |= self.update("D_inst", self.instance_discriminator_losses)
+        nothing = torch.zeros((), device=self.engine.device)
+        return {name: losses.get(name, nothing) for name in self.loss_names}
+
+    @property
+    def _has_boxes(self) -> bool:
+        return any(len(each) for boxes in self.boxes.values() for each in boxes)
+
+    def generator_losses(self) -> Step:
+        """Every term of both generators, the weights included; see ``docs/augan.md``.
+
+        The forward pass is made here, and not before: until the step of both G begins, their parameters are frozen
+        from the last step of the discriminators.
+        """
+        o, chosen = self.options, self.options.chosen
+        self.forward()
+        images, forks, losses = self.images, self.forks, {}
+        for judge, judged in self.judged.items():
+            for each in judged:
+                prediction = self.networks[judge](images[each.image])
+                losses[each.loss] = each.weight * self._gan(prediction, True, for_discriminator=False)
+        for side, weight in (("A", o.lambda_A), ("B", o.lambda_B)):
+            if side == "B" or not o.conf_is_cycle:
+                losses[f"cycle_{side}"] = weight * self._l1(f"fake_{side}_", side)
+            losses[f"{side}_rec"] = o.lambda_rec * self._l1(f"rec_{side}", side)
+        if o.uncertain and o.lambda_conf:
+            losses["Conf"] = o.lambda_conf * self._uncertainty_loss()
+        if o.lambda_identity:  # G_A makes images of B, so that it shall leave one as it is: the weight is lambda_B
+            for side, weight in (("A", o.lambda_B), ("B", o.lambda_A)):
+                same = self.networks[f"G_{side}"](self.real[OTHER[side]], rec=False, conf=False)
+                images[f"idt_{side}"] = same.fake
+                losses[f"idt_{side}"] = weight * o.lambda_identity * self._l1(f"idt_{side}", OTHER[side])
+        if chosen("lambda_dc"):  # both domains shall be encoded alike
+            judged_B = [domain_loss(self.networks["DC"](forks[name].enc), True) for name in ("A", "fake_A")]
+            judged_A = [domain_loss(self.networks["DC"](forks[name].enc), False) for name in ("B", "fake_B")]
+            losses["G_DC"] = chosen("lambda_dc") * torch.stack(judged_A + judged_B).mean()
+        if chosen("lambda_perc"):
+            there = mean_feature_distance(forks["A"].feat, forks["fake_B"].enc)
+            back = mean_feature_distance(forks["B"].feat, forks["fake_A"].enc)
+            losses["Perc"] = chosen("lambda_perc") * (there + back)
+        if o.instance_level:
+            losses |= self._instance_generator_losses()
+        return torch.stack(list(losses.values())).sum(), losses
+
+    def _gan(self, prediction: Prediction, is_real: bool, *, for_discriminator: bool = True) -> Tensor:
+        """The adversarial loss: the mean or the sum over the scales."""
+        loss = self.criterion_GAN(prediction, is_real, for_discriminator)
+        return loss * len(final_maps(prediction)) if self.options.chosen("ms_reduce") == "sum" else loss
+
+    def _l1(self, image: str, side: str) -> Tensor:
+        """Mean absolute difference of a made image and the real one of a side."""
+        return F.l1_loss(self.images[image].float(), self.real[side])
+
+    def _uncertainty_loss(self) -> Tensor:
+        """Of the cycle A -> B -> A; in the port of the translations themselves, and without uncertainty for B."""
+        A, conf = self.real["A"], self.forks["A"].conf
+        if self.options.conf_is_cycle:
+            return uncertain_l1(A, self.images["fake_A_"], conf)
+        return uncertain_l1(A, self.images["fake_B"], conf) + self._l1("fake_A", "B")
+
+    def discriminator_losses(self) -> Step:
+        """Each discriminator's half of real plus fake, the mean over what it judges; with ``wgangp`` also half of the
+        penalties; and the domain classifier's loss ``DC``."""
+        losses: dict[str, Tensor] = {}
+        for judge, judged in self.judged.items():
+            netD, real = self.networks[judge], self.real[judged[0].domain]
+            fakes = [self.pools[each.image].query(self.images[each.image]) for each in judged]
+            on_fakes = torch.stack([self._gan(netD(fake), False) for fake in fakes]).mean()
+            losses[judge] = 0.5 * (self._gan(netD(real), True) + on_fakes)
+            if self.penalised:
+                penalties = [self._penalty(netD, real, fake) for fake in fakes]
+                losses[f"{judge}_gp"] = 0.5 * torch.stack(penalties).mean()
+        if "DC" in self.networks:
+            truth = {"A": False, "fake_A": False, "B": True, "fake_B": True}
+            netDC = self.networks["DC"]
+            terms = [domain_loss(netDC(self.forks[name].enc.detach()), is_B) for name, is_B in truth.items()]
+            losses["DC"] = torch.stack(terms).mean()
+        return torch.stack(list(losses.values())).sum(), losses
+
+    def _penalty(self, netD: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
+        """The gradient penalty between a real image and an unpaired fake, the weight included.
+
+        Raises:
+            ValueError: they differ in size, so that there is nothing between them.
+        """
+        if real.shape != fake.shape:
+            sizes = " and ".join(f"{image.shape[-1]}x{image.shape[-2]}" for image in (real, fake))
+            raise ValueError(
+                f"--gan_mode wgangp: it mixes real and translated images, which are {sizes} here; "
+                "use a --preprocess that ends in crop"
+            )
+        return gradient_penalty(netD, real, fake, weight=self.options.lambda_gp)
+
+    # -- objects -------------------------------------------------------------------------------------------------
+
+    def _crops(self, image: Tensor, side: str) -> list[Tensor]:
+        """Squares around the objects of a side's images, in those images or in others made of them."""
+        return instance_crops(image, self.boxes[side])
+
+    def _mean(self, losses: Sequence[Tensor]) -> Tensor:
+        return mean_over_images(losses, self.batch_size, self.engine.device)
+
+    def _instance_generator_losses(self) -> dict[str, Tensor]:
+        """Adversarial, cycle and reconstruction terms of the objects: 0 for an image without one."""
+        o, losses = self.options, {}
+        for judge, judged in self.judged.items():
+            netD = self.networks[judge + INST]
+            for each in judged:
+                crops = self._crops(self.images[each.image], each.source)
+                terms = [self._gan(netD(crop), True, for_discriminator=False) for crop in crops]
+                losses[each.loss + INST] = o.lambda_inst * each.weight * self._mean(terms)
+        for side, weight in (("A", o.lambda_A), ("B", o.lambda_B)):
+            real = self._crops(self.real[side], side)
+            for name, image, factor in (
+                (f"cycle_{side}", f"fake_{side}_", weight),
+                (f"{side}_rec", f"rec_{side}", o.lambda_rec),
+            ):
+                made = self._crops(self.images[image], side)
+                terms = [F.l1_loss(ours.float(), theirs) for ours, theirs in zip(made, real)]
+                losses[name + INST] = o.lambda_inst * factor * self._mean(terms)
+        return losses
+
+    def instance_discriminator_losses(self) -> Step:
+        """As ``discriminator_losses``, on objects; without penalties."""
+        losses: dict[str, Tensor] = {}
+        for judge, judged in self.judged.items():
+            netD, domain = self.networks[judge + INST], judged[0].domain
+            on_real = self._mean([self._gan(netD(crop), True) for crop in self._crops(self.real[domain], domain)])
+            on_fakes = []
+            for each in judged:
+                crops = self._crops(self.images[each.image], each.source)
+                fakes = [self.pools[each.image + INST].query(crop) for crop in crops]
+                on_fakes.append(self._mean([self._gan(netD(fake), False) for fake in fakes]))
+            losses[judge + INST] = 0.5 * (on_real + torch.stack(on_fakes).mean())
+        return torch.stack(list(losses.values())).sum(), losses
+
+    def extra_state(self) -> dict[str, Any]:
+        """The histories of fakes of every process."""
+        return {"pools": self.engine.gather({name: pool.state() for name, pool in self.pools.items()})}
+
+    def load_extra_state(self, state: Mapping[str, Any]) -> None:
+        """Restore the histories of fakes."""
+        rank = self.engine.world.rank
+        if rank < len(state["pools"]):  # with more processes than before, the new ones start with an empty history
+            for name, pool in self.pools.items():
+                pool.load_state(state["pools"][rank][name])
+
+    # -- both ----------------------------------------------------------------------------------------------------
+
+    @property
+    def _trains(self) -> bool:
+        return bool(self.optimizers)
+
+    def check_size(self, height: int, width: int, *, what: str = "--crop_size") -> None:
+        """As for every model; a test pads images to the multiple that the generators need.
+
+        Raises:
+            ValueError: a network cannot work at this size.
+        """
+        if not self._trains:
+            height, width = (size + -size % MULTIPLE for size in (height, width))
+        super().check_size(height, width, what=what)
+
+    def set_input(self, batch: Batch) -> None:
+        """Take ``A`` ``[N, input_nc, H, W]`` and ``B`` ``[N, output_nc, H', W']``; a test may have A alone.
+
+        With ``--test_direction`` of one direction there is one folder, and its images are the source.
+
+        Raises:
+            ValueError: a network cannot work on these images, there are two folders for one direction, or no boxes for
+                ``--instance_level``.
+        """
+        if self.options.test_direction != "both":
+            side = self.options.test_direction[0]
+            self.real = {side: self._take_source(batch, side)}
+        elif "B" not in batch:
+            self.real = {"A": self.take(batch, "A")[0]}
+        else:
+            self.real = dict(zip("AB", self.take(batch, "A", "B")))
+            paths = batch.get("B_paths")
+            self.check_size(*self.real["B"].shape[-2:], what=f"{paths[0]} at" if paths else "images of")
+        if self._trains and self.options.instance_level:
+            if not {"A_boxes", "B_boxes"} <= set(batch):
+                raise ValueError("--instance_level: this data set has no boxes; give --dataset_mode unaligned_coco")
+            self.boxes = {side: batch[f"{side}_boxes"] for side in OTHER}
+
+    def _take_source(self, batch: Batch, side: str) -> Tensor:
+        flag = f"--test_direction {self.options.test_direction}"
+        if "B" in batch:
+            raise ValueError(f"{flag}: it reads one folder; add --dataset_mode single --phase test{side}")
+        if batch["A"].shape[1] != self.channels[side]:
+            raise ValueError(
+                f"{flag}: a single folder is read with --input_nc {self.options.input_nc} channels, but side {side} "
+                f"has {self.channels[side]}; use --test_direction both"
+            )
+        return self.take(batch, "A")[0]
+
+    def forward(self) -> None:
+        """``fake_B``, ``rec_A`` from ``G_A(real_A)``, and in training ``fake_A_`` and, where it is judged,
+        ``rec_fake_B`` from ``G_B(fake_B)``; then the same of the other side.
+
+        The generators leave out the branches that nobody looks at. Noise is for training.
+        """
+        o, training = self.options, self._trains
+        noise = o.feature_noise if training else 0.0
+        refined = training and o.chosen("lambda_GAN_rec") > 0
+        self.forks, self.images = {}, {}
+        with self.engine.autocast():
+            for side, real in self.real.items():
+                net, other = self.networks[f"G_{side}"], OTHER[side]
+                wants_conf = o.save_uncertainty or (training and o.lambda_conf > 0)
+                there = net(pad_to_multiple(real, MULTIPLE), conf=wants_conf, noise=noise)
+                self.forks[side] = there
+                self.images |= {f"fake_{other}": there.fake, f"rec_{side}": there.rec}
+                if training:
+                    again = self.networks[f"G_{other}"](there.fake, rec=refined, conf=False, noise=noise)
+                    self.forks[f"fake_{other}"] = again
+                    self.images |= {f"rec_fake_{other}": again.rec, f"fake_{side}_": again.fake}
+
+    def visuals(self) -> Visuals:
+        """``real_A, fake_B, rec_A``, in training also ``rec_fake_B, fake_A_, idt_B``, the uncertainty ``conf_A`` in
+        colours, from 0 to 3; then the same of the other side. In the size of the real image."""
+        found: Visuals = {}
+        for side, real in self.real.items():
+            other = OTHER[side]
+            found[f"real_{side}"] = real.detach().float()
+            height, width = real.shape[-2:]
+            for name in (f"fake_{other}", f"rec_{side}", f"rec_fake_{other}", f"fake_{side}_", f"idt_{other}"):
+                if name in self.images and self.images[name].numel():
+                    found[name] = self.images[name][..., :height, :width].detach().float()
+            for name, values in self.arrays().items() if side == "A" else ():
+                found[name] = draw_plasma(values, MOST_UNCERTAIN)
+        return found
+
+    def arrays(self) -> dict[str, Tensor]:
+        """``conf_A``: the uncertainty s of A -> B, float32 ``[N, 1, H, W]``; the mean over the port's channels."""
+        conf = self.forks["A"].conf if "A" in self.forks else torch.empty(0)
+        if not conf.numel():
+            return {}
+        height, width = self.real["A"].shape[-2:]
+        return {"conf_A": conf[..., :height, :width].detach().float().mean(1, keepdim=True)}
