@@ -156,8 +156,9 @@ def test_a_missing_visdom_never_stops_training(workdir, dataroot, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("norm", ["instance", "batch"])
-@pytest.mark.parametrize("name", TRAINABLE)
+@pytest.mark.parametrize(
+    ("name", "norm"), [*((name, "instance") for name in TRAINABLE), ("pix2pix", "batch"), ("cycle_gan", "batch")]
+)
 def test_two_processes_equal_one(name, norm, tmp_path, dataroot):
     """2 x batch 1 against 1 x batch 2 over 5 steps, and then an uneven last batch: 5 images are 2 + 2 + 1."""
     extra = ["--norm", norm, *without_draws(name), "--batch_size", "2", "--n_iters", "5", "--lr", "0.0002"]

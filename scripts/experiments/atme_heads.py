@@ -33,7 +33,13 @@ def choices() -> Sequence[str]:
 
 
 TABLE = table_of_choices(
-    "atme_heads", "Heads of ATME", "head", __doc__ or "", flag="atme_head", choices=choices, example="resnet,conv"
+    "atme_heads",
+    "Heads of ATME",
+    "head",
+    __doc__ or "",
+    rows_flag="--atme_heads",
+    choices=choices,
+    example="resnet,conv",
 )
 
 if __name__ == "__main__":

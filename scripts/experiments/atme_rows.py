@@ -117,20 +117,20 @@ CAUTIONS = (
 
 
 def table_of_choices(
-    name: str, title: str, heading: str, doc: str, *, flag: str, choices: Callable[[], Sequence[str]], example: str
+    name: str, title: str, heading: str, doc: str, *, rows_flag: str, choices: Callable[[], Sequence[str]], example: str
 ) -> Table:
-    """A table of ATME with a row for each value of a flag of train.py, ``--<flag>s`` of them.
+    """A table of ATME with a row for each value of a flag of train.py.
 
     Args:
         name: see ``Table``, as for ``title`` and ``heading``.
         doc: what the rows are; ``ABOUT`` follows.
-        flag: without dashes.
+        rows_flag: names the rows: the flag of train.py and an s.
         choices: gives its values; not called for ``--help``, which needs no torch.
         example: of some of them, with commas.
     """
 
     def add_flags(parser: argparse.ArgumentParser) -> None:
-        parser.add_argument(f"--{flag}s", default="", help=f"the rows, e.g. {example} (default: all there are)")
+        parser.add_argument(rows_flag, default="", help=f"the rows, e.g. {example} (default: all there are)")
         parser.add_argument(
             "--init_types",
             default="normal,xavier",
@@ -138,6 +138,6 @@ def table_of_choices(
         )
 
     def rows(args: argparse.Namespace, base: Options) -> list[Row]:
-        return rows_of_choices(args, flag, choices())
+        return rows_of_choices(args, rows_flag.removeprefix("--").removesuffix("s"), choices())
 
     return Table(name, title, heading, doc + ABOUT, rows, add_flags, CAUTIONS, "atme", COLUMNS)

@@ -37,7 +37,7 @@ def choices() -> Sequence[str]:
 
 
 TABLE = table_of_choices(
-    "atme_w", "Blocks W of ATME", "W", __doc__ or "", flag="atme_w", choices=choices, example="block,none,noise"
+    "atme_w", "Blocks W of ATME", "W", __doc__ or "", rows_flag="--atme_ws", choices=choices, example="block,none,noise"
 )
 
 if __name__ == "__main__":
