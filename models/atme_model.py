@@ -57,6 +57,7 @@ class ATMENetworkOptions(ModelOptions):
     n_save_noisy: int = arg(0, minimum=0, help="training images whose maps are saved each epoch, in images_noisy")
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.netG != "unet_256_ddm":
             raise OptionError(f"--netG {self.netG}: ATME's generator is unet_256_ddm; --dim and --dim_mults shape it")
         if _SEVERAL_MAPS.fullmatch(self.netD):
@@ -75,7 +76,6 @@ class ATMEOptions(ATMENetworkOptions, Pix2PixOptions):
             raise OptionError("--lambda_GAN 0: ATME's generator is told what D thinks; give a weight above 0")
         if self.lambda_feat:
             raise OptionError(f"--lambda_feat {self.lambda_feat:g}: ATME has no feature matching; leave it out")
-        Pix2PixOptions.__post_init__(self)
 
 
 def build_ddm_unet(o: ATMENetworkOptions, in_channels: int, out_channels: int) -> DDMUNet:

@@ -18,7 +18,8 @@ from models.atme_model import ATMENetworkOptions, build_ddm_unet
 from models.base_model import BaseModel, Step
 from models.losses.gan import GANLoss
 from models.networks.w_block import build_w_block
-from options.schema import OptionError, arg
+from options.base_options import CycleOptions
+from options.schema import OptionError
 from util.collapse import CollapseMonitor
 from util.engine import Engine
 from util.image_pool import ImagePool
@@ -28,24 +29,13 @@ SIDES = ("A", "B")  # the source domain of a direction; its target is the other
 
 
 @dataclass(frozen=True, kw_only=True)
-class ATMEUnpairedOptions(ATMENetworkOptions):
+class ATMEUnpairedOptions(ATMENetworkOptions, CycleOptions):
     """ATME's networks with the weights of CycleGAN's losses."""
-
-    lambda_A: float = arg(10.0, minimum=0.0, help="weight of the cycle A -> B -> A")
-    lambda_B: float = arg(10.0, minimum=0.0, help="weight of the cycle B -> A -> B")
-    lambda_identity: float = arg(
-        0.5, minimum=0.0, help="weight of the identity loss, as a factor on the cycle's; 0 = off"
-    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.gan_mode == "wgangp":
             raise OptionError("--gan_mode wgangp: not offered by atme_unpaired; choose vanilla, lsgan or hinge")
-        if self.lambda_identity and self.input_nc != self.output_nc:
-            raise OptionError(
-                f"--lambda_identity {self.lambda_identity}: it puts images of a domain into the other's generator, but "
-                f"--input_nc is {self.input_nc} and --output_nc {self.output_nc}; give --lambda_identity 0"
-            )
 
 
 class Direction:

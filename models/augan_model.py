@@ -16,7 +16,7 @@ from models.augan_options import AUGANOptions
 from models.base_model import BaseModel, Step
 from models.losses.gan import GANLoss, Prediction, final_maps
 from models.losses.instance_crops import instance_crops, mean_over_images
-from models.losses.penalties import gradient_penalty
+from models.losses.penalties import unpaired_gradient_penalty
 from models.losses.uncertainty import domain_loss, mean_feature_distance, uncertain_l1
 from models.networks.augan import DomainClassifier, Fork, pad_to_multiple
 from models.networks.factory import build_discriminator
@@ -74,7 +74,10 @@ class AUGANModel(BaseModel):
         generators = list(self.networks.values())
         self.criterion_GAN = GANLoss(o.gan_mode)
         self.penalised = self.criterion_GAN.mode == "wgangp"
-        self._check_critics()
+        if self.penalised:
+            self.check_second_derivatives()
+        if self.criterion_GAN.mode == "wgan":
+            logger.warning("--gan_mode %s: nothing bounds these critics; wgangp has a penalty", o.gan_mode)
         self.judged = judged_images(chosen("n_discriminators"), chosen("lambda_GAN_rec"))
         self.levels = ("", INST) if o.instance_level else ("",)
         for judge, images in self.judged.items():
@@ -97,22 +100,6 @@ class AUGANModel(BaseModel):
     def _add_optimizer(self, name: str, nets: Sequence[nn.Module]) -> None:
         o, owned = self.options, (p for net in nets for p in net.parameters())
         self.add_optimizer(name, owned, lr=o.lr, betas=(o.beta1, 0.999), eps=o.chosen("adam_eps"))
-
-    def _check_critics(self) -> None:
-        """Warn of critics that nothing bounds, refuse penalties that cannot be differentiated twice.
-
-        Raises:
-            ValueError: naming the flags.
-        """
-        if self.criterion_GAN.mode == "wgan":
-            logger.warning("--gan_mode %s: nothing bounds these critics; wgangp has a penalty", self.options.gan_mode)
-        if self.penalised and self.engine.compile:
-            raise ValueError("--gan_mode wgangp: a compiled network has no second derivative; leave out --compile")
-        norm = self.options.norm_D or self.options.norm
-        if self.penalised and self.engine.world.size > 1 and self.engine.device.type == "cuda" and norm == "batch":
-            raise ValueError(
-                "--gan_mode wgangp on several GPUs: batch norm there has no second derivative; use --norm_D instance"
-            )
 
     def optimize_parameters(self) -> Losses:
         """The step of both G; that of the discriminators and the classifier, on earlier fakes and on the encodings made
@@ -189,7 +176,9 @@ class AUGANModel(BaseModel):
             on_fakes = torch.stack([self._gan(netD(fake), False) for fake in fakes]).mean()
             losses[judge] = 0.5 * (self._gan(netD(real), True) + on_fakes)
             if self.penalised:
-                penalties = [self._penalty(netD, real, fake) for fake in fakes]
+                penalties = [
+                    unpaired_gradient_penalty(netD, real, fake, weight=self.options.lambda_gp) for fake in fakes
+                ]
                 losses[f"{judge}_gp"] = 0.5 * torch.stack(penalties).mean()
         if "DC" in self.networks:
             truth = {"A": False, "fake_A": False, "B": True, "fake_B": True}
@@ -197,20 +186,6 @@ class AUGANModel(BaseModel):
             terms = [domain_loss(netDC(self.forks[name].enc.detach()), is_B) for name, is_B in truth.items()]
             losses["DC"] = torch.stack(terms).mean()
         return torch.stack(list(losses.values())).sum(), losses
-
-    def _penalty(self, netD: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
-        """The gradient penalty between a real image and an unpaired fake, the weight included.
-
-        Raises:
-            ValueError: they differ in size, so that there is nothing between them.
-        """
-        if real.shape != fake.shape:
-            sizes = " and ".join(f"{image.shape[-1]}x{image.shape[-2]}" for image in (real, fake))
-            raise ValueError(
-                f"--gan_mode wgangp: it mixes real and translated images, which are {sizes} here; "
-                "use a --preprocess that ends in crop"
-            )
-        return gradient_penalty(netD, real, fake, weight=self.options.lambda_gp)
 
     # -- objects -------------------------------------------------------------------------------------------------
 
@@ -292,29 +267,16 @@ class AUGANModel(BaseModel):
                 ``--instance_level``.
         """
         if self.options.test_direction != "both":
-            side = self.options.test_direction[0]
-            self.real = {side: self._take_source(batch, side)}
+            direction = self.options.test_direction
+            self.real = {direction[0]: self.take_source(batch, direction)}
         elif "B" not in batch:
             self.real = {"A": self.take(batch, "A")[0]}
         else:
             self.real = dict(zip("AB", self.take(batch, "A", "B")))
-            paths = batch.get("B_paths")
-            self.check_size(*self.real["B"].shape[-2:], what=f"{paths[0]} at" if paths else "images of")
         if self._trains and self.options.instance_level:
             if not {"A_boxes", "B_boxes"} <= set(batch):
                 raise ValueError("--instance_level: this data set has no boxes; give --dataset_mode unaligned_coco")
             self.boxes = {side: batch[f"{side}_boxes"] for side in OTHER}
-
-    def _take_source(self, batch: Batch, side: str) -> Tensor:
-        flag = f"--test_direction {self.options.test_direction}"
-        if "B" in batch:
-            raise ValueError(f"{flag}: it reads one folder; add --dataset_mode single --phase test{side}")
-        if batch["A"].shape[1] != self.channels[side]:
-            raise ValueError(
-                f"{flag}: a single folder is read with --input_nc {self.options.input_nc} channels, but side {side} "
-                f"has {self.channels[side]}; use --test_direction both"
-            )
-        return self.take(batch, "A")[0]
 
     def forward(self) -> None:
         """``fake_B``, ``rec_A`` from ``G_A(real_A)``, and in training ``fake_A_`` and, where it is judged,

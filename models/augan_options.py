@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from models.networks.augan import UPSAMPLES, PaperGenerator, PortGenerator
-from options.base_options import ModelOptions
+from options.base_options import CycleOptions
 from options.schema import OptionError, arg
 
 _PORT: Mapping[str, Any] = {
@@ -40,7 +40,7 @@ BLOCKS = {"resnet_9blocks": 9, "resnet_6blocks": 6}
 
 
 @dataclass(frozen=True, kw_only=True)
-class AUGANOptions(ModelOptions):
+class AUGANOptions(CycleOptions):
     """The published defaults; see ``docs/augan.md`` for those that depend on the variant."""
 
     no_dropout: bool = True
@@ -49,12 +49,8 @@ class AUGANOptions(ModelOptions):
         choices=tuple(PUBLISHED),
         help="paper: the authors' method; port: its PyTorch version; fork_gan: that without T-net and uncertainty",
     )
-    lambda_A: float = arg(10.0, minimum=0.0, help="weight of the cycle A -> B -> A")
-    lambda_B: float = arg(10.0, minimum=0.0, help="weight of the cycle B -> A -> B")
     lambda_rec: float = arg(10.0, minimum=0.0, help="weight of the reconstructions' L1")
-    lambda_identity: float = arg(
-        0.0, minimum=0.0, help="weight of the identity loss, as a factor on the cycle's; 0 = off"
-    )
+    lambda_identity: float = 0.0
     lambda_perc: float | None = arg(
         None, minimum=0.0, help="weight of feature matching before and after translation (default: paper 1, port 20)"
     )
@@ -96,6 +92,7 @@ class AUGANOptions(ModelOptions):
     save_uncertainty: bool = arg(False, help="test.py: also the uncertainty of A -> B, as conf_A.npy and in colours")
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.netG not in BLOCKS:
             raise OptionError(f"--netG {self.netG}: augan has resnet_9blocks and resnet_6blocks")
         if self.n_discriminators == 2:
@@ -104,29 +101,14 @@ class AUGANOptions(ModelOptions):
             raise OptionError(
                 f"--upsample transposed: not with --augan_variant {self.augan_variant} --norm {self.norm}; use bilinear"
             )
-        if self.no_dropout and self.dropout != ModelOptions.dropout:
-            raise OptionError(
-                f"--dropout {self.dropout:g}: the generators have no dropout layers unless --no_dropout False is given"
-            )
         if self.augan_variant == "paper" and self.uncertain and not self.lambda_conf:
             raise OptionError("--lambda_conf 0: it would leave A without a cycle loss; give --no_uncertainty")
         if self.save_uncertainty and (not self.uncertain or self.test_direction == "BtoA"):
             raise OptionError("--save_uncertainty: only the translation from A to B of a run with uncertainty has one")
-        self._check_channels()
-
-    def _check_channels(self) -> None:
-        if self.input_nc == self.output_nc:
-            return
-        channels = f"--input_nc is {self.input_nc} and --output_nc {self.output_nc}"
-        if self.lambda_identity:
+        if self.augan_variant == "port" and self.uncertain and self.lambda_conf and self.input_nc != self.output_nc:
             raise OptionError(
-                f"--lambda_identity {self.lambda_identity:g}: it puts images of a domain into the other's generator, "
-                f"but {channels}; give --lambda_identity 0"
-            )
-        if self.augan_variant == "port" and self.uncertain and self.lambda_conf:
-            raise OptionError(
-                f"--augan_variant port: its uncertainty compares an image with its translation, but {channels}; "
-                "give --no_uncertainty, or --augan_variant paper"
+                f"--input_nc {self.input_nc} and --output_nc {self.output_nc}: the uncertainty of --augan_variant port "
+                "compares an image with its translation; give --no_uncertainty, or --augan_variant paper"
             )
 
     @property

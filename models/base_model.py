@@ -193,6 +193,29 @@ class BaseModel(ABC):
             self.check_size(*tensor.shape[-2:], what=f"{paths[0]} at" if paths else "images of")
         return tensors
 
+    def take_source(self, batch: Batch, direction: str) -> Tensor:
+        """The only images of a test in one direction, ``--test_direction``, read from one folder as side A.
+
+        Args:
+            batch: of ``--dataset_mode single``.
+            direction: ``AtoB`` or ``BtoA``; its first letter is the side that the images belong to.
+
+        Raises:
+            ValueError: there are two folders, or the side has other channels than what was read.
+        """
+        side, o = direction[0], self.options
+        if "B" in batch:
+            raise ValueError(
+                f"--test_direction {direction}: it reads one folder; add --dataset_mode single --phase test{side}"
+            )
+        channels = o.input_nc if side == "A" else o.output_nc
+        if batch["A"].shape[1] != channels:
+            raise ValueError(
+                f"--test_direction {direction}: a single folder is read with --input_nc {o.input_nc} channels, but "
+                f"side {side} has {channels}; use --test_direction both"
+            )
+        return self.take(batch, "A")[0]
+
     def check_second_derivatives(self) -> None:
         """Refuse ``--gan_mode wgangp`` where D cannot be differentiated twice.
 

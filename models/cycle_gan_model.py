@@ -10,14 +10,14 @@ from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from models import MODELS
 from models.base_model import BaseModel, Step
 from models.losses.gan import GANLoss
-from models.losses.penalties import gradient_penalty
-from options.base_options import ModelOptions
-from options.schema import OptionError, arg
+from models.losses.penalties import unpaired_gradient_penalty
+from options.base_options import CycleOptions
+from options.schema import arg
 from util.engine import Engine
 from util.image_pool import ImagePool
 from util.types import Batch, Losses, Visuals
@@ -26,28 +26,11 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class CycleGANOptions(ModelOptions):
+class CycleGANOptions(CycleOptions):
     """The published defaults: residual generators without dropout, instance norm, least squares, 50 earlier fakes."""
 
     no_dropout: bool = True
-    lambda_A: float = arg(10.0, minimum=0.0, help="weight of the cycle A -> B -> A")
-    lambda_B: float = arg(10.0, minimum=0.0, help="weight of the cycle B -> A -> B")
-    lambda_identity: float = arg(
-        0.5, minimum=0.0, help="weight of the identity loss, as a factor on the cycle's; 0 = off"
-    )
     lambda_gp: float = arg(10.0, minimum=0.0, help="weight of the gradient penalty of --gan_mode wgangp")
-
-    def __post_init__(self) -> None:
-        if self.lambda_identity and self.input_nc != self.output_nc:
-            raise OptionError(
-                f"--lambda_identity {self.lambda_identity:g}: it puts images of a domain into the other's generator, "
-                f"but --input_nc is {self.input_nc} and --output_nc {self.output_nc}; give --lambda_identity 0"
-            )
-        if self.no_dropout and self.dropout != ModelOptions.dropout:
-            raise OptionError(
-                f"--dropout {self.dropout:g}: the generators of cycle_gan have no dropout layers unless "
-                "--no_dropout False is given"
-            )
 
 
 @MODELS.register("cycle_gan")
@@ -162,23 +145,9 @@ class CycleGANModel(BaseModel):
         loss = losses["D_A"] + losses["D_B"]
         if self.penalised:
             for side, (netD, real, fake) in sides.items():
-                losses[f"D_gp_{side}"] = self._penalty(netD, real, fake)
+                losses[f"D_gp_{side}"] = unpaired_gradient_penalty(netD, real, fake, weight=self.options.lambda_gp)
             loss = loss + 0.5 * (losses["D_gp_A"] + losses["D_gp_B"])
         return loss, losses
-
-    def _penalty(self, netD: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
-        """The gradient penalty between a real image and an unpaired fake, the weight included.
-
-        Raises:
-            ValueError: they differ in size, so that there is nothing between them.
-        """
-        if real.shape != fake.shape:
-            sizes = " and ".join(f"{image.shape[-1]}x{image.shape[-2]}" for image in (real, fake))
-            raise ValueError(
-                f"--gan_mode wgangp: it mixes real and translated images, which are {sizes} here; "
-                "use --preprocess resize_and_crop"
-            )
-        return gradient_penalty(netD, real, fake, weight=self.options.lambda_gp)
 
     def extra_state(self) -> dict[str, Any]:
         """The histories of fakes of every process."""

@@ -41,6 +41,7 @@ class Pix2PixOptions(ModelOptions):
     lambda_gp: float = arg(10.0, minimum=0.0, help="weight of the gradient penalty of --gan_mode wgangp")
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.lambda_feat and not self.lambda_GAN:
             raise OptionError(f"--lambda_feat {self.lambda_feat:g}: --lambda_GAN 0 builds no discriminator to match")
 

@@ -60,6 +60,7 @@ class UGATITOptions(ModelOptions):
     )
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.gan_mode not in ("lsgan", "ls"):
             raise OptionError(f"--gan_mode {self.gan_mode}: U-GAT-IT is trained with least squares; leave it out")
         if self.light and self.mlp_pool > 1:
@@ -267,25 +268,12 @@ class UGATITModel(BaseModel):
         """
         self.images, self.heats = {}, {}
         if len(self.directions) == 1:
-            ((side, _),) = self.directions
-            self.real = {side: self._take_source(batch, side)}
+            direction = self.options.test_direction
+            self.real = {direction[0]: self.take_source(batch, direction)}
         elif "B" not in batch:
             self.real = {"A": self.take(batch, "A")[0]}
         else:
             self.real = dict(zip("AB", self.take(batch, "A", "B")))
-            paths = batch.get("B_paths")
-            self.check_size(*self.real["B"].shape[-2:], what=f"{paths[0]} at" if paths else "images of")
-
-    def _take_source(self, batch: Batch, side: str) -> Tensor:
-        flag = f"--test_direction {self.options.test_direction}"
-        if "B" in batch:
-            raise ValueError(f"{flag}: it reads one folder; add --dataset_mode single --phase test{side}")
-        if batch["A"].shape[1] != self.channels[side]:
-            raise ValueError(
-                f"{flag}: a single folder is read with --input_nc {self.options.input_nc} channels, but side {side} "
-                f"has {self.channels[side]}; use --test_direction both"
-            )
-        return self.take(batch, "A")[0]
 
     def forward(self) -> None:
         """Fakes and, with both generators, reconstructions; with ``--ugatit_strip`` identities too."""

@@ -138,3 +138,28 @@ class ModelOptions:
     pool_size: int = arg(50, minimum=0, help="fakes kept in the history that D sees; 0 = none")
     lr: float = arg(0.0002, minimum=0.0, help="learning rate of Adam")
     beta1: float = arg(0.5, minimum=0.0, maximum=0.999999, help="first moment decay of Adam")
+
+    def __post_init__(self) -> None:
+        if self.no_dropout and self.dropout != ModelOptions.dropout:
+            raise OptionError(
+                f"--dropout {self.dropout:g}: there are no dropout layers (--no_dropout); give --no_dropout False"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CycleOptions(ModelOptions):
+    """The weights of the losses that unpaired models share, with the published defaults of CycleGAN."""
+
+    lambda_A: float = arg(10.0, minimum=0.0, help="weight of the cycle A -> B -> A")
+    lambda_B: float = arg(10.0, minimum=0.0, help="weight of the cycle B -> A -> B")
+    lambda_identity: float = arg(
+        0.5, minimum=0.0, help="weight of the identity loss, as a factor on the cycle's; 0 = off"
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.lambda_identity and self.input_nc != self.output_nc:
+            raise OptionError(
+                f"--lambda_identity {self.lambda_identity:g}: it puts images of a domain into the other's generator, "
+                f"but --input_nc is {self.input_nc} and --output_nc {self.output_nc}; give --lambda_identity 0"
+            )

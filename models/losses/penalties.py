@@ -13,6 +13,23 @@ from util.suggest import unknown
 PENALTY_KINDS = ("mixed", "real", "fake")
 
 
+def unpaired_gradient_penalty(
+    netD: Callable[[Tensor], Prediction], real: Tensor, fake: Tensor, *, weight: float
+) -> Tensor:
+    """``gradient_penalty`` between a real image and an unpaired fake.
+
+    Raises:
+        ValueError: they differ in size, so that there is nothing between them.
+    """
+    if real.shape != fake.shape:
+        sizes = " and ".join(f"{image.shape[-1]}x{image.shape[-2]}" for image in (real, fake))
+        raise ValueError(
+            f"--gan_mode wgangp: it mixes real and translated images, which are {sizes} here; "
+            "use a --preprocess that ends in crop"
+        )
+    return gradient_penalty(netD, real, fake, weight=weight)
+
+
 def gradient_penalty(
     netD: Callable[[Tensor], Prediction],
     real: Tensor,

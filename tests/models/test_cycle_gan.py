@@ -225,7 +225,7 @@ def test_images_of_two_sizes_train_but_for_the_penalty():
     batch = make_batch(NAME, size=1)
     batch["B"] = batch["B"][..., :24]
     assert all(torch.isfinite(value) for value in step(build(NAME), batch).values())
-    with pytest.raises(ValueError, match="24x32 and 32x32 here; use --preprocess resize_and_crop"):
+    with pytest.raises(ValueError, match="24x32 and 32x32 here; use a --preprocess that ends in crop"):
         step(build(NAME, "--gan_mode", "wgangp"), batch)
 
 
