@@ -43,7 +43,7 @@ def test_train_then_test_end_to_end(name, workdir, dataroot, said):
 
     assert test_program.main(["--name", "run", "--gpu_ids", "-1"]) == 0
     images = workdir / "results" / "run" / "test_latest" / "images"
-    assert len(list(images.glob("*_fake_B*.png"))) == 3
+    assert len(list(images.glob("[0-9]_fake_B*.png"))) == 3
     assert "Experiment = run, Phase = test, Epoch = latest" in (images.parent / "index.html").read_text()
     assert "3 images: results/run/test_latest/index.html" in said()
 
