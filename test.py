@@ -59,8 +59,9 @@ def _run(options: Options) -> int:
     if not folder.is_dir():
         raise FileNotFoundError(f"--name {run.name}: {folder} does not exist; check --name and --checkpoints_dir")
     engine = start_engine(**vars(options.engine))
+    input_nc, output_nc = options.model.data_channels
     dataset = DATASETS.get(run.dataset_mode)(
-        options.data, input_nc=options.model.input_nc, output_nc=options.model.output_nc, seed=options.engine.seed
+        options.data, input_nc=input_nc, output_nc=output_nc, seed=options.engine.seed
     )
     model = MODELS.get(run.model)(options.model, engine)
     checkpoints = Checkpointer(folder)
@@ -153,14 +154,14 @@ def _translate(options: Options, model: BaseModel, loader: Loader, root: Path, p
         for batch, row, images in translate(model, loader, total=total, **how):
             formats = {side: batch.get(f"{side}_format", ["uint8"] * (row + 1))[row] for side in "AB"}
             parts = list(names.parts(batch, row, images))
-            for name, part in parts:
+            for side, name, part in parts:
                 _write(options, writer, page, name, part, formats)
-            name = parts[0][0]
-            for label, values in model.arrays().items():
-                file = page.get_image_dir() / f"{name}_{label}.npy"
-                writer.submit(save_array, file, values[row].permute(1, 2, 0).cpu().numpy())
+                for label, values in model.arrays().items() if side == "A" else ():
+                    file = page.get_image_dir() / f"{name}_{label}.npy"
+                    writer.submit(save_array, file, values[row].permute(1, 2, 0).cpu().numpy())
             done += 1
-            live.log_images(ImageRecord(1, done, {k: to_display(v) for k, v in images.items()}, (name,)))
+            shown = tuple(name for _, name, _ in parts)
+            live.log_images(ImageRecord(1, done, {k: to_display(v) for k, v in images.items()}, shown))
             bar.update()
     page.save()
     return done

@@ -269,7 +269,7 @@ def _compose(options: Options, engine: Engine, folder: Path) -> Session:
     dataset_class = DATASETS.get(options.run.dataset_mode)
     dataset = dataset_class(d, input_nc=m.input_nc, output_nc=m.output_nc, seed=options.engine.seed)
     sample = dataset[0]
-    model_class.check_sides(sample, f"--model {options.run.model}", options.run.dataset_mode)
+    model_class.check_sides(sample, f"--model {options.run.model}", options.run.dataset_mode, m)
     for warning in quick_check(dataset) if world.is_main else ():
         logger.warning("warning: %s", warning)
     pinned = engine.device.type == "cuda"
@@ -311,7 +311,7 @@ def _make_evaluation(options: Options, engine: Engine, model: BaseModel) -> Eval
     mode = DATASETS.get(options.run.dataset_mode)
     what: dict[str, Any] = {"phase": e.eval_phase, "max_images": e.eval_images, "seed": seed}
     phase, dataset, loader = held_out(mode, options.data, input_nc=m.input_nc, output_nc=m.output_nc, **what)
-    type(model).check_sides(dataset[0], "--eval_freq", options.run.dataset_mode)
+    type(model).check_sides(dataset[0], "--eval_freq", options.run.dataset_mode, m)
     make: Any = functools.partial(type(model), m, engine.alone())
     pictures = functools.partial(held_out_pictures, make, loader, root=dataset.root, seed=seed)
     return start_evaluation(

@@ -80,6 +80,7 @@ class ATMEUnpairedModel(BaseModel):
 
     Options = ATMEUnpairedOptions
     dataset_mode: ClassVar[str] = "unaligned"
+    visuals_of_B: ClassVar[tuple[str, ...]] = ("real_B", "Disc_A", "noisy_B", "fake_A", "rec_B")
 
     def __init__(self, options: ATMEUnpairedOptions, engine: Engine) -> None:
         super().__init__(options, engine)

@@ -20,6 +20,7 @@ from models.losses.penalties import unpaired_gradient_penalty
 from models.losses.uncertainty import domain_loss, mean_feature_distance, uncertain_l1
 from models.networks.augan import DomainClassifier, Fork, pad_to_multiple
 from models.networks.factory import build_discriminator
+from options.base_options import ModelOptions
 from util.engine import Engine
 from util.image_pool import ImagePool
 from util.plasma import draw_plasma
@@ -257,6 +258,15 @@ class AUGANModel(BaseModel):
             height, width = (size + -size % MULTIPLE for size in (height, width))
         super().check_size(height, width, what=what)
 
+    @classmethod
+    def check_sides(cls, sample: Mapping[str, Any], who: str, dataset_mode: str, options: ModelOptions) -> None:
+        """Refuse data without boxes for ``--instance_level`` as well; raises as the parent's."""
+        super().check_sides(sample, who, dataset_mode, options)
+        if isinstance(options, AUGANOptions) and options.instance_level and "A_boxes" not in sample:
+            raise ValueError(
+                f"--instance_level: --dataset_mode {dataset_mode} has no boxes; give --dataset_mode unaligned_coco"
+            )
+
     def set_input(self, batch: Batch) -> None:
         """Take ``A`` ``[N, input_nc, H, W]`` and ``B`` ``[N, output_nc, H', W']``; a test may have A alone.
 
@@ -275,7 +285,7 @@ class AUGANModel(BaseModel):
             self.real = dict(zip("AB", self.take(batch, "A", "B")))
         if self._trains and self.options.instance_level:
             if not {"A_boxes", "B_boxes"} <= set(batch):
-                raise ValueError("--instance_level: this data set has no boxes; give --dataset_mode unaligned_coco")
+                raise ValueError("--instance_level: these data have no boxes; give --dataset_mode unaligned_coco")
             self.boxes = {side: batch[f"{side}_boxes"] for side in OTHER}
 
     def forward(self) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from models.networks.augan import UPSAMPLES, PaperGenerator, PortGenerator
-from options.base_options import CycleOptions
+from options.base_options import CycleOptions, OneWayOptions
 from options.schema import OptionError, arg
 
 _PORT: Mapping[str, Any] = {
@@ -40,7 +40,7 @@ BLOCKS = {"resnet_9blocks": 9, "resnet_6blocks": 6}
 
 
 @dataclass(frozen=True, kw_only=True)
-class AUGANOptions(CycleOptions):
+class AUGANOptions(CycleOptions, OneWayOptions):
     """The published defaults; see ``docs/augan.md`` for those that depend on the variant."""
 
     no_dropout: bool = True
@@ -83,12 +83,9 @@ class AUGANOptions(CycleOptions):
         help="in the decoders (default: paper transposed, bilinear with --norm none; port bilinear)",
     )
     feature_noise: float = arg(0.02, minimum=0.0, help="deviation of the noise in the reconstruction, in training only")
-    adam_eps: float | None = arg(None, minimum=0.0, help="epsilon of Adam (default: paper 1e-8, port 1e-4)")
+    adam_eps: float | None = arg(None, minimum=1e-16, help="epsilon of Adam (default: paper 1e-8, port 1e-4)")
     instance_level: bool = arg(False, help="losses on the objects too; needs --dataset_mode unaligned_coco")
     lambda_inst: float = arg(1.0, minimum=0.0, help="weight of these")
-    test_direction: str = arg(
-        "both", choices=("both", "AtoB", "BtoA"), help="directions to test; one: --dataset_mode single, one generator"
-    )
     save_uncertainty: bool = arg(False, help="test.py: also the uncertainty of A -> B, as conf_A.npy and in colours")
 
     def __post_init__(self) -> None:
@@ -104,7 +101,10 @@ class AUGANOptions(CycleOptions):
         if self.augan_variant == "paper" and self.uncertain and not self.lambda_conf:
             raise OptionError("--lambda_conf 0: it would leave A without a cycle loss; give --no_uncertainty")
         if self.save_uncertainty and (not self.uncertain or self.test_direction == "BtoA"):
-            raise OptionError("--save_uncertainty: only the translation from A to B of a run with uncertainty has one")
+            raise OptionError(
+                "--save_uncertainty: only the translation from A to B of a run with uncertainty has one; give "
+                "--save_uncertainty False"
+            )
         if self.augan_variant == "port" and self.uncertain and self.lambda_conf and self.input_nc != self.output_nc:
             raise OptionError(
                 f"--input_nc {self.input_nc} and --output_nc {self.output_nc}: the uncertainty of --augan_variant port "

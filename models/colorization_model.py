@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from models import MODELS
 from models.pix2pix_model import Pix2PixModel, Pix2PixOptions
+from options.base_options import ModelOptions
 from options.schema import OptionError
 from util.lab import join_colours
 from util.types import Visuals
@@ -45,8 +46,8 @@ class ColorizationModel(Pix2PixModel):
         return shown | {name: join_colours(A, ab.detach()) for name, ab in colours.items() if ab.numel()}
 
     @classmethod
-    def check_sides(cls, sample: Mapping[str, Any], who: str, dataset_mode: str) -> None:
+    def check_sides(cls, sample: Mapping[str, Any], who: str, dataset_mode: str, options: ModelOptions) -> None:
         """Refuse photos without colours as well; raises as the parent's."""
         if "B" not in sample and dataset_mode == cls.dataset_mode:
             raise ValueError(f"{who}: the photos of --dataroot are grey; it needs photos in colour to compare with")
-        super().check_sides(sample, who, dataset_mode)
+        super().check_sides(sample, who, dataset_mode, options)

@@ -42,6 +42,7 @@ class CycleGANModel(BaseModel):
 
     Options = CycleGANOptions
     dataset_mode: ClassVar[str] = "unaligned"
+    visuals_of_B: ClassVar[tuple[str, ...]] = ("real_B", "fake_A", "rec_B", "idt_A")
     options: CycleGANOptions
 
     def __init__(self, options: CycleGANOptions, engine: Engine) -> None:

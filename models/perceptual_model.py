@@ -11,7 +11,7 @@ from models.losses.perceptual import PerceptualLoss
 from models.losses.vgg_weights import load_vgg
 from models.networks.vgg import TAPS, VGGFeatures
 from models.pix2pix_model import Pix2PixModel, Pix2PixOptions
-from options.schema import OptionError, arg
+from options.schema import arg
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,10 +26,9 @@ class PerceptualOptions(Pix2PixOptions):
     vgg_layers: tuple[int, ...] = arg(TAPS, help="which features to compare: 1 = relu1_1 ... 5 = relu5_1")
     vgg_layer_weights: tuple[float, ...] = arg((), help="their weights (default: of 1/32,1/16,1/8,1/4,1)")
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not (self.lambda_perceptual or self.lambda_L1 or self.lambda_GAN):
-            raise OptionError("--lambda_perceptual 0, --lambda_L1 0 and --lambda_GAN 0: nothing is left to train by")
+    def terms(self) -> dict[str, float]:
+        """As pix2pix, and the perceptual one."""
+        return {**super().terms(), "lambda_perceptual": self.lambda_perceptual}
 
 
 @MODELS.register("perceptual")

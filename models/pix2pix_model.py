@@ -42,8 +42,15 @@ class Pix2PixOptions(ModelOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not any(self.terms().values()):
+            names = ", ".join(f"--{name} 0" for name in self.terms())
+            raise OptionError(f"{names}: nothing is left to train by; give one of them a weight")
         if self.lambda_feat and not self.lambda_GAN:
             raise OptionError(f"--lambda_feat {self.lambda_feat:g}: --lambda_GAN 0 builds no discriminator to match")
+
+    def terms(self) -> dict[str, float]:
+        """The flags of the generator's terms that can stand alone, and their weights."""
+        return {"lambda_GAN": self.lambda_GAN, "lambda_L1": self.lambda_L1}
 
 
 @MODELS.register("pix2pix")

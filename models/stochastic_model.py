@@ -46,7 +46,7 @@ class StochasticModel(Pix2PixModel):
     @property
     def draws_at_test(self) -> bool:
         """Unless ``--test_noise False``: what an image draws would depend on the others of its batch."""
-        return self.options.test_noise
+        return self.options.test_noise and self.noise.draws
 
     def train(self, mode: bool = True) -> None:
         """Only batch norm follows ``mode``; the noise is on in training, and in a test by ``--test_noise``."""

@@ -16,7 +16,7 @@ from models.base_model import BaseModel, Step
 from models.networks.adalin import ILN, AdaLIN
 from models.networks.ddm_blocks import float_or_wider
 from models.networks.ugatit import Attended, CAMDiscriminator, UGATITGenerator
-from options.base_options import DataOptions, ModelOptions
+from options.base_options import DataOptions, OneWayOptions
 from options.schema import OptionError, arg
 from util.engine import Engine
 from util.heat_map import draw_heat
@@ -29,7 +29,7 @@ SCALES = ("G", "L")  # global and local discriminators
 
 
 @dataclass(frozen=True, kw_only=True)
-class UGATITOptions(ModelOptions):
+class UGATITOptions(OneWayOptions):
     """The defaults of the published PyTorch code."""
 
     init_type: str = "default"
@@ -55,14 +55,15 @@ class UGATITOptions(ModelOptions):
     )
     show_D_heat: bool = arg(False, help="show the discriminators' attention to the fakes too, in training")
     ugatit_strip: bool = arg(False, help="show the published column of 7 pictures too: strip_A2B, strip_B2A")
-    test_direction: str = arg(
-        "both", choices=("both", "AtoB", "BtoA"), help="directions to test; one: --dataset_mode single, one generator"
-    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.gan_mode not in ("lsgan", "ls"):
             raise OptionError(f"--gan_mode {self.gan_mode}: U-GAT-IT is trained with least squares; leave it out")
+        if not (self.adv_weight or self.cycle_weight or self.identity_weight or self.cam_weight):
+            raise OptionError(
+                "--adv_weight 0, --cycle_weight 0, --identity_weight 0 and --cam_weight 0: nothing is left to train by"
+            )
         if self.light and self.mlp_pool > 1:
             raise OptionError(f"--mlp_pool {self.mlp_pool} with --light, which is --mlp_pool 1: give one of them")
         if self.input_nc != self.output_nc and (self.identity_weight or self.cam_weight):
@@ -73,7 +74,9 @@ class UGATITOptions(ModelOptions):
         if self.ugatit_strip and not {self.input_nc, self.output_nc} <= {1, 3}:
             raise OptionError("--ugatit_strip: it puts images and attention together, for 1 and 3 channels only")
         if self.ugatit_strip and self.test_direction != "both":
-            raise OptionError(f"--ugatit_strip needs both generators: leave out --test_direction {self.test_direction}")
+            raise OptionError(
+                f"--test_direction {self.test_direction}: a strip needs both generators; give --ugatit_strip False"
+            )
 
     @property
     def pool(self) -> int:
@@ -91,6 +94,11 @@ class UGATITModel(BaseModel):
 
     Options = UGATITOptions
     dataset_mode: ClassVar[str] = "unaligned"
+    visuals_of_B: ClassVar[tuple[str, ...]] = (
+        *("real_B", "heat_idt_B", "idt_B", "heat_fake_A", "fake_A", "heat_rec_B", "rec_B"),
+        *("heat_D_GA", "heat_D_LA", "strip_B2A"),
+    )
+    load_margin: ClassVar[int] = 30
     option_sources: ClassVar[Mapping[str, str]] = {"img_size": "crop_size"}
     options: UGATITOptions
 
@@ -146,17 +154,18 @@ class UGATITModel(BaseModel):
         present = {"G_idt": o.identity_weight > 0, "G_cam": o.cam_weight > 0}
         names = ("D_A", "D_B", "G_adv", "G_cycle", "G_idt", "G_cam")
         self.loss_names = tuple(name for name in names if present.get(name, True))
-        if not o.pool:
-            self._tell_memory()
+        self._tell_memory()
 
     def _tell_memory(self) -> None:
-        """What full generators cost before the first activation: weights, gradients and two moments of Adam."""
+        """What the networks cost before the first activation: weights, gradients and two moments of Adam."""
         total = sum(p.numel() * p.element_size() for net in self.networks.values() for p in net.parameters())
         each = sum(p.numel() for p in self.networks["G_A2B"].parameters()) / 1e6
+        pool, size = self.options.pool, self.img_size
+        kind = "light" if pool == 1 else f"--mlp_pool {pool}" if pool else f"full ({size}x{size} pixels)"
         logger.info(
-            "full generators for %dx%d images have %.0f million parameters each: weights, gradients and Adam's moments "
-            "take %.1f GB, activations not counted; --light and --mlp_pool take less, --dry_run measures a step",
-            *(self.img_size, self.img_size, each, 4 * total / 2**30),
+            "%s generators have %.1f million parameters each: weights, gradients and Adam's moments of all networks "
+            "take %.2f GB, activations not counted; --dry_run measures a step",
+            *(kind, each, 4 * total / 1e9),
         )
 
     def set_lr_factor(self, factor: float) -> None:

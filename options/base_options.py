@@ -145,6 +145,25 @@ class ModelOptions:
                 f"--dropout {self.dropout:g}: there are no dropout layers (--no_dropout); give --no_dropout False"
             )
 
+    @property
+    def data_channels(self) -> tuple[int, int]:
+        """Channels that a test's images are read with: of the input, of the target."""
+        return self.input_nc, self.output_nc
+
+
+@dataclass(frozen=True, kw_only=True)
+class OneWayOptions(ModelOptions):
+    """For models of two directions that can test one of them, with one folder and one generator."""
+
+    test_direction: str = arg(
+        "both", choices=("both", "AtoB", "BtoA"), help="directions to test; one: --dataset_mode single, one generator"
+    )
+
+    @property
+    def data_channels(self) -> tuple[int, int]:
+        """Of B to A alone, the images of B are the input."""
+        return (self.output_nc, self.input_nc) if self.test_direction == "BtoA" else (self.input_nc, self.output_nc)
+
 
 @dataclass(frozen=True, kw_only=True)
 class CycleOptions(ModelOptions):

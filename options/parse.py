@@ -211,6 +211,8 @@ def _resolve(
     values.update({name: convert(known[name], text) for name, text in flags.items()})
     values["model"], values["dataset_mode"] = model_name, files["dataset_mode"]
     values.update({own: values[own] or values[source] for own, source in model_class.option_sources.items()})
+    if model_class.load_margin and not {"load_size"} & {*flags, *files}:
+        values["load_size"] = values["crop_size"] + model_class.load_margin
     if phase_defaults is not None and "load_size" not in flags:
         values["load_size"] = values["crop_size"]
     if values["suffix"]:

@@ -117,7 +117,13 @@ class Checkpointer:
                     "give --model test --model_suffix _A (A to B) or _B (B to A)"
                 )
             asked = f"--load_iter {tag[5:]}" if tag.startswith("iter_") else f"--epoch {tag}"
+            others = sorted(each.stem.removeprefix(f"{tag}_net_") for each in self.folder.glob(f"{tag}_net_*.pth"))
             there = ", ".join(found) or "no checkpoint at all"
+            if others:  # the tag is right, the network is not
+                raise FileNotFoundError(
+                    f"{asked}: {file} does not exist; there are networks {', '.join(others)}: check --model, and the "
+                    f"flags that add networks, against {self.folder / 'train_opt.txt'}"
+                )
             raise FileNotFoundError(f"{asked}: {file} does not exist; there is: {there}")
         loaded = _load(file)
         if not isinstance(loaded, Mapping) or not all(isinstance(value, torch.Tensor) for value in loaded.values()):
@@ -134,7 +140,8 @@ class Checkpointer:
             raise ValueError(
                 f"{file}: a checkpoint of another network ({len(missing) + len(extra) + len(shapes)} entries differ; "
                 f"{'; '.join(filter(None, details))}); give the options it was trained with: "
-                "--model, --netG, --norm, --ngf, --no_dropout, --input_nc, --output_nc"
+                "--model, --netG, --netD, --norm, --ngf, --ndf, --no_dropout, --input_nc, --output_nc and the model's "
+                f"own, see {self.folder / 'train_opt.txt'}"
             )
         net.load_state_dict(state)
 

@@ -166,7 +166,7 @@ def held_out_pictures(
             visual: as_stored(image, depths["B" if visual == "real_B" else "A"], value_range)
             for visual, image in visuals.items()
         }
-        yield from names.parts(batch, row, pixels)
+        yield from ((name, part) for _, name, part in names.parts(batch, row, pixels))
 
 
 class ResultNames:
@@ -181,15 +181,23 @@ class ResultNames:
         self.root, self.of_B = root, of_B
         self._used: set[str] = set()
         self._names_B = ResultNames(root) if of_B else self
+        self._seen: set[tuple[str, str]] = set()
 
-    def parts(self, batch: Batch, row: int, visuals: Mapping[str, V]) -> Iterator[tuple[str, dict[str, V]]]:
-        """The visuals of a sample with their name, or with both names, A first."""
+    def parts(self, batch: Batch, row: int, visuals: Mapping[str, V]) -> Iterator[tuple[str, str, dict[str, V]]]:
+        """The visuals of a sample as (side, name, visuals of that side), A first.
+
+        Where one side has fewer images, some of them come again with another partner: they are left out then.
+        """
         sides: dict[str, dict[str, V]] = {"A": {}, "B": {}}
         for label, image in visuals.items():
             sides["B" if label in self.of_B and "B_paths" in batch else "A"][label] = image
         for side, names in (("A", self), ("B", self._names_B)):
-            if sides[side]:
-                yield names(Path(batch[f"{side}_paths"][row])), sides[side]
+            if not sides[side]:
+                continue
+            path = batch[f"{side}_paths"][row]
+            if (side, path) not in self._seen:
+                self._seen.add((side, path))
+                yield side, names(Path(path)), sides[side]
 
     def __call__(self, path: Path) -> str:
         """The name of the next result: a second of its name keeps the suffix, further ones get a number."""

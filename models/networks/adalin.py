@@ -68,7 +68,8 @@ def layer_instance_norm(x: Tensor, rho: Tensor, gamma: Tensor, beta: Tensor) -> 
         part_I, part_L = rho * (var_I + EPS).rsqrt(), (1 - rho) * (var_L + EPS).rsqrt()
         scale = gamma * (part_I + part_L)
         shift = beta - gamma * (part_I * mean_I + part_L * mean_L)
-    return torch.addcmul(shift.to(x.dtype), x, scale.to(x.dtype))
+        # x * scale and shift nearly cancel where the mean is large: rounded to half precision first, little is left
+        return torch.addcmul(shift, float_or_wider(x), scale).to(x.dtype)
 
 
 class AdaLIN(nn.Module):

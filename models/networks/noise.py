@@ -157,12 +157,16 @@ class GeneratorNoise:
         sigma: relative size of weight noise.
         layers: of weight noise.
 
+    Attributes:
+        draws: whether two answers may differ at all.
+
     Raises:
         ValueError: this generator has no place for such noise.
     """
 
     def __init__(self, net: nn.Module, noises: Sequence[str], *, init: float, sigma: float, layers: str) -> None:
         self.net, self.on = net, True
+        self.draws = sigma > 0 or set(noises) != {"weight"}
         if "feature" in noises:
             add_feature_noise(net, init)
         self.weights = WeightNoise(net, sigma, layers) if "weight" in noises else None

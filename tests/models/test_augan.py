@@ -57,6 +57,13 @@ def channel_means(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
 # --- the step ---------------------------------------------------------------------------------------------------------
 
 
+def test_boxes_are_asked_for_before_anything_is_made(workdir, dataroot, capsys) -> None:
+    words = ["--dataroot", str(dataroot), "--name", "run", "--model", "augan", *trainable_args("augan")]
+    assert train.main([*words, "--instance_level"]) == 2
+    assert "--instance_level: --dataset_mode unaligned has no boxes" in capsys.readouterr().err
+    assert not (workdir / "checkpoints").exists()
+
+
 def test_a_step_of_the_paper_is_its_arithmetic() -> None:
     model, batch = build(*CALM), batch_of()
     G_A, G_B, D_A, D_B = (copy.deepcopy(model.networks[name]) for name in ("G_A", "G_B", "D_A", "D_B"))

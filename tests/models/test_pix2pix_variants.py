@@ -74,6 +74,18 @@ def test_without_a_discriminator_pix2pix_is_regression() -> None:
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
 
 
+def test_nothing_to_train_by_is_refused() -> None:
+    with pytest.raises(OptionError, match="--lambda_GAN 0, --lambda_L1 0: nothing is left to train by"):
+        build("pix2pix", "--lambda_GAN", "0", "--lambda_L1", "0")
+
+
+def test_pairs_are_not_learned_from_unpaired_images(workdir, dataroot, capsys) -> None:
+    words = ["--dataroot", str(dataroot), "--name", "run", "--dataset_mode", "unaligned", "--gpu_ids", "-1"]
+    assert train.main([*words, "--model", "pix2pix"]) == 2
+    assert "no pairs, which --model pix2pix compares" in capsys.readouterr().err
+    assert not (workdir / "checkpoints").exists()
+
+
 def test_no_discriminator_has_no_features() -> None:
     with pytest.raises(OptionError, match="--lambda_feat 10: --lambda_GAN 0"):
         build("pix2pix", "--lambda_GAN", "0", "--lambda_feat", "10")

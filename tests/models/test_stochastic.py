@@ -167,7 +167,7 @@ def test_diversity_of_feature_noise_counts_the_distance_of_all_its_numbers():
 
 def test_the_diversity_term_is_reported_and_drives_the_draws_apart():
     batch = make_batch("stochastic")
-    flags = ("--noise", "feature", "--lambda_L1", "0", "--lambda_GAN", "0", "--lr", "0.01")
+    flags = ("--noise", "feature", "--lambda_L1", "0.000001", "--lambda_GAN", "0", "--lr", "0.01")
     apart = []
     for weight in ("0", "10"):
         model = build("stochastic", *flags, "--lambda_div", weight)

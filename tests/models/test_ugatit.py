@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 from typing import Any
 
@@ -13,7 +12,10 @@ from PIL import Image
 import test as test_program
 import train
 from benchmarks.ugatit_plain import PlainDiscriminator, PlainGenerator, PlainTraining
+from data import DATASETS
+from models import MODELS
 from models.ugatit_model import UGATITModel, UGATITOptions
+from options.parse import parse_train
 from tests.conftest import SIZE, trainable_args
 from tests.models.networks.test_ugatit_networks import fill
 from tests.runs import arguments
@@ -214,15 +216,25 @@ def test_sizes() -> None:
         model.set_input(batch_of(size=34))
 
 
-def test_the_memory_of_full_generators_is_told(caplog) -> None:
+@pytest.mark.parametrize(
+    ("flags", "kind"), [([], "full (32x32 pixels)"), (["--light"], "light"), (["--mlp_pool", "2"], "--mlp_pool 2")]
+)
+def test_the_memory_of_the_networks_is_told(flags, kind, caplog) -> None:
     with caplog.at_level(logging.INFO):
-        model = build("--ch", "2")
+        model = build("--ch", "16", *flags)
     total = 16 * sum(p.numel() for net in model.networks.values() for p in net.parameters())
-    assert f"take {total / 2**30:.1f} GB" in caplog.text and "32x32" in caplog.text
-    caplog.clear()
-    with caplog.at_level(logging.INFO):
-        build("--light")
-    assert "GB" not in caplog.text
+    assert f"take {total / 1e9:.2f} GB" in caplog.text and f"{kind} generators" in caplog.text
+
+
+@pytest.mark.parametrize(("words", "load_size"), [([], 158), (["--load_size", "143"], 143)])
+def test_images_are_30_pixels_larger_than_the_crop(words, load_size) -> None:
+    options = parse_train(["--model", "ugatit", "--dataroot", "x", "--crop_size", "128", *words], MODELS, DATASETS)
+    assert options.data.load_size == load_size
+
+
+def test_nothing_to_train_by_is_refused() -> None:
+    with pytest.raises(ValueError, match="nothing is left to train by"):
+        UGATITOptions(adv_weight=0, cycle_weight=0, identity_weight=0, cam_weight=0)
 
 
 @pytest.mark.parametrize(
@@ -231,7 +243,10 @@ def test_the_memory_of_full_generators_is_told(caplog) -> None:
         (["--gan_mode", "vanilla"], "--gan_mode vanilla"),
         (["--light", "--mlp_pool", "4"], "--mlp_pool 4 with --light"),
         (["--output_nc", "1"], "--identity_weight 0 --cam_weight 0"),
-        (["--ugatit_strip", "--test_direction", "AtoB"], "leave out --test_direction"),
+        (
+            ["--ugatit_strip", "--test_direction", "AtoB"],
+            "--test_direction AtoB: a strip needs both.*--ugatit_strip False",
+        ),
         (["--ugatit_strip", "--input_nc", "5", "--output_nc", "5"], "1 and 3 channels"),
         (["--test_direction", "AtoB"], "training needs both generators"),
     ],
@@ -250,6 +265,8 @@ def test_one_direction_reads_one_folder() -> None:
         model.set_input(batch_of())
     options = {"identity_weight": 0, "cam_weight": 0, "output_nc": 1, "test_direction": "BtoA"}
     model = UGATITModel(UGATITOptions(ngf=2, n_res=1, light=True, **options), Engine())
+    assert model.options.data_channels == (1, 3)
     batch = {key: value for key, value in batch_of().items() if not key.startswith("B")}
-    with pytest.raises(ValueError, match="side B has 1"):
-        model.set_input(copy.copy(batch))
+    model.set_input({**batch, "A": batch["A"][:, :1]})  # what the data set gives, read with one channel
+    model.forward()
+    assert model.visuals()["fake_A"].shape[1] == 3

@@ -163,6 +163,8 @@ def test_errors_name_the_file_and_the_remedy(tmp_path):
     saver.save(["latest", "5"], {"G": net()}, STATE)
     with pytest.raises(FileNotFoundError, match=r"--epoch 7.*there is: latest, 5"):
         saver.load_network("7", "G", net())
+    with pytest.raises(FileNotFoundError, match=r"there are networks G: check --model.*train_opt\.txt"):
+        saver.load_network("latest", "D", net())
     with pytest.raises(ValueError, match=r"another network.*0\.weight is \(3, 2, 1, 1\), not \(4, 2, 1, 1\)"):
         saver.load_network("latest", "G", nn.Sequential(nn.Conv2d(2, 4, 1), nn.BatchNorm2d(4)))
     with pytest.raises(ValueError, match="another network"):
