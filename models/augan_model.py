@@ -21,6 +21,7 @@ from models.losses.uncertainty import domain_loss, mean_feature_distance, uncert
 from models.networks.augan import DomainClassifier, Fork, pad_to_multiple
 from models.networks.factory import build_discriminator
 from options.base_options import ModelOptions
+from util.box_frames import draw_boxes
 from util.engine import Engine
 from util.image_pool import ImagePool
 from util.plasma import draw_plasma
@@ -45,7 +46,7 @@ class AUGANModel(BaseModel):
 
     Options = AUGANOptions
     dataset_mode: ClassVar[str] = "unaligned"
-    visuals_of_B: ClassVar[tuple[str, ...]] = ("real_B", "fake_A", "rec_B")
+    visuals_of_B: ClassVar[tuple[str, ...]] = ("real_B", "boxes_B", "fake_A", "rec_B")
     options: AUGANOptions
 
     def __init__(self, options: AUGANOptions, engine: Engine) -> None:
@@ -311,12 +312,15 @@ class AUGANModel(BaseModel):
                     self.images |= {f"rec_fake_{other}": again.rec, f"fake_{side}_": again.fake}
 
     def visuals(self) -> Visuals:
-        """``real_A, fake_B, rec_A``, in training also ``rec_fake_B, fake_A_, idt_B``, the uncertainty ``conf_A`` in
-        colours, from 0 to 3; then the same of the other side. In the size of the real image."""
+        """``real_A, fake_B, rec_A``, in training also ``rec_fake_B, fake_A_, idt_B`` and, with ``--instance_level``,
+        ``boxes_A``, the image with its boxes; the uncertainty ``conf_A`` in colours, from 0 to 3; then the same of the
+        other side. In the size of the real image."""
         found: Visuals = {}
         for side, real in self.real.items():
             other = OTHER[side]
             found[f"real_{side}"] = real.detach().float()
+            if side in self.boxes:
+                found[f"boxes_{side}"] = draw_boxes(real, self.boxes[side])
             height, width = real.shape[-2:]
             for name in (f"fake_{other}", f"rec_{side}", f"rec_fake_{other}", f"fake_{side}_", f"idt_{other}"):
                 if name in self.images and self.images[name].numel():

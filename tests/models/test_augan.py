@@ -223,6 +223,9 @@ def test_objects_count_where_there_are_some() -> None:
     }
     crop = (0, slice(None), slice(3, 40), slice(0, 37))  # the box is 37 pixels high, its middle at (16, 21 or 22)
     real, rec = model.real["A"][crop], model.images["rec_A"][crop].detach()
+    shown = model.visuals()
+    assert shown["boxes_A"][0, :, 3, 2:30].t().unique(dim=0).tolist() == [[1.0, -1.0, -1.0]]
+    assert torch.equal(shown["boxes_A"][1], shown["real_A"][1]) and torch.equal(shown["boxes_B"], shown["real_B"])
     assert abs(of_objects["A_rec_inst"] - 2 * 10 * float(F.l1_loss(rec, real)) / 2) < 0.05
 
 
