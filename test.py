@@ -81,7 +81,7 @@ def _run(options: Options) -> int:
             "leave it out, or test a run with dropout (without --eval) or of --model stochastic"
         )
     loader = _loader(options, dataset, model, engine)
-    model.check_size(*sample_size(dataset[0]))
+    model.check_size(*sample_size(dataset[0]), what=options.data.size_flags)
 
     place = f"{options.data.phase}_{run.epoch}" + (f"_iter{run.load_iter}" if run.load_iter > 0 else "")
     web_dir = Path(result.results_dir) / run.name / place

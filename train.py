@@ -287,7 +287,7 @@ def _compose(options: Options, engine: Engine, folder: Path) -> Session:
         checkpointer=Checkpointer(folder, options.loop.keep_checkpoints),
         engine=engine,
     )
-    session.model.check_size(*sample_size(sample))
+    session.model.check_size(*sample_size(sample), what=d.size_flags)
     session.evaluation = _make_evaluation(options, engine, session.model)
     measured = session.evaluation.suite.names if session.evaluation else ()
     session.plan.check_metric((*session.model.loss_names, *measured))

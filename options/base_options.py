@@ -104,6 +104,15 @@ class DataOptions:
                 f"--load_size {self.load_size} is smaller than --crop_size {self.crop_size}: raise it or lower the crop"
             )
 
+    @property
+    def size_flags(self) -> str:
+        """What decides the size of the images that a model gets, for messages."""
+        if "crop" in self.preprocess:
+            return "--crop_size"
+        return f"--preprocess {self.preprocess}" + (
+            "" if self.preprocess == "none" else f" --load_size {self.load_size}"
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelOptions:

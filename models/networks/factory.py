@@ -206,5 +206,6 @@ def check_image_size(net: nn.Module, height: int, width: int, *, flag: str = "--
         below = max(size // multiple * multiple, smallest)
         remedies.append(f"{side} {size}: nearest are {below} and {below + multiple}")
     given = f"{width}x{height}" if width != height else f"{width}"
+    given = f"gives {given}" if " " in flag and flag.startswith("--") else given  # several flags decide
     needs = f"{type(net).__name__} needs width and height to be {' and '.join(rule)} pixels"
     raise ValueError(f"{flag} {given}: {needs} ({'; '.join(remedies)})")

@@ -128,3 +128,9 @@ def test_a_variant_is_short(name: str) -> None:
     """What a variant adds to pix2pix fits into 60 lines, options and docstrings included."""
     lines = (Path(train.__file__).parent / "models" / f"{name}_model.py").read_text(encoding="utf-8").splitlines()
     assert len([line for line in lines if line.strip()]) < 60
+
+
+def test_a_size_is_blamed_on_the_flags_that_decide_it(workdir, dataroot, capsys) -> None:
+    words = ["--dataroot", str(dataroot), "--name", "run", "--gpu_ids", "-1", "--netG", "resnet_6blocks", "--ngf", "4"]
+    assert train.main([*words, "--preprocess", "scale_width", "--load_size", "30"]) == 2
+    assert "--preprocess scale_width --load_size 30 gives 30: ResnetGenerator needs" in capsys.readouterr().err
