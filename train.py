@@ -213,6 +213,8 @@ def build_model(argv: Sequence[str], dataset_size: int) -> BaseModel:
 
 def _make_model(options: Options, engine: Engine, dataset_size: int) -> BaseModel:
     model = MODELS.get(options.run.model)(options.model, engine)
+    for flag in sorted(options.given & set(model.unused)) if engine.world.is_main else ():
+        logger.warning("warning: --%s has no effect on --model %s", flag, options.run.model)
     model.setup_training(dataset_size)
     if "crop" in options.data.preprocess:
         model.expect_size(options.data.crop_size, options.data.crop_size)

@@ -164,3 +164,18 @@ class BaseDataset(torch.utils.data.Dataset[dict[str, Any]], ABC):
             "depth": sorted({h.format for h in headers}),
             "preprocessed": dict(finals.most_common(4)),
         }
+
+
+class FileDataset(BaseDataset):
+    """A data set of which every sample is one file: a subclass fills ``_paths`` and says what a file gives."""
+
+    _paths: list[str]
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def num_units(self) -> int:
+        return len(self._paths)
+
+    def unit_paths(self, unit: int) -> tuple[str, ...]:
+        return (self._paths[unit],)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from data import DATASETS
-from data.base_dataset import BaseDataset
+from data.base_dataset import FileDataset
 from data.transforms import Prepared, prepare
 from options.base_options import DataOptions
 from options.schema import OptionError
@@ -30,7 +30,7 @@ class ColorizationDataOptions(DataOptions):
 
 
 @DATASETS.register("colorization")
-class ColorizationDataset(BaseDataset):
+class ColorizationDataset(FileDataset):
     """Photos in DATAROOT/PHASE: A is their lightness L*, B their colours a* and b*.
 
     ``A = L* / 50 - 1`` and ``B = (a*, b*) / 110`` of CIE L*a*b* of the scaled, cropped and flipped picture, which
@@ -56,15 +56,6 @@ class ColorizationDataset(BaseDataset):
         flags = f"--dataroot {options.dataroot} --phase {options.phase}"
         self._paths = require_images(self.root, flags=flags, max_size=options.max_dataset_size)
         self.has_colours = any(not _is_grey(header) for _, header in self.headers(_PROBED))
-
-    def __len__(self) -> int:
-        return len(self._paths)
-
-    def num_units(self) -> int:
-        return len(self._paths)
-
-    def unit_paths(self, unit: int) -> tuple[str, ...]:
-        return (self._paths[unit],)
 
     def counts(self) -> dict[str, int]:
         return {"photos" if self.has_colours else "grey photos": len(self)}

@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from data import DATASETS
-from data.base_dataset import BaseDataset
+from data.base_dataset import FileDataset
 from data.transforms import Prepared, prepare
 from options.base_options import DataOptions
 from util.image_folder import describe, has_images, require_images, subfolders
 
 
 @DATASETS.register("single")
-class SingleDataset(BaseDataset):
+class SingleDataset(FileDataset):
     """Images without partners: those in DATAROOT itself, or else in DATAROOT/PHASE.
 
     They are the model's input (side A, ``--input_nc`` channels) whatever ``--direction`` says.
@@ -24,15 +24,6 @@ class SingleDataset(BaseDataset):
         self.root = _image_root(self.dataroot, options.phase)
         flags = f"--dataroot {options.dataroot}"
         self._paths = require_images(self.root, flags=flags, max_size=options.max_dataset_size)
-
-    def __len__(self) -> int:
-        return len(self._paths)
-
-    def num_units(self) -> int:
-        return len(self._paths)
-
-    def unit_paths(self, unit: int) -> tuple[str, ...]:
-        return (self._paths[unit],)
 
     def decode(self, unit: int) -> tuple[Prepared, ...]:
         path = self._paths[unit]

@@ -16,7 +16,6 @@ from models import MODELS
 from models.atme_maps import ImageMaps
 from models.atme_model import ATMENetworkOptions, build_ddm_unet
 from models.base_model import BaseModel, Step
-from models.losses.gan import GANLoss
 from models.networks.w_block import build_w_block
 from options.base_options import CycleOptions
 from options.schema import OptionError
@@ -103,7 +102,7 @@ class ATMEUnpairedModel(BaseModel):
         """
         o = self.options
         self._add_discriminators()
-        self.criterion_GAN = GANLoss(o.gan_mode)
+        self.criterion_GAN = self.make_GAN_loss()
         self.loss_names = ("D_A", "G_A", "cycle_A", "idt_A", "D_B", "G_B", "cycle_B", "idt_B")
         if not o.lambda_identity:
             self.loss_names = tuple(name for name in self.loss_names if not name.startswith("idt"))

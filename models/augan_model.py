@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -14,7 +13,7 @@ from models import MODELS
 from models.augan_judges import INST, OTHER, judged_images, loss_names
 from models.augan_options import AUGANOptions
 from models.base_model import BaseModel, Step
-from models.losses.gan import GANLoss, Prediction, final_maps
+from models.losses.gan import Prediction, final_maps
 from models.losses.instance_crops import instance_crops, mean_over_images
 from models.losses.penalties import unpaired_gradient_penalty
 from models.losses.uncertainty import domain_loss, mean_feature_distance, uncertain_l1
@@ -26,8 +25,6 @@ from util.engine import Engine
 from util.image_pool import ImagePool
 from util.plasma import draw_plasma
 from util.types import Batch, Losses, Visuals
-
-logger = logging.getLogger(__name__)
 
 MULTIPLE = 4  # of both sides of an image, for every generator
 MOST_UNCERTAIN = 3.0  # s is log(10 |e|) at its best, log 20 = 3.0 for the largest error that there is
@@ -74,12 +71,8 @@ class AUGANModel(BaseModel):
         if o.test_direction != "both":
             raise ValueError(f"--test_direction {o.test_direction}: it is for test.py; training needs both generators")
         generators = list(self.networks.values())
-        self.criterion_GAN = GANLoss(o.gan_mode)
+        self.criterion_GAN = self.make_GAN_loss()
         self.penalised = self.criterion_GAN.mode == "wgangp"
-        if self.penalised:
-            self.check_second_derivatives()
-        if self.criterion_GAN.mode == "wgan":
-            logger.warning("--gan_mode %s: nothing bounds these critics; wgangp has a penalty", o.gan_mode)
         self.judged = judged_images(chosen("n_discriminators"), chosen("lambda_GAN_rec"))
         self.levels = ("", INST) if o.instance_level else ("",)
         for judge, images in self.judged.items():

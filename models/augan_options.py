@@ -94,6 +94,11 @@ class AUGANOptions(CycleOptions, OneWayOptions):
             raise OptionError(f"--netG {self.netG}: augan has resnet_9blocks and resnet_6blocks")
         if self.n_discriminators == 2:
             raise OptionError("--n_discriminators 2: give 1 or 3")
+        if self.n_discriminators == 3 and not self.chosen("lambda_GAN_rec"):
+            raise OptionError(
+                f"--n_discriminators 3: with --augan_variant {self.augan_variant} reconstructions are not judged; give "
+                "--lambda_GAN_rec 1 as well"
+            )
         if self.upsample == "transposed" and (self.augan_variant != "paper" or self.norm == "none"):
             raise OptionError(
                 f"--upsample transposed: not with --augan_variant {self.augan_variant} --norm {self.norm}; use bilinear"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, TypeVar
@@ -9,11 +10,14 @@ from typing import Any, ClassVar, TypeVar
 import torch
 from torch import Tensor, nn
 
+from models.losses.gan import GANLoss
 from models.networks.factory import build_discriminator, build_generator, check_image_size
 from models.networks.init import init_weights
 from options.base_options import ModelOptions
 from util.engine import Engine
 from util.types import Batch, Losses, TrackedMaps, Visuals
+
+logger = logging.getLogger(__name__)
 
 Step = tuple[Tensor, Mapping[str, Tensor]]
 """What a step's closure returns: the loss to differentiate, and the losses to report."""
@@ -33,6 +37,7 @@ class BaseModel(ABC):
         dataset_mode: the default of ``--dataset_mode``.
         option_defaults: other options' defaults that this model changes, e.g. ``{"crop_size": 128}``.
         option_sources: its own options -> others whose value they take where they are 0 or empty.
+        unused: options that this model has no use for; giving one is told.
         load_margin: pixels that ``--load_size`` has beyond ``--crop_size`` where it is not given; 0 = its own default.
 
         sides: what training reads from a batch.
@@ -49,6 +54,7 @@ class BaseModel(ABC):
     dataset_mode: ClassVar[str] = "unaligned"
     option_defaults: ClassVar[Mapping[str, object]] = {}
     option_sources: ClassVar[Mapping[str, str]] = {}
+    unused: ClassVar[tuple[str, ...]] = ()
     load_margin: ClassVar[int] = 0
     options: ModelOptions
     sides: ClassVar[tuple[str, ...]] = ("A", "B")
@@ -212,7 +218,22 @@ class BaseModel(ABC):
             )
         return self.take(batch, "A")[0]
 
-    def check_second_derivatives(self) -> None:
+    def make_GAN_loss(self) -> GANLoss:
+        """The adversarial loss of ``--gan_mode``; says that nothing bounds a critic of ``wgan``.
+
+        Raises:
+            ValueError: ``wgangp`` where D cannot be differentiated twice.
+        """
+        loss = GANLoss(self.options.gan_mode)
+        if loss.mode == "wgan":
+            logger.warning(
+                "--gan_mode %s: nothing bounds the critic, as published; wgangp has a penalty", self.options.gan_mode
+            )
+        if loss.mode == "wgangp":
+            self._check_second_derivatives()
+        return loss
+
+    def _check_second_derivatives(self) -> None:
         """Refuse ``--gan_mode wgangp`` where D cannot be differentiated twice.
 
         Raises:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -14,15 +13,12 @@ from torch import Tensor
 
 from models import MODELS
 from models.base_model import BaseModel, Step
-from models.losses.gan import GANLoss
 from models.losses.penalties import unpaired_gradient_penalty
 from options.base_options import CycleOptions
 from options.schema import arg
 from util.engine import Engine
 from util.image_pool import ImagePool
 from util.types import Batch, Losses, Visuals
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,14 +53,8 @@ class CycleGANModel(BaseModel):
         o = self.options
         self.netD_A = self.add_network("D_A", self.make_D(o.output_nc))
         self.netD_B = self.add_network("D_B", self.make_D(o.input_nc))
-        self.criterion_GAN = GANLoss(o.gan_mode)
+        self.criterion_GAN = self.make_GAN_loss()
         self.penalised = self.criterion_GAN.mode == "wgangp"
-        if self.penalised:
-            self.check_second_derivatives()
-        if self.criterion_GAN.mode == "wgan":
-            logger.warning(
-                "--gan_mode %s: nothing bounds these critics, as published; wgangp has a penalty", o.gan_mode
-            )
         identity = o.lambda_identity > 0
         self.loss_names = (
             *("D_A", "G_A", "cycle_A", *["idt_A"] * identity),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -14,15 +13,12 @@ from torch import Tensor, nn
 from models import MODELS
 from models.base_model import BaseModel, Step
 from models.losses.feature_matching import feature_matching
-from models.losses.gan import GANLoss
 from models.losses.penalties import gradient_penalty
 from options.base_options import ModelOptions
 from options.schema import OptionError, arg
 from util.engine import Engine
 from util.image_pool import ImagePool
 from util.types import Batch, Losses, Visuals
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,11 +87,7 @@ class Pix2PixModel(BaseModel):
             return
         if "D" not in self.networks:
             self.netD = self.add_network("D", self.build_D())
-        self.criterion_GAN = GANLoss(o.gan_mode)
-        if self.criterion_GAN.mode == "wgangp":
-            self.check_second_derivatives()
-        if self.criterion_GAN.mode == "wgan":
-            logger.warning("--gan_mode %s: nothing bounds this critic, as published; wgangp has a penalty", o.gan_mode)
+        self.criterion_GAN = self.make_GAN_loss()
         feat, gp = o.lambda_feat > 0, self.criterion_GAN.mode == "wgangp"
         self.loss_names = ("G_GAN", *self.reconstruction_names, *["G_feat"] * feat, "D_real", "D_fake", *["D_gp"] * gp)
         self.add_optimizer("D", self.netD.parameters(), lr=o.lr, betas=(o.beta1, 0.999))

@@ -98,6 +98,9 @@ class UGATITModel(BaseModel):
         *("real_B", "heat_idt_B", "idt_B", "heat_fake_A", "fake_A", "heat_rec_B", "rec_B"),
         *("heat_D_GA", "heat_D_LA", "strip_B2A"),
     )
+    unused: ClassVar[tuple[str, ...]] = (
+        *("netG", "netD", "n_layers_D", "num_D", "norm", "norm_D", "no_dropout", "dropout", "pool_size"),
+    )
     load_margin: ClassVar[int] = 30
     option_sources: ClassVar[Mapping[str, str]] = {"img_size": "crop_size"}
     options: UGATITOptions

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from models.networks.vgg import CONVOLUTIONS, VGGFeatures, convolution_places
 from util.engine import Engine
+from util.pretrained import MissingWeights, load_weights, patience
 
 logger = logging.getLogger(__name__)
 
@@ -70,8 +71,6 @@ def _torchvision_file(name: str) -> Path:
     Raises:
         MissingWeights: it cannot be; the message names the file, the folder and the flags.
     """
-    from util.metrics.extractors import MissingWeights, patience  # imports torch-fidelity: only where it is needed
-
     url = URLS[name]
     file = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[1]
     if file.is_file():
@@ -96,8 +95,6 @@ def _state_for(vgg: VGGFeatures, file: Path, *, given: bool) -> dict[str, Tensor
     The file may hold a whole VGG of torchvision (``features.N.*`` and a classifier), its features alone
     (``features.N.*`` or ``N.*``), or ours (``slice<k>.N.*``), and may end below the classifier's depth.
     """
-    from util.metrics.extractors import load_weights
-
     if not file.is_file():
         raise FileNotFoundError(f"--vgg_weights {file}: there is no such file; {ADVICE}")
     try:

@@ -35,8 +35,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from options.base_options import GAN_MODES
 from options.parse import Options
 from scripts.experiments.grid import run_table
-from scripts.experiments.table_runs import Row, Table, words_of
-from util.suggest import unknown
+from scripts.experiments.table_runs import Row, Table, known_words
 
 LABELS = {
     "vanilla": "cross entropy",
@@ -63,10 +62,7 @@ def rows(args: argparse.Namespace, base: Options) -> list[Row]:
     Raises:
         ValueError: an unknown one.
     """
-    modes = words_of(args.gan_modes)
-    for mode in modes:
-        if mode not in GAN_MODES:
-            raise unknown(f"--gan_modes {mode}", mode, GAN_MODES)
+    modes = known_words("--gan_modes", args.gan_modes, GAN_MODES)
     return [Row(LABELS.get(mode, mode), {"gan_mode": mode}) for mode in modes]
 
 

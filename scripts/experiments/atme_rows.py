@@ -8,8 +8,7 @@ from collections.abc import Callable, Sequence
 from options.base_options import INIT_TYPES
 from options.parse import Options
 from scripts.experiments.run_columns import Column, RunEnd, epoch_values
-from scripts.experiments.table_runs import Row, Table, words_of
-from util.suggest import unknown
+from scripts.experiments.table_runs import Row, Table, known_words
 
 LAST_EPOCHS = 3
 
@@ -45,14 +44,8 @@ def rows_of_choices(args: argparse.Namespace, flag: str, choices: Sequence[str])
     Raises:
         ValueError: an unknown value or initialisation, or no initialisation.
     """
-    names = words_of(getattr(args, f"{flag}s")) or list(choices)
-    inits = words_of(args.init_types)
-    for given, word, known in (
-        *((f"{flag}s", name, choices) for name in names),
-        *(("init_types", init, INIT_TYPES) for init in inits),
-    ):
-        if word not in known:
-            raise unknown(f"--{given} {word}", word, known)
+    names = known_words(f"--{flag}s", getattr(args, f"{flag}s"), choices) or list(choices)
+    inits = known_words("--init_types", args.init_types, INIT_TYPES)
     if not inits:
         raise ValueError(f"--init_types {args.init_types!r}: name at least one of {', '.join(INIT_TYPES)}")
     return [Row(name, {flag: name, "init_type": init}, variant=init) for name in names for init in inits]

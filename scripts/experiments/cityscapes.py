@@ -41,8 +41,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from options.parse import Options
 from scripts.experiments.grid import run_table
-from scripts.experiments.table_runs import Row, Table, words_of
-from util.suggest import unknown
+from scripts.experiments.table_runs import Row, Table, known_words
 
 LOSSES = {
     "perceptual": {"lambda_perceptual": "10", "lambda_L1": "0"},
@@ -66,11 +65,7 @@ def rows(args: argparse.Namespace, base: Options) -> list[Row]:
     Raises:
         ValueError: an unknown one.
     """
-    names = words_of(args.losses)
-    for name in names:
-        if name not in LOSSES:
-            raise unknown(f"--losses {name}", name, tuple(LOSSES))
-    return [Row(name, LOSSES[name]) for name in names]
+    return [Row(name, LOSSES[name]) for name in known_words("--losses", args.losses, tuple(LOSSES))]
 
 
 TABLE = Table("cityscapes", "Cityscapes", "loss", __doc__ or "", rows, _add_flags, CAUTIONS, model="perceptual")

@@ -36,8 +36,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from options.parse import Options
 from scripts.experiments.grid import run_table
 from scripts.experiments.run_columns import Column, RunEnd, epoch_values
-from scripts.experiments.table_runs import Row, Table, words_of
-from util.suggest import unknown
+from scripts.experiments.table_runs import Row, Table, known_words
 
 ROWS = {"L1": (True, False), "perceptual": (False, True), "both": (True, True)}
 """Which of the two terms a row has."""
@@ -62,10 +61,7 @@ def rows(args: argparse.Namespace, base: Options) -> list[Row]:
     Raises:
         ValueError: an unknown one.
     """
-    names = words_of(args.rows)
-    for name in names:
-        if name not in ROWS:
-            raise unknown(f"--rows {name}", name, ROWS)
+    names = known_words("--rows", args.rows, tuple(ROWS))
     weights = {"lambda_L1": args.lambda_L1, "lambda_perceptual": args.lambda_perceptual}
     return [
         Row(name, {flag: weights[flag] if has else "0" for flag, has in zip(weights, ROWS[name], strict=True)})

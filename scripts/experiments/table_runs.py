@@ -18,6 +18,7 @@ from scripts.experiments.run_columns import Column
 from scripts.experiments.run_state import RunFiles
 from util.metrics import expand
 from util.run_folder import check_name, check_writable
+from util.suggest import unknown
 
 _OURS = {
     "seed": "give --seeds 0,1,2",
@@ -136,6 +137,18 @@ def parse(table: Table, argv: list[str]) -> tuple[argparse.Namespace, list[str]]
 def words_of(text: str) -> list[str]:
     """``"1, 4"`` -> ``["1", "4"]``."""
     return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def known_words(flag: str, text: str, known: Sequence[str]) -> list[str]:
+    """The words of a flag that names rows.
+
+    Raises:
+        ValueError: one that is not ``known``; the message has the closest match.
+    """
+    for word in words_of(text):
+        if word not in known:
+            raise unknown(f"{flag} {word}", word, known)
+    return words_of(text)
 
 
 def _seeds(text: str) -> list[int]:

@@ -263,6 +263,7 @@ def test_defaults_depend_on_the_variant() -> None:
     [
         ({"netG": "unet_256"}, "--netG unet_256"),
         ({"n_discriminators": 2}, "--n_discriminators 2"),
+        ({"n_discriminators": 3}, "--n_discriminators 3: with --augan_variant paper.*--lambda_GAN_rec 1"),
         ({"upsample": "transposed", "norm": "none"}, "--upsample transposed"),
         ({"lambda_conf": 0.0}, "--no_uncertainty"),
         ({"augan_variant": "fork_gan", "save_uncertainty": True}, "--save_uncertainty"),

@@ -110,7 +110,7 @@ def test_adversarial_losses_is_pix2pix_by_other_names(words: list[str], mode: st
 
 def test_an_unbounded_critic_is_told(caplog: pytest.LogCaptureFixture) -> None:
     build("adversarial_losses", "--gan_mode", "w")
-    assert "--gan_mode w: nothing bounds this critic" in caplog.text
+    assert "--gan_mode w: nothing bounds the critic" in caplog.text
 
 
 def test_dropout_is_a_flag(workdir, dataroot) -> None:

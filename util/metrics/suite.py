@@ -12,11 +12,12 @@ import torch
 from util.metrics import LPIPS_METRICS, METRICS, expand, full_name
 from util.metrics import fidelity as f
 from util.metrics.diversity import diversity
-from util.metrics.extractors import Extractor, MissingWeights, load_extractor
+from util.metrics.extractors import Extractor, load_extractor
 from util.metrics.features import FeatureCache, Features, default_cache, features_of
 from util.metrics.images import ImageSet
 from util.metrics.measurement import Measurement
 from util.metrics.paired import Lpips, paired
+from util.pretrained import MissingWeights
 
 NO_CACHE = "none"
 NO_SOURCE = "mean_kid also needs the images of the source domain, and there are none"

@@ -13,7 +13,8 @@ import torch
 
 from tests.measuring import CPU, INCEPTION_FILE, draw
 from util.metrics import extractors
-from util.metrics.extractors import MissingWeights, file_sha256, load_extractor, patience
+from util.metrics.extractors import file_sha256, load_extractor
+from util.pretrained import MissingWeights, patience
 
 
 def batch(*drawings):

@@ -12,9 +12,9 @@ import torchvision
 
 from tests.measuring import CPU, draw, save_drawings
 from util.metrics import GROUPS, METRICS, expand, full_name
-from util.metrics.extractors import MissingWeights
 from util.metrics.images import FolderImages, MadeImages
 from util.metrics.suite import Suite
+from util.pretrained import MissingWeights
 
 
 def drawn(kind, count, *, seed=0, size=24, label="drawn"):
