@@ -68,12 +68,18 @@ class _ZeroGradient(torch.autograd.Function):
         return grads[0], torch.zeros_like(unused)
 
 
+def zero_gradient(value: Tensor, unused: Tensor) -> Tensor:
+    """``value``; ``unused``, a bias that a following norm removes, gets the gradient 0, as if it had been used."""
+    result: Tensor = _ZeroGradient.apply(value, unused)
+    return result
+
+
 class _CancelledBiasConv2d(nn.Conv2d):
     """Holds a bias for the sake of the keys, and does not compute with it; its gradient is exactly 0."""
 
     def forward(self, input: Tensor) -> Tensor:
         assert self.bias is not None
-        return _ZeroGradient.apply(self._conv_forward(input, self.weight, None), self.bias)
+        return zero_gradient(self._conv_forward(input, self.weight, None), self.bias)
 
 
 class _CancelledBiasConvTranspose2d(nn.ConvTranspose2d):
@@ -82,7 +88,7 @@ class _CancelledBiasConvTranspose2d(nn.ConvTranspose2d):
     def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
         assert self.bias is not None and not isinstance(self.padding, str)
         geometry = (self.stride, self.padding, self.output_padding, self.groups, self.dilation)
-        return _ZeroGradient.apply(F.conv_transpose2d(input, self.weight, None, *geometry), self.bias)
+        return zero_gradient(F.conv_transpose2d(input, self.weight, None, *geometry), self.bias)
 
 
 def skip_cancelled_biases(net: nn.Module) -> nn.Module:
