@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -48,21 +47,71 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(options: Options) -> int:
     from data.identity import sample_size
     from options.files import write_options
-    from util.checkpoint import Checkpointer, checkpoint_tag
     from util.engine import start_engine
     from util.html import HTML
-    from util.run_folder import check_name, check_writable, is_training, make_folder
 
     run, result = options.run, options.result
-    check_name(run.name)
-    folder = Path(run.checkpoints_dir) / run.name
-    if not folder.is_dir():
-        raise FileNotFoundError(f"--name {run.name}: {folder} does not exist; check --name and --checkpoints_dir")
+    folder = run_folder(options)
     engine = start_engine(**vars(options.engine))
+    if MODELS.get(run.model).draws_from_noise:
+        return draw_from_noise(options, engine, folder)
     input_nc, output_nc = options.model.data_channels
     dataset = DATASETS.get(run.dataset_mode)(
         options.data, input_nc=input_nc, output_nc=output_nc, seed=options.engine.seed
     )
+    model = load_trained(options, engine, folder)
+    if result.num_samples > 1 and not _draws(model):
+        raise ValueError(
+            f"--num_samples {result.num_samples}: nothing is drawn in this test, so that all samples would be equal; "
+            "leave it out, or test a run with dropout (without --eval) or of --model stochastic"
+        )
+    loader = _loader(options, dataset, model, engine)
+    model.check_size(*sample_size(dataset[0]), what=options.data.size_flags)
+
+    title = f"Experiment = {run.name}, Phase = {options.data.phase}, Epoch = {run.epoch}"
+    with _web_dir(options) as (web_dir, draft):
+        count = _translate(options, model, loader, dataset.root, HTML(draft, title))
+    write_options(options.values, options.defaults, folder, "test")
+    skipped = loader.num_images - count
+    logger.info(
+        "%d images%s: %s", count, f" ({skipped} left out by --num_test)" if skipped else "", web_dir / "index.html"
+    )
+    return EXIT_DONE
+
+
+def run_folder(options: Options) -> Path:
+    """The folder of the run.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: the name is not one of a run.
+    """
+    from util.run_folder import check_name
+
+    run = options.run
+    check_name(run.name)
+    folder = Path(run.checkpoints_dir) / run.name
+    if not folder.is_dir():
+        raise FileNotFoundError(f"--name {run.name}: {folder} does not exist; check --name and --checkpoints_dir")
+    return folder
+
+
+def load_trained(options: Options, engine: Engine, folder: Path) -> BaseModel:
+    """The model of a run with the weights that ``--epoch`` or ``--load_iter`` name, in the mode of ``--eval``.
+
+    Args:
+        options: of the test.
+        engine: where it computes.
+        folder: of the run.
+
+    Raises:
+        FileNotFoundError: there is no such checkpoint.
+        ValueError: it is damaged, or of another network.
+    """
+    from util.checkpoint import Checkpointer, checkpoint_tag
+    from util.run_folder import is_training
+
+    run = options.run
     model = MODELS.get(run.model)(options.model, engine)
     checkpoints = Checkpointer(folder)
     if not is_training(folder):
@@ -74,32 +123,48 @@ def _run(options: Options) -> int:
             logger.info("network %s\n%s", name, net)
     if model.needs_state:
         model.load_inference_state((checkpoints.load_state(tag) or {}).get("extra", {}))
-    model.train(not result.eval)
-    if result.num_samples > 1 and not _draws(model):
-        raise ValueError(
-            f"--num_samples {result.num_samples}: nothing is drawn in this test, so that all samples would be equal; "
-            "leave it out, or test a run with dropout (without --eval) or of --model stochastic"
-        )
-    loader = _loader(options, dataset, model, engine)
-    model.check_size(*sample_size(dataset[0]), what=options.data.size_flags)
+    model.train(not options.result.eval)
+    return model
 
-    place = f"{options.data.phase}_{run.epoch}" + (f"_iter{run.load_iter}" if run.load_iter > 0 else "")
-    web_dir = Path(result.results_dir) / run.name / place
-    draft = web_dir.with_name(f"{place}.partial")
-    check_writable(web_dir, f"--results_dir {result.results_dir}")
-    make_folder(draft, f"--results_dir {result.results_dir}")
-    title = f"Experiment = {run.name}, Phase = {options.data.phase}, Epoch = {run.epoch}"
-    try:
-        count = _translate(options, model, loader, dataset.root, HTML(draft, title))
-        _replace(web_dir, draft)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
+
+def draw_from_noise(options: Options, engine: Engine, folder: Path, output: str = "") -> int:
+    """A test of a model that needs no images.
+
+    Args:
+        options: of the test.
+        engine: where it computes.
+        folder: of the run.
+        output: folder of the pictures instead of ``result_folder``.
+
+    Returns:
+        the exit code.
+    """
+    from options.files import write_options
+    from scripts.class_samples import write_samples
+
+    model = load_trained(options, engine, folder)
+    with _web_dir(options, output) as (web_dir, draft):
+        count = write_samples(options, model, folder, draft)
     write_options(options.values, options.defaults, folder, "test")
-    skipped = loader.num_images - count
-    logger.info(
-        "%d images%s: %s", count, f" ({skipped} left out by --num_test)" if skipped else "", web_dir / "index.html"
-    )
+    logger.info("%d images: %s", count, web_dir / "index.html")
     return EXIT_DONE
+
+
+def result_folder(options: Options, what: str) -> Path:
+    """``<results_dir>/<name>/<what>_<epoch>``."""
+    run = options.run
+    place = f"{what}_{run.epoch}" + (f"_iter{run.load_iter}" if run.load_iter > 0 else "")
+    return Path(options.result.results_dir) / run.name / place
+
+
+@contextlib.contextmanager
+def _web_dir(options: Options, output: str = "") -> Iterator[tuple[Path, Path]]:
+    """The folder of the results, and a draft that takes the place of what is there once it is whole."""
+    from util.result_folder import drafted
+
+    web_dir = Path(output) if output else result_folder(options, options.data.phase)
+    with drafted(web_dir, f"--output {output}" if output else f"--results_dir {options.result.results_dir}") as draft:
+        yield web_dir, draft
 
 
 def _loader(options: Options, dataset: BaseDataset, model: BaseModel, engine: Engine) -> Loader:
@@ -213,14 +278,6 @@ def _stretch(image: Tensor, aspect_ratio: float) -> Tensor:
     height, width = image.shape[-2:]
     size = (height, round(width * aspect_ratio)) if aspect_ratio > 1 else (round(height / aspect_ratio), width)
     return F.interpolate(image[None], size=size, mode="bicubic", antialias=True)[0].clamp(-1, 1)
-
-
-def _replace(web_dir: Path, draft: Path) -> None:
-    """Put a finished page and its pictures in the place of an earlier test's; other files there stay."""
-    web_dir.mkdir(exist_ok=True)
-    shutil.rmtree(web_dir / "images", ignore_errors=True)
-    for name in ("images", "index.html"):
-        (draft / name).replace(web_dir / name)
 
 
 if __name__ == "__main__":

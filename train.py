@@ -6,7 +6,6 @@ only once the options are known to be good, so that ``--help`` and a mistyped fl
 
 from __future__ import annotations
 
-import functools
 import logging
 import sys
 from collections.abc import Sequence
@@ -68,7 +67,8 @@ class Session:
 
         if self.engine.world.is_main:
             p = self.progress
-            self.loggers.log_images(sample_record(batch, self.model.visuals(), p.epoch, p.total_iters))
+            shown = self.model.visuals(), self.model.sheets()
+            self.loggers.log_images(sample_record(batch, *shown, p.epoch, p.total_iters))
 
     @property
     def state(self) -> RunState:
@@ -258,24 +258,28 @@ def _run(options: Options) -> int:
 def _compose(options: Options, engine: Engine, folder: Path) -> Session:
     """Everything a run needs, checked, with nothing written yet."""
     from data.check import quick_check
+    from data.held_out import evaluation_of
     from data.identity import fingerprint, sample_size
-    from data.loader import loader_of
+    from data.loader import check_batch_size, loader_of
     from util.checkpoint import Checkpointer
     from util.loggers import LoggerGroup
     from util.plan import Plan
     from util.progress import Meter, Progress
 
     d, m, world = options.data, options.model, engine.world
+    check_batch_size(d.batch_size, world.size)
     model_class = MODELS.get(options.run.model)
     model_class.check_trainable(options.run.model)
     dataset_class = DATASETS.get(options.run.dataset_mode)
     dataset = dataset_class(d, input_nc=m.input_nc, output_nc=m.output_nc, seed=options.engine.seed)
     sample = dataset[0]
     model_class.check_sides(sample, f"--model {options.run.model}", options.run.dataset_mode, m)
+    options = options.for_classes(dataset.class_names)
     for warning in quick_check(dataset) if world.is_main else ():
         logger.warning("warning: %s", warning)
     pinned = engine.device.type == "cuda"
-    loader = loader_of(dataset, rank=world.rank, world_size=world.size, pin_memory=pinned)
+    images = d.batch_size * m.batches_per_step
+    loader = loader_of(dataset, rank=world.rank, world_size=world.size, pin_memory=pinned, batch_size=images)
     session = Session(
         options=options,
         model=_make_model(options, engine, loader.num_images),
@@ -289,8 +293,9 @@ def _compose(options: Options, engine: Engine, folder: Path) -> Session:
         checkpointer=Checkpointer(folder, options.loop.keep_checkpoints),
         engine=engine,
     )
+    session.model.class_names = dataset.class_names
     session.model.check_size(*sample_size(sample), what=d.size_flags)
-    session.evaluation = _make_evaluation(options, engine, session.model)
+    session.evaluation = evaluation_of(options, engine, model_class, dataset_class)
     measured = session.evaluation.suite.names if session.evaluation else ()
     session.plan.check_metric((*session.model.loss_names, *measured))
     if options.loop.continue_train:
@@ -301,37 +306,8 @@ def _compose(options: Options, engine: Engine, folder: Path) -> Session:
     return session
 
 
-def _make_evaluation(options: Options, engine: Engine, model: BaseModel) -> Evaluation | None:
-    """What ``--eval_freq`` asks for, checked; None without it."""
-    e, m, seed = options.eval, options.model, options.engine.seed
-    if not e.eval_freq:
-        return None
-    from data.held_out import held_out
-    from util.inference import held_out_pictures
-    from util.metrics.evaluation import start_evaluation
-
-    mode = DATASETS.get(options.run.dataset_mode)
-    what: dict[str, Any] = {"phase": e.eval_phase, "max_images": e.eval_images, "seed": seed}
-    phase, dataset, loader = held_out(mode, options.data, input_nc=m.input_nc, output_nc=m.output_nc, **what)
-    type(model).check_sides(dataset[0], "--eval_freq", options.run.dataset_mode, m)
-    make: Any = functools.partial(type(model), m, engine.alone())
-    pictures = functools.partial(held_out_pictures, make, loader, root=dataset.root, seed=seed)
-    return start_evaluation(
-        functools.partial(pictures, value_range=options.data.value_range),
-        engine,
-        phase=phase,
-        num_images=loader.num_images,
-        freq=e.eval_freq,
-        names=e.eval_metrics,
-        explicit="eval_metrics" in options.given,
-        paired=mode.paired,
-        steering={"--save_best": e.save_best, "--plateau_metric": options.schedule.plateau_metric},
-        patience=e.early_stop,
-        settings=vars(options.metric),
-    )
-
-
 def _train_and_log(s: Session, folder: Path, stop: StopSignal) -> int:
+    from data.class_names import CLASSES_FILE, write_class_names
     from options.files import format_options, write_options
     from util.loggers import LoggerGroup, build_loggers
     from util.loggers.tracked_maps import TrackedMapsLogger
@@ -352,6 +328,8 @@ def _train_and_log(s: Session, folder: Path, stop: StopSignal) -> int:
             folder, name=o.run.name, resume_iters=s.logs_until, options=values, html=not o.log.no_html, **log
         )
         write_options(values, o.defaults, folder, "train")
+        if s.dataset.class_names:
+            write_class_names(folder / CLASSES_FILE, s.dataset.class_names)
     if values.get("n_save_noisy"):
         s.loggers = LoggerGroup((*s.loggers.loggers, TrackedMapsLogger(folder)))
     try:
@@ -382,7 +360,7 @@ def _description(s: Session) -> list[str]:
     from util.report import describe_run
 
     loop = s.options.loop
-    data = (s.options.run.dataset_mode, s.dataset.summary(), s.loader.num_images, s.options.data.batch_size)
+    data = (s.options.run.dataset_mode, s.dataset.summary(), s.loader.num_images, s.loader.batch_size)
     saving = (s.checkpointer.folder, loop.save_epoch_freq, loop.keep_checkpoints)
     lines = describe_run(s.model, s.plan, data=data, saving=saving)
     return [*lines, s.evaluation.describe()] if s.evaluation else lines

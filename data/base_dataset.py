@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, cast
 
@@ -41,6 +41,7 @@ class BaseDataset(torch.utils.data.Dataset[dict[str, Any]], ABC):
 
     Attributes:
         root: folder of the input side; results are named by the path below it.
+        remarks: what was left out of what lies there, one line each, for ``check.quick_check``.
 
     Raises:
         FileNotFoundError: no ``--dataroot``, or no images where the layout has them.
@@ -50,6 +51,7 @@ class BaseDataset(torch.utils.data.Dataset[dict[str, Any]], ABC):
     option_defaults: ClassVar[Mapping[str, object]] = {}
     paired: ClassVar[bool] = False
     root: Path
+    remarks: Sequence[str] = ()
 
     def __init__(self, options: DataOptions, *, input_nc: int, output_nc: int, seed: int = 0) -> None:
         if not options.dataroot:
@@ -82,6 +84,21 @@ class BaseDataset(torch.utils.data.Dataset[dict[str, Any]], ABC):
     @abstractmethod
     def decode(self, unit: int) -> tuple[Prepared, ...]:
         """Read and scale a unit; the same result every time."""
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes by label, where the data have any; else empty."""
+        return ()
+
+    def epoch_order(self, rng: random.Random) -> list[int]:
+        """The indices of a shuffled epoch, ``len(self)`` of them; here each once.
+
+        Args:
+            rng: random numbers of this epoch; the order depends on nothing else.
+        """
+        indices = list(range(len(self)))
+        rng.shuffle(indices)
+        return indices
 
     def counts(self) -> dict[str, int]:
         """Name -> number of images, for the summary."""

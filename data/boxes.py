@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data.transforms import Placement
+from data.transforms import Placement, placement_of
 from options.base_options import DataOptions
 
 Boxes = NDArray[Any]
@@ -52,8 +52,7 @@ def draw_placement_around(rng: random.Random, size: Size, boxes: Boxes, options:
         rng.randint(*_corners(length, options.crop_size, first[axis], first[axis + 2]))
         for axis, length in enumerate(size)
     )
-    flip = rng.random() > 0.5
-    return Placement(x, y, flip and not options.no_flip)
+    return placement_of(x, y, rng.random() > 0.5, *size, options)
 
 
 def _corners(length: int, crop: int, begin: float, end: float) -> tuple[int, int]:

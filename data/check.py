@@ -5,20 +5,23 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from data.base_dataset import BaseDataset
-from data.coco import CocoImages, image_folder, read_coco
+from data.class_layout import ClassFolders
+from data.coco import CocoImages
+from data.phases import Phase
 from data.transforms import final_size
-from util.image_folder import describe, has_images, listed, scan, stem, subfolders
+from util.image_folder import listed, stem
 from util.image_io import Header, read_header, read_image
 
 _QUICK_FILES = 16  # whose headers are compared
 _QUICK_SECONDS = 1.0
+_IMBALANCE = 10  # times as many images as the smallest class has
 
 
 @dataclass(frozen=True)
@@ -35,17 +38,6 @@ class FileFacts:
     header: Header | None
     error: str
     digest: bytes
-
-
-@dataclass(frozen=True)
-class Phase:
-    """One phase of a data set on disk: its layout, and the files of its sides (``A`` alone for ``single``)."""
-
-    name: str
-    layout: str  # side_by_side, folders, unaligned or single
-    sides: dict[str, list[str]]
-    folders: dict[str, Path]
-    annotations: dict[str, CocoImages] = field(default_factory=dict)  # of unaligned_coco, by side
 
 
 @dataclass
@@ -100,7 +92,7 @@ def quick_check(dataset: BaseDataset) -> list[str]:
     if getattr(dataset, "side_by_side", False) and stretched:
         path, (width, height) = stretched[0]
         warnings.append(f"the halves of {path} are {width}x{height}, not square: is it really A beside B?")
-    return [*getattr(dataset, "remarks", ()), *warnings, *_header_warnings(named, options.alpha)]
+    return [*dataset.remarks, *warnings, *_header_warnings(named, options.alpha)]
 
 
 def _header_warnings(named: list[tuple[str, Header]], alpha: str) -> list[str]:
@@ -121,96 +113,6 @@ def _header_warnings(named: list[tuple[str, Header]], alpha: str) -> list[str]:
             if len(values) > 1:
                 warnings.append(f"mixed {what}: " + ", ".join(f"{value} ({path})" for value, path in values.items()))
     return warnings
-
-
-def find_phases(dataroot: Path, names: Iterable[str] = (), dataset_mode: str = "") -> list[Phase]:
-    """The phases below ``dataroot`` and how each is laid out.
-
-    Args:
-        dataroot: folder of the data set.
-        names: phases to look at (default: all there are).
-        dataset_mode: ``aligned``, ``unaligned`` or ``single`` instead of a guess from the folders.
-
-    Raises:
-        FileNotFoundError: no such folder, or no such phase in it.
-    """
-    if not dataroot.is_dir():
-        raise FileNotFoundError(f"{dataroot}: there is no such folder")
-    inside = set(subfolders(dataroot))
-    pairs = sorted(name[:-1] for name in inside if name.endswith("A") and len(name) > 1 and name[:-1] + "B" in inside)
-    plain = sorted(inside - {name + side for name in pairs for side in "AB"})
-    if not names and has_images(dataroot):
-        return [_phase(dataroot, "", dataset_mode)]
-    wanted = list(names) or [*plain, *(name for name in pairs if name not in plain)]
-    phases = []
-    for name in wanted:
-        if name not in inside and name not in pairs:
-            raise FileNotFoundError(f"--phase {name}: {describe(dataroot)}")
-        phases.append(_phase(dataroot, name, dataset_mode or ("unaligned" if name not in inside else "")))
-    found = [phase for phase in phases if any(phase.sides.values())]
-    if not found:
-        raise FileNotFoundError(f"{dataroot}: no images found; {describe(dataroot)}")
-    return found
-
-
-def coco_phases(dataroot: Path, names: Iterable[str] = (), *, imagedir: str, category_id: int) -> list[Phase]:
-    """The phases that have the annotation files PHASEA.json and PHASEB.json in ``dataroot``.
-
-    Args:
-        dataroot: folder of the data set.
-        names: phases to look at (default: all there are).
-        imagedir: ``--coco_imagedir``.
-        category_id: of the boxes.
-
-    Raises:
-        FileNotFoundError: no such files.
-        ValueError: one of them is broken.
-    """
-    there = {file.stem for file in dataroot.glob("?*[AB].json")}
-    phases = list(names) or sorted(name[:-1] for name in there if name.endswith("A") and name[:-1] + "B" in there)
-    if not phases:
-        raise FileNotFoundError(f"{dataroot}: no annotation files <phase>A.json and <phase>B.json")
-    found = []
-    for name in phases:
-        sides = {
-            side: read_coco(
-                dataroot / f"{name}{side}.json",
-                image_folder(dataroot, name + side, imagedir),
-                category_id=category_id,
-            )
-            for side in "AB"
-        }
-        paths = {side: images.paths for side, images in sides.items()}
-        folders = {side: images.folder for side, images in sides.items()}
-        found.append(Phase(name, "unaligned", paths, folders, sides))
-    return found
-
-
-def _phase(dataroot: Path, name: str, dataset_mode: str) -> Phase:
-    folder = dataroot / name
-    if dataset_mode == "unaligned":
-        folders = {side: dataroot / f"{name}{side}" for side in "AB"}
-        layout = "unaligned"
-    elif dataset_mode != "single" and {"A", "B"} <= set(subfolders(folder)):
-        folders = {side: folder / side for side in "AB"}
-        layout = "folders"
-    else:
-        folders, layout = {"A": folder}, "single"
-    sides = {side: scan(where) if where.is_dir() else [] for side, where in folders.items()}
-    if layout == "single" and dataset_mode != "single" and (dataset_mode == "aligned" or _looks_paired(sides["A"])):
-        layout = "side_by_side"
-    return Phase(name or ".", layout, sides, folders)
-
-
-def _looks_paired(files: list[str]) -> bool:
-    """Whether the first readable file is two squares side by side."""
-    for path in files[:5]:
-        try:
-            header = read_header(path)
-        except ValueError:
-            continue
-        return header.width == 2 * header.height
-    return False
 
 
 def examine(path: str) -> FileFacts:
@@ -234,10 +136,16 @@ def report(phases: list[Phase], facts: dict[str, FileFacts]) -> Report:
     result = Report()
     for phase in phases:
         counts = ", ".join(f"{side} {len(files)}" for side, files in phase.sides.items())
+        if phase.classes:
+            counts = f"{len(phase.sides['A'])} in {len(phase.classes.images)} classes"
         result.facts.append(f"{phase.name}: {phase.layout.replace('_', ' ')}, files: {counts}")
+        if phase.classes:
+            _check_classes(phase.name, phase.classes, result)
         for side, files in phase.sides.items():
             sound = [facts[path].header for path in files]
-            _describe_side(f"{phase.name} {side}", [header for header in sound if header], result)
+            _describe_side(
+                phase.name if phase.classes else f"{phase.name} {side}", [header for header in sound if header], result
+            )
         for path in (path for files in phase.sides.values() for path in files):
             if facts[path].error:
                 result.problems.append(facts[path].error)
@@ -251,6 +159,7 @@ def report(phases: list[Phase], facts: dict[str, FileFacts]) -> Report:
             for side, files in phase.sides.items():
                 if not files:
                     result.problems.append(f"{phase.name}: no images in {phase.folders[side]}")
+    _check_labels(phases, result)
     _check_copies(phases, facts, result)
     return result
 
@@ -325,21 +234,49 @@ def _check_boxes(label: str, images: CocoImages, facts: dict[str, FileFacts], re
             result.problems.append(f"{path}: {header.width}x{header.height} pixels, but labelled as {width}x{height}")
 
 
+def _check_classes(label: str, classes: ClassFolders, result: Report) -> None:
+    result.warnings.extend(classes.remarks())
+    if not classes.images:
+        result.problems.append(f"{label}: no images in {classes.root}")
+        return
+    sizes = sorted((len(files), name) for name, files in classes.images.items())
+    (fewest, smallest), (most, largest) = sizes[0], sizes[-1]
+    shown = [f"{name} {len(files)}" for name, files in classes.images.items()]
+    result.facts.append(f"  images of a class: {fewest} to {most}; {listed(shown)}")
+    if most > _IMBALANCE * fewest:
+        result.warnings.append(
+            f"{label}: class {largest} has {most} images, class {smallest} {fewest}: "
+            f"train.py --class_balanced shows every class equally often"
+        )
+
+
+def _check_labels(phases: list[Phase], result: Report) -> None:
+    """The labels of a data set are those of its training phase."""
+    names = {phase.name: list(phase.classes.images) for phase in phases if phase.classes}
+    for phase, found in names.items() if "train" in names else ():
+        strange = [name for name in found if name not in names["train"]]
+        if strange:
+            result.problems.append(f"{phase}: classes that train does not have: {listed(strange)}")
+
+
 def _check_copies(phases: list[Phase], facts: dict[str, FileFacts], result: Report) -> None:
-    """Equal files: within a phase a waste, across phases a test set that was trained on."""
-    places: dict[bytes, list[tuple[str, str]]] = defaultdict(list)
+    """Equal files: within a phase a waste, in two classes a contradiction, in two phases a test set trained on."""
+    places: dict[bytes, list[tuple[str, str, str]]] = defaultdict(list)
     for phase in phases:
-        for files in phase.sides.values():
+        by_class = phase.classes.images.items() if phase.classes else [("", files) for files in phase.sides.values()]
+        for name, files in by_class:
             for path in files:
                 if facts[path].digest:
-                    places[facts[path].digest].append((phase.name, path))
+                    places[facts[path].digest].append((phase.name, name, path))
     copies = [found for found in places.values() if len(found) > 1]
-    across = [found for found in copies if len({phase for phase, _ in found}) > 1]
-    within = [found for found in copies if len({phase for phase, _ in found}) == 1]
+    classes = [found for found in copies if len({name for _, name, _ in found}) > 1]
+    across = [found for found in copies if len({phase for phase, _, _ in found}) > 1]
+    within = [found for found in copies if found not in classes and found not in across]
     for groups, text in (
+        (classes, "in more than one class (which of them is it?)"),
         (across, "in more than one phase (results on them say nothing about new images)"),
         (within, "more than once"),
     ):
         if groups:
-            example = " = ".join(path for _, path in groups[0][:3])
+            example = " = ".join(path for *_, path in groups[0][:3])
             result.warnings.append(f"equal images {text}: {len(groups)}, e.g. {example}")

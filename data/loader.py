@@ -82,6 +82,7 @@ class Loader:
         pin_memory: bool,
     ) -> None:
         self.num_images, self.batch_size = len(dataset), batch_size
+        self._dataset = dataset
         self._serial, self._seed, self._rank, self._world_size = serial_batches, seed, rank, world_size
         # More workers than processors or batches only cost memory; the result does not depend on their number.
         self.num_workers = min(num_threads, _usable_cpus(), len(self))
@@ -112,10 +113,9 @@ class Loader:
 
     def order(self, epoch: int) -> list[int]:
         """The indices of an epoch in the order of use."""
-        indices = list(range(self.num_images))
-        if not self._serial:
-            random.Random(f"{self._seed}/{epoch}/order").shuffle(indices)
-        return indices
+        if self._serial:
+            return list(range(self.num_images))
+        return self._dataset.epoch_order(random.Random(f"{self._seed}/{epoch}/order"))
 
     def batches(self, epoch: int, done: int = 0) -> Iterator[dict[str, Any]]:
         """This process's part of each global batch of an epoch, after its first ``done`` images; they are not read.

@@ -18,9 +18,11 @@ from PIL import Image
 from torch import Tensor
 
 from options.base_options import DataOptions
+from util.centre_square import centred_corner, shorter_to
 from util.image_io import Format, Picture
 
 _NONE_MULTIPLE = 4  # --preprocess none: both sides become multiples of this
+_CENTRED = "shorter_and_center_crop"
 _GREY = np.array([299, 587, 114], dtype=np.float64) / 1000  # ITU-R 601 luma, the weights of Pillow's mode "L"
 
 
@@ -81,6 +83,8 @@ def scaled_size(width: int, height: int, options: DataOptions) -> tuple[int, int
     least = options.crop_size if "crop" in mode else 1
     if mode == "resize_and_crop":
         return load, load
+    if mode == _CENTRED:
+        return shorter_to(width, height, load)
     if mode.startswith("scale_width"):
         other = max(load * height // width, 1)
         return (load, other) if other >= least else (max(least * width // height, load), least)
@@ -106,19 +110,39 @@ def draw_placement(rng: random.Random, width: int, height: int, options: DataOpt
     """
     x = rng.randint(0, max(0, width - options.crop_size))
     y = rng.randint(0, max(0, height - options.crop_size))
-    flip = rng.random() > 0.5
+    return placement_of(x, y, rng.random() > 0.5, width, height, options)
+
+
+def placement_of(x: int, y: int, flip: bool, width: int, height: int, options: DataOptions) -> Placement:
+    """The placement of what was drawn, as far as the options use it: a centred crop has its place, and some never flip.
+
+    Args:
+        x: drawn corner of the crop.
+        y: drawn corner of the crop.
+        flip: drawn.
+        width: of the picture after scaling.
+        height: of the picture after scaling.
+        options: ``preprocess``, ``crop_size`` and ``no_flip`` are used.
+    """
+    if options.preprocess == _CENTRED:
+        x, y = centred_corner(width, height, options.crop_size)
     return Placement(x, y, flip and not options.no_flip)
 
 
 def finish(prepared: Prepared, placement: Placement, options: DataOptions) -> Tensor:
     """Crop, flip and normalise: float32 ``[C, H, W]`` in ``[-1, 1]``."""
+    return normalise(cut(prepared, placement, options), options.value_range)
+
+
+def cut(prepared: Prepared, placement: Placement, options: DataOptions) -> NDArray[Any]:
+    """Crop and flip: ``[H, W, C]`` in the units of the file, a view."""
     array = prepared.array
     if "crop" in options.preprocess:
         size = options.crop_size
         array = array[placement.y : placement.y + size, placement.x : placement.x + size]
     if placement.flip:
         array = array[:, ::-1]
-    return normalise(array, options.value_range)
+    return array
 
 
 def normalise(array: NDArray[Any], value_range: tuple[float, ...] = ()) -> Tensor:
@@ -133,6 +157,17 @@ def normalise(array: NDArray[Any], value_range: tuple[float, ...] = ()) -> Tenso
     unit = (planes.astype(np.float32) - np.float32(low)) / np.float32(high - low)
     # Bicubic scaling overshoots at edges; 8-bit pictures are clipped by Pillow, these here.
     return torch.from_numpy(unit).sub_(0.5).div_(0.5).clamp_(-1, 1)
+
+
+def dequantise(array: NDArray[np.uint8], rng: random.Random) -> Tensor:
+    """``[H, W, C]`` of 8 bit as float32 ``[C, H, W]``: ``x / 128 - 1 + U(0, 1 / 128)``, one draw a value.
+
+    The published scaling of SAGAN's images, from -1 up to 1: without the noise all values are multiples of 1 / 128, by
+    which a discriminator can tell them from a generator's.
+    """
+    planes = np.array(array.transpose(2, 0, 1), dtype=np.float32, order="C")
+    noise = np.random.default_rng(rng.getrandbits(64)).random(planes.shape, dtype=np.float32)
+    return torch.from_numpy((planes + noise) / np.float32(128) - np.float32(1))
 
 
 def to_channels(array: NDArray[Any], channels: int, *, path: str, flag: str, alpha: str) -> NDArray[Any]:

@@ -23,6 +23,8 @@ _SHAPES = ("circle", "square", "triangle", "star")
 CLASSES = tuple(f"{colour}_{shape}" for colour in _COLOURS for shape in _SHAPES)
 """Names of the classes, colour by colour."""
 
+_COLOURFUL, _LEAST_SHARE = 60, 0.01  # between the channels of a pixel; such pixels in a picture with a shape
+_ANGLES, _CORNERED = 24, 0.04  # angles at which an outline is measured; how much of it repeats, from when on
 _GROUNDS = (rgb("d9d3c7"), rgb("b9c3c9"), rgb("8f8a86"), rgb("e6e2da"), rgb("5f666d"), rgb("c7b9a4"))
 
 
@@ -40,6 +42,34 @@ def draw_shape(rng: np.random.Generator, size: int, label: int) -> npt.NDArray[n
     _cast_shadow(canvas, points, radius)
     _paint(canvas, points, (x, y), radius, colour)
     return canvas.picture(grain=rng.normal(0, 0.012, (size, size)).astype(np.float32))
+
+
+def seen_class(picture: npt.NDArray[np.uint8]) -> str:
+    """The class that a picture shows, by colour and outline: for judging pictures that a network has drawn.
+
+    The colour is the strongest channel of the most colourful pixels. Their outline, as a distance from their centre by
+    angle, repeats three times a turn in a triangle, four times in a square, five times in a star, and not in a circle.
+
+    Args:
+        picture: uint8 ``[size, size, 3]`` with one shape.
+
+    Returns:
+        One of ``CLASSES``, or an empty string where nothing is colourful.
+    """
+    pixels = picture.astype(np.float64)
+    strength = pixels.max(axis=2) - pixels.min(axis=2)
+    coloured = strength > max(_COLOURFUL, 0.5 * float(np.quantile(strength, 0.98)))
+    if coloured.sum() < _LEAST_SHARE * coloured.size:
+        return ""
+    colour = ("red", "green", "blue")[int(pixels[coloured].sum(axis=0).argmax())]
+    y, x = np.nonzero(coloured)
+    x, y = x - x.mean(), y - y.mean()
+    step = 2 * np.pi / _ANGLES
+    distance = np.zeros(_ANGLES)
+    np.maximum.at(distance, np.floor(np.arctan2(y, x) / step).astype(int) % _ANGLES, np.hypot(x, y))
+    repeats = np.abs(np.fft.rfft(distance)[3:6]) / distance.sum()
+    shape = ("triangle", "square", "star")[int(repeats.argmax())] if repeats.max() > _CORNERED else "circle"
+    return f"{colour}_{shape}"
 
 
 def _outline(shape: str, centre: Point, radius: float, turn: float) -> list[Point]:

@@ -97,6 +97,7 @@ KINDS = {
         find_boxes=street_boxes,
     ),
 }
+_CLASS_SIZES = (32, 64, 128, 256)  # of the pictures that class-conditional models make
 _CATEGORIES = ("car", "lamp")  # of the boxes: ids 1 and 2
 
 
@@ -259,13 +260,16 @@ def train_command(kind: str, out: Path, size: int) -> str | None:
     if model not in MODELS.names():
         return None
     crop = min(size, 256)
-    flags = f"--load_size {crop if kind == 'shapes' else crop * 286 // 256} --crop_size {crop}"
+    flags = f"--load_size {crop * 286 // 256} --crop_size {crop}"
     if kind == "facades":
         model += " --direction BtoA"
         if 128 <= size < 256:
             model, flags = f"{model} --netG unet_128", "--load_size 143 --crop_size 128"
         elif size < 128:
             model += " --netG resnet_6blocks"
+    elif kind == "shapes":
+        model += " --dataset_mode class_folder"
+        flags = f"--image_size {max(each for each in _CLASS_SIZES if each <= size)}"
     elif kind == "coco":
         model += " --dataset_mode unaligned_coco --instance_level"
     default = size == 256 and kind != "shapes"

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from models.losses.gan import GANLoss
@@ -36,10 +38,12 @@ class BaseModel(ABC):
         Options: its options, a frozen dataclass derived from ``ModelOptions``.
         dataset_mode: the default of ``--dataset_mode``.
         option_defaults: other options' defaults that this model changes, e.g. ``{"crop_size": 128}``.
-        option_sources: its own options -> others whose value they take where they are 0 or empty.
+        option_sources: its own options -> others whose value they take where they are 0 or empty, and which else take
+            theirs unless given.
         unused: options that this model has no use for; giving one is told.
-        load_margin: pixels that ``--load_size`` has beyond ``--crop_size`` where it is not given; 0 = its own default.
-
+        load_margin: pixels that ``--load_size`` has beyond ``--crop_size`` where it is not given; None = own default.
+        TestOptions: options that only its tests have.
+        draws_from_noise: whether it makes images from noise alone, so that a test reads no data.
         sides: what training reads from a batch.
         network_aliases: network -> other names that its file may have in published checkpoints.
         visuals_of_B: what of ``visuals`` a test names after the file of side B; all others after that of A.
@@ -48,6 +52,7 @@ class BaseModel(ABC):
         loss_names: names of the losses that ``optimize_parameters`` reports, in the published order.
         networks: checkpoint name -> bare module; the files are ``<tag>_net_<name>.pth``.
         optimizers: name -> optimizer.
+        class_names: of data with classes; set from outside, for captions.
     """
 
     Options: ClassVar[type[ModelOptions]] = ModelOptions
@@ -55,7 +60,9 @@ class BaseModel(ABC):
     option_defaults: ClassVar[Mapping[str, object]] = {}
     option_sources: ClassVar[Mapping[str, str]] = {}
     unused: ClassVar[tuple[str, ...]] = ()
-    load_margin: ClassVar[int] = 0
+    load_margin: ClassVar[int | None] = None
+    TestOptions: ClassVar[type | None] = None
+    draws_from_noise: ClassVar[bool] = False
     options: ModelOptions
     sides: ClassVar[tuple[str, ...]] = ("A", "B")
     network_aliases: ClassVar[Mapping[str, tuple[str, ...]]] = {}
@@ -66,6 +73,7 @@ class BaseModel(ABC):
         self.loss_names: tuple[str, ...] = ()
         self.networks: dict[str, nn.Module] = {}
         self.optimizers: dict[str, torch.optim.Optimizer] = {}
+        self.class_names: tuple[str, ...] = ()
         self.share = 1.0 / engine.world.size
         self.batch_size = 0  # images of this process's part of the batch
         self._criteria: list[nn.Module] = []
@@ -87,6 +95,10 @@ class BaseModel(ABC):
 
     def arrays(self) -> dict[str, Tensor]:
         """Numbers of the last ``forward`` that a test saves beside the visuals, ``[N, C, H, W]``: name -> ``.npy``."""
+        return {}
+
+    def sheets(self) -> dict[str, NDArray[np.uint8]]:
+        """Pictures of many samples that a training shows beside the visuals: name -> uint8 ``[H, W, 3]``."""
         return {}
 
     def setup_training(self, dataset_size: int) -> None:
@@ -289,18 +301,20 @@ class BaseModel(ABC):
                 "--dataset_mode aligned, or --model cycle_gan"
             )
 
-    def update(self, name: str, closure: Callable[[], Step]) -> Losses:
+    def update(self, name: str, *closures: Callable[[], Step], weights: Sequence[float] = (1.0,)) -> Losses:
         """One step of one optimizer.
 
-        Everything the optimizer does not own is frozen while ``closure`` runs (under autocast), so that, for example,
+        Everything the optimizer does not own is frozen while a closure runs (under autocast), so that, for example,
         D gets no gradients from G's step. Gradients are averaged over the processes.
 
         Args:
             name: which optimizer.
-            closure: returns the loss to differentiate and the losses to report.
+            closures: each returns the loss to differentiate and the losses to report. Several are micro-batches: one
+                is differentiated before the next runs, and the gradients add up.
+            weights: of the closures; their sum is 1.
 
         Returns:
-            the reported losses, detached.
+            the reported losses, detached; of several closures the weighted means.
         """
         optimizer = self.optimizers[name]
         own = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
@@ -308,12 +322,16 @@ class BaseModel(ABC):
             for parameter in net.parameters():
                 parameter.requires_grad_(id(parameter) in own)
         optimizer.zero_grad(set_to_none=True)
-        with self.engine.autocast():
-            loss, reported = closure()
-        if self.engine.world.size > 1:
-            loss = loss * (self.share * self.engine.world.size)
         scaler = self._scalers.get(name)
-        (loss if scaler is None else scaler.scale(loss)).backward()
+        factor = self.share * self.engine.world.size if self.engine.world.size > 1 else 1.0
+        found: list[Mapping[str, Tensor]] = []
+        for closure, weight in zip(closures, weights, strict=True):
+            with self.engine.autocast():
+                loss, reported = closure()
+            if factor * weight != 1.0:
+                loss = loss * (factor * weight)
+            (loss if scaler is None else scaler.scale(loss)).backward()
+            found.append({key: value.detach() for key, value in reported.items()})
         parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         for parameter in parameters:
             if parameter.grad is None:  # not reached by this loss: the same for all processes, and for weight decay
@@ -324,7 +342,9 @@ class BaseModel(ABC):
         else:
             scaler.step(optimizer)
             scaler.update()
-        return {key: value.detach() for key, value in reported.items()}
+        if len(found) == 1:
+            return dict(found[0])
+        return {key: sum((each[key] * w for each, w in zip(found, weights)), torch.zeros(())) for key in found[0]}
 
     # -- what the loop and the checkpoints call ------------------------------------------------------------------
 

@@ -101,7 +101,7 @@ class UGATITModel(BaseModel):
     unused: ClassVar[tuple[str, ...]] = (
         *("netG", "netD", "n_layers_D", "num_D", "norm", "norm_D", "no_dropout", "dropout", "pool_size"),
     )
-    load_margin: ClassVar[int] = 30
+    load_margin: ClassVar[int | None] = 30
     option_sources: ClassVar[Mapping[str, str]] = {"img_size": "crop_size"}
     options: UGATITOptions
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 
@@ -20,6 +21,7 @@ PREPROCESS = (
     "scale_width_and_crop",
     "scale_height",
     "scale_height_and_crop",
+    "shorter_and_center_crop",
     "none",
 )
 
@@ -97,9 +99,7 @@ class DataOptions:
             raise OptionError(f"--max_dataset_size {self.max_dataset_size}: expected a whole number")
         if self.value_range and (len(self.value_range) != 2 or self.value_range[0] >= self.value_range[1]):
             raise OptionError(f"--value_range {self.value_range}: give two rising numbers, e.g. 0,4095")
-        if self.preprocess in ("resize_and_crop", "scale_width_and_crop", "scale_height_and_crop") and (
-            self.load_size < self.crop_size
-        ):
+        if self.preprocess.endswith("_crop") and self.load_size < self.crop_size:
             raise OptionError(
                 f"--load_size {self.load_size} is smaller than --crop_size {self.crop_size}: raise it or lower the crop"
             )
@@ -158,6 +158,15 @@ class ModelOptions:
     def data_channels(self) -> tuple[int, int]:
         """Channels that a test's images are read with: of the input, of the target."""
         return self.input_nc, self.output_nc
+
+    @property
+    def batches_per_step(self) -> int:
+        """How many batches of ``--batch_size`` images a training step takes."""
+        return 1
+
+    def for_classes(self, class_names: Sequence[str]) -> ModelOptions:
+        """The same options, completed by what a data set says of its classes."""
+        return self
 
 
 @dataclass(frozen=True, kw_only=True)

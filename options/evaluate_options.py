@@ -21,7 +21,8 @@ class EvaluateOptions:
 
     metrics: tuple[str, ...] = arg(
         (),
-        help="kid, mean_kid, fid, is, prc, psnr, ssim, l1, lpips, and of several draws diversity, diversity_lpips "
+        help="kid, mean_kid, fid, is, prc, psnr, ssim, l1, lpips; of several draws diversity, diversity_lpips; "
+        "of classes intra_kid, intra_fid "
         "(default: kid; of pairs kid,psnr,ssim,l1)",
     )
     name: str = arg("", help="measure the results of this run in place")
@@ -39,6 +40,10 @@ class EvaluateOptions:
     real_half: str = arg("", choices=("", "left", "right"), help="of --real that half of every picture, of paired data")
     resize: int = arg(0, minimum=0, maximum=16384, help="scale all images to so many pixels squared first; 0 = as is")
     alpha: str = arg("drop", choices=("drop", "white"), help="transparency: ignore it, or put on white")
+    n_samples: int = arg(
+        0, minimum=0, help="samples of a run that draws from noise (default: as many as it learned from)"
+    )
+    dataroot: str = arg("", help="of such a run: its training data, if they were moved")
     compare: str = arg("", metavar="RUN1 RUN2 ...", help="make a page that compares these runs")
     num_images: int = arg(20, minimum=0, help="test images on that page")
     output: str = arg("", help="folder of the page (default: results/comparison), or metrics.json of --fake and --real")
@@ -70,11 +75,11 @@ class EvaluateOptions:
         if self.fake_suffix and not self.fake:
             raise OptionError(f"--fake_suffix {self.fake_suffix}: belongs to --fake DIR; of a run --domain chooses")
         wrong = {"--output": self.output and self.name, "--source": self.source and "mean_kid" not in self.metrics}
-        wrong |= {"--retest": self.retest and not self.name}
+        wrong |= {f"--{flag}": getattr(self, flag) and not self.name for flag in ("retest", "n_samples", "dataroot")}
         for flag, is_wrong in wrong.items():
             if is_wrong:
-                remedy = {"--source": "give --metrics mean_kid", "--retest": "it belongs to --name RUN"}
-                raise OptionError(f"{flag} has no use here: {remedy.get(flag, 'of a run, numbers go to its results')}")
+                remedy = {"--source": "give --metrics mean_kid", "--output": "of a run, numbers go to its results"}
+                raise OptionError(f"{flag} has no use here: {remedy.get(flag, 'it belongs to --name RUN')}")
         try:
             metrics = expand(self.metrics or ("kid",))
         except ValueError as error:

@@ -6,7 +6,7 @@ import argparse
 import difflib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ TITLES = {  # in the order of --help
     "metric": "metrics",
     "log": "logging",
     "result": "results",
+    "test": "what this model draws in a test",
 }
 
 
@@ -63,6 +64,12 @@ class Options:
     values: Mapping[str, Any] = field(default_factory=dict, repr=False)  # flat: flag -> value
     defaults: Mapping[str, Any] = field(default_factory=dict, repr=False)
     given: frozenset[str] = frozenset()  # flags on the command line
+    test: Any = None  # what only a test of this model has
+
+    def for_classes(self, class_names: Sequence[str]) -> Options:
+        """The options, completed by what the data set says of its classes."""
+        model = self.model.for_classes(class_names)
+        return replace(self, model=model, values={**self.values, **vars(model)})
 
 
 class _Parser(argparse.ArgumentParser):
@@ -100,12 +107,23 @@ def parse_train(argv: Sequence[str], models: Any, datasets: Any) -> Options:
     return _resolve("train.py", argv, TRAIN, models, datasets, saved)
 
 
-def parse_test(argv: Sequence[str], models: Any, datasets: Any) -> Options:
-    """Options of ``test.py``: what the run was trained with, changed by flags. Raises as ``parse_train``."""
+def parse_test(
+    argv: Sequence[str], models: Any, datasets: Any, *, program: str = "test.py", test_record: type | None = None
+) -> Options:
+    """Options of ``test.py``: what the run was trained with, changed by flags. Raises as ``parse_train``.
+
+    Args:
+        argv: words of the command line.
+        models: as for ``parse_train``.
+        datasets: as for ``parse_train``.
+        program: another command that tests a run, for messages.
+        test_record: what that command has in place of the model's ``TestOptions``.
+    """
+    records = {**TEST, "test": test_record} if test_record else TEST
     words = _first_pass(argv)
     name = words["name"] or RunOptions.name
     if words["suffix"] and not words["help"]:
-        name = _resolve("test.py", argv, TEST, models, datasets, {}, phase_defaults=PHASE_DEFAULTS).run.name
+        name = _resolve(program, argv, records, models, datasets, {}, phase_defaults=PHASE_DEFAULTS).run.name
     folder = Path(words["checkpoints_dir"] or RunOptions.checkpoints_dir) / name
     saved = {} if words["help"] else _of_the_model(read_options(folder, required=False))
     if not saved and not words["model"] and not words["config"] and not words["help"]:
@@ -117,7 +135,7 @@ def parse_test(argv: Sequence[str], models: Any, datasets: Any) -> Options:
             saved["input_nc"], saved["output_nc"] = image_of_b, image_of_a
     saved["checkpoints_dir"] = words["checkpoints_dir"] or RunOptions.checkpoints_dir
     saved["name"] = words["name"] or RunOptions.name
-    return _resolve("test.py", argv, TEST, models, datasets, saved, phase_defaults=PHASE_DEFAULTS)
+    return _resolve(program, argv, records, models, datasets, saved, phase_defaults=PHASE_DEFAULTS)
 
 
 def parse_command(
@@ -192,6 +210,8 @@ def _resolve(
         mode = words["dataset_mode"] or str(files.get("dataset_mode") or model_class.dataset_mode)
         dataset_class = datasets.get(_named("--dataset_mode", mode, datasets))
         classes = {**records, "data": dataset_class.Options, "model": model_class.Options}
+        if phase_defaults is not None and model_class.TestOptions and "test" not in records:
+            classes["test"] = model_class.TestOptions
         files = {**files, "model": model_name, "dataset_mode": datasets.canonical(mode)}
     known = _all_specs(classes)
     parser = _parser(program, classes, models, datasets, model_name if model_class else "")
@@ -210,8 +230,12 @@ def _resolve(
         raise OptionError(f"--config {words['config']}: unknown option {stray!r}{hint}")
     values.update({name: convert(known[name], text) for name, text in flags.items()})
     values["model"], values["dataset_mode"] = model_name, files["dataset_mode"]
-    values.update({own: values[own] or values[source] for own, source in model_class.option_sources.items()})
-    if model_class.load_margin and not {"load_size"} & {*flags, *files}:
+    for own, source in model_class.option_sources.items():
+        if values[own] and source not in flags:
+            values[source] = values[own]
+        elif not values[own]:
+            values[own] = values[source]
+    if model_class.load_margin is not None and not {"load_size"} & {*flags, *files}:
         values["load_size"] = values["crop_size"] + model_class.load_margin
     if phase_defaults is not None and "load_size" not in flags:
         values["load_size"] = values["crop_size"]

@@ -13,6 +13,8 @@ PHASE_DEFAULTS: dict[str, object] = {
     "phase": "test",
     "no_flip": True,
     "serial_batches": True,
+    "class_balanced": False,
+    "dequantize": False,
     "batch_size": 1,
     "max_dataset_size": float("inf"),
     "num_threads": 0,

@@ -1,4 +1,4 @@
-"""Check a data set: broken files, missing partners, mixed sizes, copies; and draw a contact sheet.
+"""Check a data set: broken files, missing partners, uneven classes, mixed sizes, copies; and draw a contact sheet.
 
 Every file is decoded in full. Exit code 0: sound, or warnings only; 1: problems; 2: bad arguments.
 """
@@ -16,13 +16,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from PIL import Image
 from tqdm import tqdm
 
-from data.check import coco_phases, examine_all, find_phases, report
+from data.check import examine_all, report
 from data.contact_sheet import contact_sheet
+from data.phases import coco_phases, find_phases
 from util.exit_code import run_command
 from util.run_folder import check_writable
 
 _SHOWN = 20  # lines of each kind
-_LAYOUTS = {"aligned": "aligned", "unaligned": "unaligned", "single": "single", "colorization": "single"}
+_LAYOUTS = {name: name for name in ("aligned", "unaligned", "single", "class_folder")} | {"colorization": "single"}
 """--dataset_mode -> what it looks like on disk."""
 _WITH_BOXES = "unaligned_coco"
 
@@ -36,12 +37,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--coco_imagedir", default="", help="of unaligned_coco: see train.py --help")
     parser.add_argument("--category_id", type=int, default=1, help="of unaligned_coco: category of the boxes")
     parser.add_argument("--contact_sheet", type=Path, metavar="FILE.jpg", help="draw small pictures of all phases")
-    parser.add_argument("--num_samples", type=int, default=24, help="samples of a phase on it (default: 24)")
+    parser.add_argument(
+        "--num_samples",
+        type=int,
+        default=0,
+        help="samples of a phase on it (default: 24; in class folders up to 8 of each class, 400 at most)",
+    )
     args = parser.parse_args(argv)
     return run_command("check_data.py", argv, lambda words: _check(args))
 
 
 def _check(args: argparse.Namespace) -> int:
+    if args.num_samples < 0:
+        raise ValueError(f"--num_samples {args.num_samples}: give 1 or more, or 0 for the default")
     if args.contact_sheet:
         check_writable(args.contact_sheet, f"--contact_sheet {args.contact_sheet}")
         if args.contact_sheet.suffix.lower() not in Image.registered_extensions():
@@ -67,7 +75,7 @@ def _check(args: argparse.Namespace) -> int:
     if args.contact_sheet:
         args.contact_sheet.parent.mkdir(parents=True, exist_ok=True)
         tile = 256 if args.dataset_mode == _WITH_BOXES else 128  # boxes of small things want to be seen
-        contact_sheet(phases, count=max(args.num_samples, 1), tile=tile).save(args.contact_sheet, quality=90)
+        contact_sheet(phases, count=args.num_samples, tile=tile).save(args.contact_sheet, quality=90)
         print(f"contact sheet: {args.contact_sheet}")
     return 1 if result.problems else 0
 

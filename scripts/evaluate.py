@@ -5,6 +5,7 @@ Usage:
     python scripts/evaluate.py --name facades --epoch all          every checkpoint: a table, a CSV file, a plot
     python scripts/evaluate.py --fake DIR --real DIR --metrics kid,fid
     python scripts/evaluate.py --compare facades facades_hinge     a page that compares runs
+    python scripts/evaluate.py --name cifar --n_samples 5000       a run that draws from noise: fresh samples
 Words after a lone -- go to test.py, which makes the results that are missing.
 """
 
@@ -26,8 +27,9 @@ from options.parse import parse_command
 from util.exit_code import EXIT_DONE, run_command
 
 if TYPE_CHECKING:
+    from scripts.class_images import ClassImages
     from scripts.result_folders import ResultFolder, RunPlace
-    from util.metrics.images import FolderImages
+    from util.metrics.images import FolderImages, ImageSet
     from util.metrics.measurement import Measurement
     from util.metrics.suite import Suite
 
@@ -35,6 +37,8 @@ logger = logging.getLogger("evaluate")
 
 OWN_FLAGS = ("--name", "--checkpoints_dir", "--results_dir", "--phase", "--epoch", "--load_iter", "--suffix")
 """What of test.py's flags says where the results are: they would not be found elsewhere."""
+
+MOST_SAMPLES = 50_000  # drawn of a run that draws from noise, where the training had more images
 
 UNPAIRED, PAIRED = ("kid",), ("kid", "psnr", "ssim", "l1")
 RECORDS = {
@@ -87,6 +91,7 @@ def split_words(argv: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def _run(o: EvaluateOptions, m: MetricOptions, given: frozenset[str], test_flags: list[str]) -> int:
+    from scripts.class_evaluation import PHASE, outdated
     from scripts.epoch_series import Series
     from scripts.result_folders import RunPlace, choose, make_missing
     from util.metrics.measurement import FILE_NAME, read_measurements, update_measurements
@@ -101,7 +106,9 @@ def _run(o: EvaluateOptions, m: MetricOptions, given: frozenset[str], test_flags
     if stray := [word for word in test_flags if word.split("=")[0] in OWN_FLAGS]:
         raise ValueError(f"-- {stray[0]}: say which results are meant before the --, by --name, --epoch and --phase")
     place = RunPlace(o.name, Path(o.checkpoints_dir), Path(o.results_dir))
-    folders = choose(place, o.phase, o.epoch, any_phase="phase" not in given)
+    training = _training_images(o, place)
+    phase = PHASE if training and "phase" not in given else o.phase
+    folders = choose(place, phase, o.epoch, any_phase="phase" not in given and not training)
     check_writable(place.results / FILE_NAME, f"--results_dir {o.results_dir}")
     read_measurements(place.results / FILE_NAME)  # a damaged one is told before anything is computed
     metrics = o.metrics or _default_metrics(place)
@@ -111,11 +118,16 @@ def _run(o: EvaluateOptions, m: MetricOptions, given: frozenset[str], test_flags
     import test
 
     flags = ["--gpu_ids", o.gpu_ids] if o.gpu_ids else []
-    if code := make_missing(place, folders, [*flags, *test_flags], again=o.retest, test=test.main):
+    again = o.retest
+    if training:
+        count = o.n_samples or min(len(training), MOST_SAMPLES)
+        flags += ["--num_images", str(count)]
+        again = again or outdated(folders, count)
+    if code := make_missing(place, folders, [*flags, *test_flags], again=again, test=test.main):
         return code
     measured = []
     for folder in folders:
-        measured.append(_measure_run(o, suite, folder))
+        measured.append(_measure_run(o, suite, folder, training))
         update_measurements(place.results / FILE_NAME, measured[-1])
     if len(folders) == 1:
         _print(measured[0])
@@ -128,6 +140,17 @@ def _run(o: EvaluateOptions, m: MetricOptions, given: frozenset[str], test_flags
     return EXIT_DONE
 
 
+def _training_images(o: EvaluateOptions, place: RunPlace) -> ClassImages | None:
+    """The real side of a run that draws from noise; None for other runs."""
+    from scripts.class_evaluation import draws_from_noise, training_images
+
+    if not draws_from_noise(place):
+        if o.n_samples:
+            raise ValueError(f"--n_samples {o.n_samples}: the run {place.name} translates images; leave it out")
+        return None
+    return training_images(place, o.dataroot)
+
+
 def _suite(names: Sequence[str], m: MetricOptions, gpu_ids: str) -> Suite:
     from util.device import device_for, parse_gpu_ids
     from util.metrics.suite import Suite
@@ -135,8 +158,10 @@ def _suite(names: Sequence[str], m: MetricOptions, gpu_ids: str) -> Suite:
     return Suite(names, device_for(parse_gpu_ids(gpu_ids), 0), **vars(m))
 
 
-def _measure_run(o: EvaluateOptions, suite: Suite, folder: ResultFolder) -> list[Measurement]:
-    """Every number of one result folder."""
+def _measure_run(
+    o: EvaluateOptions, suite: Suite, folder: ResultFolder, training: ClassImages | None
+) -> list[Measurement]:
+    """Every number of one result folder; ``training``: of samples from noise, what they are compared with."""
     from dataclasses import replace
 
     from options.files import read_options
@@ -150,8 +175,8 @@ def _measure_run(o: EvaluateOptions, suite: Suite, folder: ResultFolder) -> list
     value_range = tuple(float(word) for word in words if str(word).strip())
     shared: dict[str, Any] = {"resize": o.resize, "alpha": o.alpha, "value_range": value_range}
     flag = f"--name {o.name}"
-    fake = FolderImages(folder.images, flag, suffix=f"fake_{o.domain}", **shared)
-    real = _side(o, "--real", o.real) if o.real else None
+    fake = FolderImages(folder.images, flag, suffix="" if training else f"fake_{o.domain}", **shared)
+    real: ImageSet | None = _side(o, "--real", o.real) if o.real else training
     if real is None and needs_real(suite.names):
         real = FolderImages(folder.images, flag, suffix=f"real_{o.domain}", **shared)
     draws = [fake]

@@ -51,7 +51,8 @@ def render() -> str:
     """The text of the page."""
     classes = {**TRAIN, **TEST, "data": DataOptions, "model": ModelOptions, "evaluate": EvaluateOptions}
     parts = [INTRO]
-    for owner, title in {**TITLES, "evaluate": "scripts/evaluate.py"}.items():
+    titles = {owner: title for owner, title in TITLES.items() if owner != "test"}  # declared by models
+    for owner, title in {**titles, "evaluate": "scripts/evaluate.py"}.items():
         cls = classes[owner]
         programs = _programs(owner)
         parts.append(
@@ -125,6 +126,8 @@ def _plugin_section(title: str, flag: str, registry: Registry[Any], base: type) 
         changed.update(cls.option_defaults)
         if own:
             parts.append("Own options:\n\n" + _option_table(own))
+        if test_options := getattr(cls, "TestOptions", None):
+            parts.append("Own options of `test.py`:\n\n" + _option_table(specs(test_options).values()))
         if changed:
             parts.append("Changed defaults:\n\n" + _changed_table(changed))
         if not own and not changed:

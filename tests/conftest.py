@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from models import MODELS
 from tests.measuring import offline, tiny  # noqa: F401  (fixtures)
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -21,7 +22,9 @@ SMALL_ATME = ["--netG", "unet_256_ddm", "--dim", "8", "--init_dim", "8", "--grou
 SMALL_VGG = ["--vgg_weights", "random", "--vgg_layers", "1,2"]
 SMALL_UGATIT = ["--n_res", "1", "--n_layers_global", "5", "--n_layers_local", "3", "--lr", "0.0002"]
 SMALL_UGATIT += ["--cam_weight", "10"]  # 1000 makes rounding grow too fast to compare two runs
+SMALL_SAGAN = ["--num_classes", "3", "--nz", "8", "--attn_res_G", "8", "--attn_res_D", "8", "--ema_decay", "0.9"]
 MODEL_ARGS = {"atme": SMALL_ATME, "atme_unpaired": SMALL_ATME, "perceptual": SMALL_VGG, "ugatit": SMALL_UGATIT}
+MODEL_ARGS |= {"sagan": SMALL_SAGAN}
 
 
 NO_DRAWS = {"stochastic": ["--noise", "weight", "--noise_sigma", "0"], "augan": ["--feature_noise", "0"]}
@@ -38,6 +41,11 @@ def trainable_args(model: str) -> list[str]:
     return [*TRAINABLE_ARGS, *MODEL_ARGS.get(model, [])]
 
 
+def data_of(model: str, dataroot: Path) -> Path:
+    """The part of the ``dataroot`` fixture that this model trains on."""
+    return dataroot / "classes" if MODELS.get(model).dataset_mode == "class_folder" else dataroot
+
+
 def draw_pair(seed: int, size: int = SIZE) -> Image.Image:
     """A photo-like left half and a label-like right half of the same random boxes: ``[2 * size, size]``."""
     rng = np.random.default_rng(seed)
@@ -51,7 +59,10 @@ def draw_pair(seed: int, size: int = SIZE) -> Image.Image:
 
 @pytest.fixture(scope="session")
 def dataroot(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Every layout in one folder: aligned ``train``/``test``, unaligned ``trainA``..., single by naming a folder."""
+    """Every layout in one folder: aligned ``train``/``test``, unaligned ``trainA``..., single by naming a folder.
+
+    In ``classes`` the same photos as three classes.
+    """
     root = tmp_path_factory.mktemp("data")
     for phase, count in (("train", 5), ("test", 3)):
         for side in ("", "A", "B"):
@@ -60,7 +71,11 @@ def dataroot(tmp_path_factory: pytest.TempPathFactory) -> Path:
             pair = draw_pair(number + (100 if phase == "test" else 0))
             pair.save(root / phase / f"{number}.png")
             pair.crop((SIZE, 0, 2 * SIZE, SIZE)).save(root / f"{phase}A" / f"{number}.png")
-            pair.crop((0, 0, SIZE, SIZE)).save(root / f"{phase}B" / f"{number}.png")
+            photo = pair.crop((0, 0, SIZE, SIZE))
+            photo.save(root / f"{phase}B" / f"{number}.png")
+            folder = root / "classes" / phase / ("ape", "bee", "cat")[number % 3]
+            folder.mkdir(parents=True, exist_ok=True)
+            photo.save(folder / f"{number}.png")
     return root
 
 

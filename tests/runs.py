@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from tests.conftest import trainable_args
+from tests.conftest import data_of, trainable_args
 
 REPO = Path(__file__).resolve().parents[1]
 FREQS = ["--print_freq", "2", "--display_freq", "4", "--update_html_freq", "4", "--save_latest_freq", "2"]
@@ -16,7 +16,16 @@ ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPO)}
 
 
 def arguments(dataroot, *extra, model="pix2pix", name="run", epochs="2"):
-    base = ["--dataroot", str(dataroot), "--name", name, "--model", model, *trainable_args(model), *FREQS]
+    base = [
+        "--dataroot",
+        str(data_of(model, dataroot)),
+        "--name",
+        name,
+        "--model",
+        model,
+        *trainable_args(model),
+        *FREQS,
+    ]
     return [*base, "--n_epochs", epochs, "--n_epochs_decay", "1", "--save_epoch_freq", "1", *extra]
 
 

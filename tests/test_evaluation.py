@@ -13,14 +13,14 @@ import train
 from data import DATASETS
 from models import MODELS
 from scripts import evaluate
-from tests.models.test_models import TRAINABLE
+from tests.models.test_models import TRANSLATORS
 from tests.runs import arguments, files, torchrun
 from tests.test_resume import run_interrupted
 from util.metrics.evaluation import Best, Evaluation
 from util.metrics.measurement import Measurement, read_measurements
 
-PAIRED = [name for name in TRAINABLE if DATASETS.get(MODELS.get(name).dataset_mode).paired]
-UNPAIRED = [name for name in TRAINABLE if name not in PAIRED]
+PAIRED = [name for name in TRANSLATORS if DATASETS.get(MODELS.get(name).dataset_mode).paired]
+UNPAIRED = [name for name in TRANSLATORS if name not in PAIRED]
 EVAL = ["--eval_freq", "1", "--eval_metrics", "kid,psnr,ssim,l1", "--feature_cache", "none"]
 
 

@@ -20,11 +20,11 @@ import test as test_program
 import train
 from models import MODELS
 from tests.conftest import SIZE, trainable_args, without_draws
-from tests.models.test_models import TRAINABLE
+from tests.models.test_models import TRANSLATORS
 from tests.runs import REPO, arguments, command, files, torchrun, wait_for
 
 
-@pytest.mark.parametrize("name", TRAINABLE)
+@pytest.mark.parametrize("name", TRANSLATORS)
 def test_train_then_test_end_to_end(name, workdir, dataroot, said):
     assert train.main(arguments(dataroot, model=name)) == 0
     run = workdir / "checkpoints" / "run"
@@ -157,7 +157,7 @@ def test_a_missing_visdom_never_stops_training(workdir, dataroot, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "norm"), [*((name, "instance") for name in TRAINABLE), ("pix2pix", "batch"), ("cycle_gan", "batch")]
+    ("name", "norm"), [*((name, "instance") for name in TRANSLATORS), ("pix2pix", "batch"), ("cycle_gan", "batch")]
 )
 def test_two_processes_equal_one(name, norm, tmp_path, dataroot):
     """2 x batch 1 against 1 x batch 2 over 5 steps, and then an uneven last batch: 5 images are 2 + 2 + 1."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from util.image_io import IMAGE_SUFFIXES
@@ -33,7 +34,18 @@ def scan(folder: str | os.PathLike[str], max_size: float = float("inf")) -> list
         FileNotFoundError: no such folder.
     """
     root = os.fspath(folder)
-    found: list[str] = []
+    found = sorted(_images_below(root), key=natural_key)
+    count = len(found) if max_size == float("inf") else int(max_size)
+    return [os.path.join(root, name) for name in found[:count]]
+
+
+def holds_images(folder: str | os.PathLike[str]) -> bool:
+    """Whether ``scan`` would find anything; stops at the first image."""
+    return any(True for _ in _images_below(os.fspath(folder)))
+
+
+def _images_below(root: str) -> Iterator[str]:
+    """Paths below ``root`` in no order, see ``scan``."""
     seen: set[str] = set()
     waiting = [""]
     while waiting:
@@ -51,10 +63,7 @@ def scan(folder: str | os.PathLike[str], max_size: float = float("inf")) -> list
                         seen.add(real)
                     waiting.append(name)
                 elif is_image(entry.name):
-                    found.append(name)
-    found.sort(key=natural_key)
-    count = len(found) if max_size == float("inf") else int(max_size)
-    return [os.path.join(root, name) for name in found[:count]]
+                    yield name
 
 
 def require_images(folder: Path, *, flags: str, max_size: float = float("inf"), remedy: str = "") -> list[str]:

@@ -194,7 +194,7 @@ class ResultNames:
         for side, names in (("A", self), ("B", self._names_B)):
             if not sides[side]:
                 continue
-            path = batch[f"{side}_paths"][row]
+            path = (batch.get(f"{side}_paths") or batch["path"])[row]
             if (side, path) not in self._seen:
                 self._seen.add((side, path))
                 yield side, names(Path(path)), sides[side]
@@ -211,8 +211,10 @@ class ResultNames:
         return name
 
 
-def sample_record(batch: Batch, visuals: Visuals, epoch: int, total_iters: int) -> ImageRecord:
-    """The visuals of a batch's first sample, ready for the loggers."""
-    images = {name: to_display(image[0].cpu()) for name, image in visuals.items()}
+def sample_record(
+    batch: Batch, visuals: Visuals, sheets: Mapping[str, Pixels], epoch: int, total_iters: int
+) -> ImageRecord:
+    """The visuals of a batch's first sample, ready for the loggers, with the ``sheets`` that are ready already."""
+    images = {name: to_display(image[0].cpu()) for name, image in visuals.items()} | dict(sheets)
     paths = tuple(batch[side][0] for side in ("A_paths", "B_paths", "path") if batch.get(side))
     return ImageRecord(epoch, total_iters, images, paths)

@@ -70,20 +70,21 @@ def frame(D: Grey, W: Grey, dW: Grey, epoch: int) -> Image.Image:
     return canvas
 
 
-def save_gif(path: Path, frames: Sequence[Image.Image], *, loop: int = 0) -> None:
-    """Write an animation of 5 frames a second.
+def save_gif(path: Path, frames: Sequence[Image.Image], *, loop: int = 0, duration: int = FRAME_MS) -> None:
+    """Write an animation, of 5 frames a second unless it is said.
 
     Args:
         path: the file; a reader never sees a part of it.
         frames: at least one.
         loop: repetitions, 0 for endless.
+        duration: of a frame in milliseconds.
 
     Raises:
         OSError: it cannot be written.
     """
     temporary = path.with_name(path.name + ".tmp")
     rest = list(frames[1:])
-    frames[0].save(temporary, format="GIF", save_all=True, append_images=rest, duration=FRAME_MS, loop=loop)
+    frames[0].save(temporary, format="GIF", save_all=True, append_images=rest, duration=duration, loop=loop)
     os.replace(temporary, path)
 
 

@@ -14,8 +14,8 @@ ATTENTION_KINDS = ("paper", "pooled")
 class SelfAttention(nn.Module):
     """``y = gamma * o + x`` with o the attention over all positions, Eq. (1) to (3); gamma starts at 0.
 
-    With f, g and h 1x1 convolutions: ``o_j = sum_i softmax_i(f(x_i) . g(x_j)) h(x_i)``: g gives the queries, f the keys,
-    h the values, and the logits are not scaled.
+    With f, g and h 1x1 convolutions: ``o_j = sum_i softmax_i(f(x_i) . g(x_j)) h(x_i)``: g gives the queries, f the
+    keys, h the values, and the logits are not scaled.
 
     Args:
         channels: C of the map; f and g have C/8.

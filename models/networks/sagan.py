@@ -44,7 +44,8 @@ WIDTHS: Mapping[int, Widths] = {
     128: Widths((16, 16, 8, 4, 2, 1), (1, 2, 4, 8, 16, 16)),
     256: Widths((16, 16, 8, 8, 4, 2, 1), (1, 2, 4, 8, 8, 16, 16)),
 }
-"""128 is the reference. 32 is the usual residual network for CIFAR-10 (Miyato et al. 2018, arXiv:1802.05957, table 4)."""
+"""128 is the reference. 32 is the usual residual network for CIFAR-10 (Miyato et al. 2018, arXiv:1802.05957, table 4)
+with attention."""
 
 IMAGE_SIZES = tuple(WIDTHS)
 _HALVINGS = {32: 2}  # of D where it is not down to BASE
@@ -55,16 +56,27 @@ class GeneratorBlock(nn.Module):
 
     The shortcut is convolved before it is scaled up, which gives the same numbers as the other order (a 1x1
     convolution and nearest scaling commute) at a quarter of the work.
+
+    Args:
+        in_channels: of the input.
+        out_channels: of the output.
+        num_classes: rows of the tables.
+        spectral: spectral norm in all convolutions.
+        shift_cancels: nothing but convolutions and batch norms follows, in all branches: a constant added to a channel
+            of the output has no effect in the end, and neither have the biases that add one.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, num_classes: int, spectral: bool) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, num_classes: int, *, spectral: bool, shift_cancels: bool
+    ) -> None:
         super().__init__()
         gain = RESIDUAL_GAIN
+        how = {"spectral": spectral, "bias_cancels": shift_cancels}
         self.ccbn1 = ConditionalBatchNorm2d(in_channels, num_classes)
         self.conv1 = SNConv2d(in_channels, out_channels, 3, gain=gain, spectral=spectral, bias_cancels=True)
         self.ccbn2 = ConditionalBatchNorm2d(out_channels, num_classes)
-        self.conv2 = SNConv2d(out_channels, out_channels, 3, gain=gain, spectral=spectral)
-        self.shortcut = SNConv2d(in_channels, out_channels, 1, spectral=spectral)
+        self.conv2 = SNConv2d(out_channels, out_channels, 3, gain=gain, **how)
+        self.shortcut = SNConv2d(in_channels, out_channels, 1, **how)
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         h = self.conv1(_twice(F.relu(self.ccbn1(x, y))))
@@ -140,9 +152,12 @@ class SAGANGenerator(nn.Module):
         self.affine = SNLinear(nz, widths[0] * BASE * BASE, spectral=spectral)
         self._order: list[str] = []
         for number, size in enumerate(sizes, start=1):
-            self._add(f"block{number}", GeneratorBlock(*widths[number - 1 : number + 1], num_classes, spectral))
+            before, width = widths[number - 1 : number + 1]
+            cancels = attn_res < size  # no attention after this block
+            block = GeneratorBlock(before, width, num_classes, spectral=spectral, shift_cancels=cancels)
+            self._add(f"block{number}", block)
             if size == attn_res:
-                self._add("attn", SelfAttention(widths[number], kind=attn_kind, spectral=spectral))
+                self._add("attn", SelfAttention(width, kind=attn_kind, spectral=spectral))
         self.bn = nn.BatchNorm2d(widths[-1], eps=EPS, momentum=MOMENTUM)
         self.conv = SNConv2d(widths[-1], image_nc, 3, spectral=spectral)
 
@@ -155,7 +170,8 @@ class SAGANGenerator(nn.Module):
         """
         x = self.affine(z).unflatten(1, (-1, BASE, BASE))
         for name in self._order:
-            x = self.attn(x) if name == "attn" else self.get_submodule(name)(x, y)
+            module = self.get_submodule(name)
+            x = module(x, y) if isinstance(module, GeneratorBlock) else module(x)
         return torch.tanh(self.conv(F.relu(self.bn(x))))
 
     def _add(self, name: str, module: nn.Module) -> None:

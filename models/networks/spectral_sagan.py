@@ -19,7 +19,7 @@ class _Spectral(nn.Module):
     """A layer whose ``weight`` is used divided by an estimate of its largest singular value (Miyato et al. 2018,
     arXiv:1802.05957, Algorithm 1). ``u`` is the buffer of the estimate; without ``spectral`` there is none."""
 
-    weight: nn.Parameter
+    weight: Tensor
     u: Tensor | None
 
     def _estimate_from(self, rows: int, spectral: bool) -> None:

@@ -65,6 +65,16 @@ def test_no_flip_takes_no_draw_away() -> None:
     assert any(draw_placement(random.Random(seed), 300, 290, plain).flip for seed in range(8))
 
 
+def test_a_centred_crop_draws_as_the_others_do() -> None:
+    centred, drawn = DataOptions(preprocess="shorter_and_center_crop"), DataOptions()
+    for seed in range(4):
+        first, second = random.Random(seed), random.Random(seed)
+        placement = draw_placement(first, 286, 401, centred)
+        assert (placement.x, placement.y) == (15, 72)  # (286 - 256) / 2, (401 - 256) / 2 cut
+        assert placement.flip == draw_placement(second, 286, 401, drawn).flip
+        assert first.random() == second.random()
+
+
 @pytest.mark.parametrize(
     ("size", "mode", "load", "crop", "expected"),
     [
@@ -74,6 +84,10 @@ def test_no_flip_takes_no_draw_away() -> None:
         ((640, 260), "scale_height", 512, 512, (1260, 512)),
         ((1280, 720), "resize_and_crop", 286, 256, (286, 286)),
         ((1281, 721), "none", 286, 256, (1280, 720)),
+        # The shorter side, whichever it is; 256 * 500 / 375 = 341.3.
+        ((500, 375), "shorter_and_center_crop", 256, 256, (341, 256)),
+        ((375, 500), "shorter_and_center_crop", 256, 128, (256, 341)),
+        ((20, 20), "shorter_and_center_crop", 32, 32, (32, 32)),
         # Where it stretches (to 512x512): the shape is kept.
         ((400, 800), "scale_height", 512, 512, (256, 512)),
         ((1280, 720), "scale_width", 512, 512, (512, 288)),

@@ -14,7 +14,7 @@ from data import DATASETS
 from datasets import make_demo
 from datasets.demo_canvas import Canvas, blurred
 from datasets.demo_houses import PALETTE
-from datasets.demo_shapes import CLASSES
+from datasets.demo_shapes import CLASSES, draw_shape, seen_class
 from datasets.make_demo import train_command
 from models import MODELS
 from models.networks.factory import build_generator, check_image_size
@@ -132,6 +132,24 @@ def test_shapes_fill_all_classes(tmp_path: Path) -> None:
         image = pixels(next((tmp_path / "train" / label).iterdir()))
         others = [c for c in range(3) if c != channel]
         assert (image[:, :, channel] > 1.6 * image[:, :, others].max(axis=2)).mean() > 0.03
+
+
+@pytest.mark.parametrize("size", [32, 64])
+def test_shapes_can_be_told_by_colour_and_outline(size: int) -> None:
+    generators = (np.random.default_rng([9, size, index]) for index in range(36))
+    seen = [seen_class(draw_shape(rng, size, index % 12)) for index, rng in enumerate(generators)]
+    assert seen == [*CLASSES] * 3
+    assert seen_class(np.full((size, size, 3), 90, np.uint8)) == ""
+
+
+@pytest.mark.parametrize(("size", "made"), [(32, 32), (100, 64), (512, 256)])
+def test_the_command_of_shapes_makes_pictures_of_their_size(
+    size: int, made: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(type(MODELS), "names", lambda self: ("sagan",))
+    command = train_command("shapes", Path("x"), size)
+    assert command is not None
+    assert command.endswith(f"--name shapes_demo --model sagan --dataset_mode class_folder --image_size {made}")
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import train
 from models import MODELS
 from models.base_model import BaseModel
 from models.losses.gan import GAN_MODES
-from tests.conftest import SIZE, trainable_args, without_draws
+from tests.conftest import SIZE, data_of, trainable_args, without_draws
 
 
 def trains(name: str) -> bool:
@@ -21,6 +21,8 @@ def trains(name: str) -> bool:
 
 
 TRAINABLE = [name for name in MODELS.names() if trains(name)]
+TRANSLATORS = [name for name in TRAINABLE if not MODELS.get(name).draws_from_noise]
+"""Those whose tests read images."""
 
 
 def build(name: str, *argv: str):
@@ -35,6 +37,8 @@ def make_batch(name: str, size: int = 2, seed: int = 0) -> dict:
     for side, channels in (("A", options.input_nc), ("B", options.output_nc)):
         batch[side] = torch.rand(size, channels, SIZE, SIZE, generator=generator) * 2 - 1
         batch[f"{side}_paths"] = [f"{side}{number}.png" for number in range(size)]
+    if "image" in MODELS.get(name).sides:
+        batch |= {"image": batch["A"], "label": torch.arange(size) % 3, "path": batch["A_paths"]}
     return {**batch, "index": torch.arange(size)}
 
 
@@ -53,6 +57,7 @@ def test_a_step_gives_finite_losses_and_changes_every_network(name):
     model = build(name)
     before = copy.deepcopy({key: net.state_dict() for key, net in model.networks.items()})
     losses = step(model, make_batch(name))
+    step(model, make_batch(name))  # what lies behind a gate that starts at 0 moves in the second step
     assert losses and all(value.ndim == 0 and not value.requires_grad for value in losses.values())
     assert all(math.isfinite(float(value)) for value in losses.values())
     assert model.loss_names == tuple(losses)
@@ -132,8 +137,8 @@ def test_inference_builds_only_what_it_needs(name, workdir, dataroot):
         "0",
         "--no_html",
     ]
-    assert train.main([*argv, "--dataroot", str(dataroot), "--max_dataset_size", "2"]) == 0
-    full, bare = build(name).networks, MODELS.get(name)(MODELS.get(name).Options(ngf=4), train_engine())
+    assert train.main([*argv, "--dataroot", str(data_of(name, dataroot)), "--max_dataset_size", "3"]) == 0
+    full, bare = build(name).networks, MODELS.get(name)(build(name).options, train_engine())
     assert set(bare.networks) < set(full) and not bare.optimizers
     for file in (workdir / "checkpoints" / "run").glob("*_net_*.pth"):
         if file.stem.split("_net_")[1] not in bare.networks:

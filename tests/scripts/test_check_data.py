@@ -121,6 +121,51 @@ def test_boxes_are_checked_and_drawn(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert run(capsys, tmp_path / "images", *words)[0] == 2
 
 
+def test_class_folders(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, count in (("ant", 1), ("bee", 11)):
+        for number in range(count):
+            save(tmp_path / "train" / name / f"{number}.png", 16, 20)
+    save(tmp_path / "val" / "bee" / "new.png")
+    (tmp_path / "train" / "cow").mkdir()
+    code, said = run(capsys, tmp_path, "--contact_sheet", tmp_path / "sheet.png")
+    assert (
+        code == 0
+        and "train: class folders, files: 12 in 2 classes\n  images of a class: 1 to 11; ant 1, bee 11" in said
+    )
+    assert "class bee has 11 images, class ant 1: train.py --class_balanced" in said
+    assert "1 class folder has no images and is left out: cow" in said and said.count("warning: ") == 2
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert sheet.width == 8 * 128 + 2 * 8  # up to eight of a class in a row
+        # two classes of train and one of val, each under a heading
+        assert sheet.height == 3 * (128 + 16 + 8) + 2 * 2 * 16
+    shutil.copy(tmp_path / "train" / "bee" / "3.png", tmp_path / "train" / "ant" / "wrong.png")
+    shutil.copy(tmp_path / "train" / "bee" / "4.png", tmp_path / "val" / "bee" / "seen.png")
+    shutil.copytree(tmp_path / "train" / "ant", tmp_path / "val" / "dog")
+    (tmp_path / "val" / "dog" / "0.png").write_bytes(b"broken")
+    code, said = run(capsys, tmp_path, "--dataset_mode", "class_folder")
+    assert code == 1
+    for words in (
+        "problem: val: classes that train does not have: dog",
+        "dog/0.png: cannot be read as an image",
+        "equal images in more than one class (which of them is it?): 1",
+        "equal images in more than one phase (results on them say nothing about new images): 2",
+    ):
+        assert words in said
+    assert "more than once" not in said
+
+
+def test_class_folders_in_the_data_root(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save(tmp_path / "set" / "ant" / "1.png")
+    save(tmp_path / "set" / "bee" / "1.png")
+    for words in ([], ["--dataset_mode", "class_folder"]):
+        code, said = run(capsys, tmp_path / "set", *words)
+        assert code == 0 and ".: class folders, files: 2 in 2 classes" in said
+    for words in (["--phase", "test"], ["--num_samples", "-1"]):
+        assert run(capsys, tmp_path / "set", "--dataset_mode", "class_folder", *words)[0] == 2
+    (tmp_path / "empty" / "ant").mkdir(parents=True)
+    assert run(capsys, tmp_path / "empty", "--dataset_mode", "class_folder")[0] == 2
+
+
 def test_bad_arguments(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     save(tmp_path / "train" / "1.png", 32, 16)
     (tmp_path / "void").mkdir()

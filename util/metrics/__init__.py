@@ -28,6 +28,7 @@ class Metric:
         needs_real: whether it compares with real images.
         scale: what the number is multiplied by where it is shown.
         decimals: how many of them are shown.
+        needs_classes: whether it compares class by class.
     """
 
     title: str
@@ -36,6 +37,7 @@ class Metric:
     scale: float = 1.0
     decimals: int = 4
     needs_real: bool = True
+    needs_classes: bool = False
 
 
 METRICS: dict[str, Metric] = {
@@ -46,6 +48,8 @@ METRICS: dict[str, Metric] = {
     "precision": Metric("precision", True, "features", decimals=3),
     "recall": Metric("recall", True, "features", decimals=3),
     "f_score": Metric("F-score", True, "features", decimals=3),
+    "intra_kid": Metric("intra-class KID x100", False, "features", scale=100.0, decimals=2, needs_classes=True),
+    "intra_fid": Metric("intra-class FID", False, "features", decimals=2, needs_classes=True),
     "psnr": Metric("PSNR", True, "pairs", decimals=2),
     "ssim": Metric("SSIM", True, "pairs"),
     "l1": Metric("L1", False, "pairs"),

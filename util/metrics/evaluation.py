@@ -166,7 +166,8 @@ class Evaluation:
         sides: dict[str, dict[str, Pixels]] = {}
         for name, visuals in self._pictures(model):
             for visual, pixels in visuals.items():
-                sides.setdefault(visual.removesuffix(IN_COLOURS), {})[name] = pixels
+                kind = visual.removesuffix(IN_COLOURS)
+                sides.setdefault(f"{kind}_B" if kind in ("fake", "real") else kind, {})[name] = pixels
         domains = [side for side in "BA" if f"fake_{side}" in sides and f"real_{side}" in sides]
         if not domains:
             raise ValueError(f"the model makes no fake_B with a real_B, only {', '.join(sides)}")

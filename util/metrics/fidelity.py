@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -113,6 +114,52 @@ def fid(fake: Tensor, real: Tensor) -> Number:
             "at equal counts, or use KID"
         )
     return Number(found[metric_fid.KEY_METRIC_FID], None, {"estimator": "biased, by sample covariance"}, tuple(notes))
+
+
+def intra_class(
+    measure: Callable[[Tensor, Tensor], Number],
+    fake: Tensor,
+    real: Tensor,
+    classes: Sequence[Sequence[str]],
+) -> Number:
+    """The mean over the classes of a distance between the fakes of a class and its real images.
+
+    It sees classes that are confused or have collapsed, which the distance of the whole sets may not.
+
+    Args:
+        measure: ``kid`` or ``fid`` with its settings.
+        fake: ``[n, C]``.
+        real: ``[m, C]``.
+        classes: of every fake, and of every real image.
+
+    Returns:
+        mean and population standard deviation over the classes; their values are in the protocol.
+
+    Raises:
+        ValueError: the sides have other classes, or one has too few images.
+    """
+    ours, theirs = (list(side) for side in classes)
+    if {*ours} != {*theirs}:
+        alone = sorted({*ours} ^ {*theirs})
+        raise ValueError(
+            f"intra-class metrics need the same classes on both sides; {', '.join(alone[:3])} has no partner "
+            f"({len({*ours})} and {len({*theirs})} classes): draw every class, e.g. by --generate_all"
+        )
+    found: dict[str, float] = {}
+    notes: dict[str, None] = {}
+    for name in sorted({*ours}):
+        rows = [[place for place, each in enumerate(side) if each == name] for side in (ours, theirs)]
+        try:
+            number = measure(fake[rows[0]], real[rows[1]])
+        except ValueError as error:
+            raise ValueError(f"class {name}: {error}") from None
+        found[name] = number.value
+        notes |= dict.fromkeys(number.notes)
+    values = list(found.values())
+    mean = sum(values) / len(values)
+    spread = math.sqrt(sum((value - mean) ** 2 for value in values) / len(values))
+    protocol = {"classes": found, "estimator": "mean over the classes; std over them"}
+    return Number(mean, spread, protocol, tuple(notes))
 
 
 def inception_score(logits: Tensor, *, splits: int, seed: int) -> Number:

@@ -43,6 +43,17 @@ class ImageSet(ABC):
     def __len__(self) -> int:
         return len(self.names)
 
+    @property
+    def classes(self) -> list[str]:
+        """The class of every image: the first folder of its name.
+
+        Raises:
+            ValueError: images that lie in no folder.
+        """
+        if alone := [name for name in self.names if "/" not in name]:
+            raise ValueError(f"intra-class metrics need images in folders by class; {alone[0]} of {self.label} is not")
+        return [name.split("/")[0] for name in self.names]
+
     @abstractmethod
     def read(self, index: int) -> Pixels:
         """One image.

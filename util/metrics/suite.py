@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from util.metrics import LPIPS_METRICS, METRICS, expand, full_name
 from util.metrics import fidelity as f
@@ -152,7 +153,7 @@ class Suite:
         def by_features(names: Sequence[str]) -> Mapping[str, f.Number]:
             nonlocal features
             features = self.features(fake) if features is None else features
-            return self._by_features(names, features, real, source)
+            return self._by_features(names, features, fake, real, source)
 
         def by_draws(names: Sequence[str]) -> Mapping[str, f.Number]:
             return diversity(draws, names, lpips=self._lpips, progress=self.progress)
@@ -164,7 +165,7 @@ class Suite:
         return [self._measurement(name, found[name], common, source) for name in self.names if name in found]
 
     def _by_features(
-        self, names: Iterable[str], ours: Features, real: ImageSet | None, source: ImageSet | None
+        self, names: Iterable[str], ours: Features, made: ImageSet, real: ImageSet | None, source: ImageSet | None
     ) -> dict[str, f.Number]:
         assert self._extractor is not None
         layer = self._extractor.features
@@ -180,11 +181,18 @@ class Suite:
                 found[name] = f.mean_kid(fake, theirs, self.features(source, stays=True)[layer], **self.kid)
             elif name == "fid":
                 found[name] = f.fid(fake, theirs)
+            elif METRICS[name].needs_classes:
+                assert real is not None
+                measure = self._kid if name == "intra_kid" else f.fid
+                found[name] = f.intra_class(measure, fake, theirs, (made.classes, real.classes))
             elif name == "is":
                 found[name] = f.inception_score(ours[self._extractor.logits], **self.score)
             elif name not in found:
                 found.update(f.precision_recall(fake, theirs))
         return found
+
+    def _kid(self, fake: Tensor, real: Tensor) -> f.Number:
+        return f.kid(fake, real, **self.kid)
 
     def _measurement(
         self, short: str, number: f.Number, common: Mapping[str, Any], source: ImageSet | None

@@ -18,7 +18,9 @@ from util.pretrained import MissingWeights
 
 
 def drawn(kind, count, *, seed=0, size=24, label="drawn"):
-    return MadeImages(label, {str(number): draw(kind, 1000 * seed + number, size) for number in range(count)})
+    """Half of them in a class ``ape``, half in ``bee``."""
+    images = [draw(kind, 1000 * seed + number, size) for number in range(count)]
+    return MadeImages(label, {f"{'ape' if n < count / 2 else 'bee'}/{n}": each for n, each in enumerate(images)})
 
 
 def make_suite(*names, **settings):
@@ -36,11 +38,24 @@ def test_every_metric_has_one_number(tiny, tmp_path):
     assert [each.short for each in measured] == names
     assert [each.name for each in measured] == [
         *("kid_inception", "mean_kid_inception", "fid_inception", "is_inception"),
-        *("precision_inception", "recall_inception", "f_score_inception", "psnr", "ssim", "l1", "lpips_squeeze"),
+        *("precision_inception", "recall_inception", "f_score_inception", "intra_kid_inception", "intra_fid_inception"),
+        *("psnr", "ssim", "l1", "lpips_squeeze"),
         *("diversity", "diversity_lpips_squeeze"),
     ]
     assert all(np.isfinite(each.value) for each in measured)
-    with_spread = {"kid", "mean_kid", "is", "psnr", "ssim", "l1", "lpips", "diversity", "diversity_lpips"}
+    with_spread = {
+        "kid",
+        "intra_kid",
+        "intra_fid",
+        "mean_kid",
+        "is",
+        "psnr",
+        "ssim",
+        "l1",
+        "lpips",
+        "diversity",
+        "diversity_lpips",
+    }
     assert {each.short for each in measured if each.std is not None} == with_spread
     assert json.loads(json.dumps([dict(each.protocol) for each in measured]))
     assert tiny == ["inception"]

@@ -1,0 +1,251 @@
+"""Make a data set of squares from labelled photos: a folder a class, or a tar file of one tar a class (ImageNet).
+
+The shorter side is scaled, the middle cut out, each file written whole under its own name. A second call goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import os
+import shlex
+import sys
+import tarfile
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from tqdm import tqdm
+
+from data.class_layout import class_names_below
+from data.class_names import write_label_map
+from datasets.class_sources import Source, open_sources
+from datasets.command_line import OneLineParser, exit_code
+from util.centre_square import centred_corner, shorter_to
+from util.image_decode import BROKEN, decode
+from util.image_folder import is_image, subfolders
+from util.text_file import replace_text
+
+TOO_SMALL, UNREADABLE, NO_IMAGE = "too small", "unreadable", "no image"
+_BROKEN: tuple[type[Exception], ...] = (*BROKEN, tarfile.TarError)
+_SHOWN = 20  # classes with skipped files in the report
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """What becomes of a picture.
+
+    Attributes:
+        size: width and height of the squares.
+        min_size: pictures with a shorter side than this are skipped; 0 = none.
+        quality: of JPEG.
+    """
+
+    size: int = 256
+    min_size: int = 256
+    quality: int = 95
+
+
+@dataclass
+class Result:
+    """What was done: counts, and (source, reason) of what was skipped."""
+
+    made: int = 0
+    there: int = 0
+    skipped: list[tuple[Source, str]] = field(default_factory=list)
+
+
+def square(array: NDArray[Any], size: int) -> Image.Image:
+    """The middle of a picture uint8 ``[H, W, 3]``, its shorter side scaled to ``size``."""
+    width, height = shorter_to(array.shape[1], array.shape[0], size)
+    scaled = Image.fromarray(array).resize((width, height), Image.Resampling.LANCZOS)
+    x, y = centred_corner(width, height, size)
+    return scaled.crop((x, y, x + size, y + size))
+
+
+def _rgb8(array: NDArray[Any]) -> NDArray[np.uint8] | None:
+    """``[H, W, 3]`` of 8 bit; None for what is neither grey nor colour of 8 or 16 bit."""
+    if array.dtype == np.uint16:
+        array = np.rint(array / 257).astype(np.uint8)  # 65535 / 255
+    if array.dtype != np.uint8 or array.shape[2] not in (1, 3):
+        return None
+    return np.ascontiguousarray(np.broadcast_to(array, (*array.shape[:2], 3)))
+
+
+def make(source: Source, out: Path, recipe: Recipe) -> str:
+    """Write one square; returns ``made``, ``there`` if it was there already, or why there is none.
+
+    Raises:
+        OSError: the square cannot be written.
+    """
+    if source.read is None:
+        return UNREADABLE
+    if not is_image(PurePosixPath(source.name).name):
+        return NO_IMAGE
+    target = out / source.phase / source.class_name / source.target
+    if _is_whole(target, recipe.size):
+        return "there"
+    try:
+        pixels = _rgb8(decode(source.name, source.read(), "white"))
+    except _BROKEN:
+        return UNREADABLE
+    if pixels is None:
+        return NO_IMAGE
+    if min(pixels.shape[:2]) < recipe.min_size:
+        return TOO_SMALL
+    picture = square(pixels, recipe.size)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.name}.partial")
+    if target.suffix.lower() != ".png":
+        # Full colour resolution in good quality, as ImageMagick does it.
+        picture.save(partial, "JPEG", quality=recipe.quality, subsampling=0 if recipe.quality >= 90 else 2)
+    else:
+        picture.save(partial, "PNG")
+    partial.replace(target)
+    return "made"
+
+
+def _is_whole(file: Path, size: int) -> bool:
+    try:
+        with Image.open(file) as picture:
+            picture.load()
+            return picture.size == (size, size)
+    except BROKEN:  # no such file, too
+        return False
+
+
+def prepare(sources: Iterable[Source], out: Path, recipe: Recipe, *, workers: int, total: int | None = None) -> Result:
+    """Make all squares in ``out``/PHASE/CLASS.
+
+    Args:
+        sources: the files.
+        out: folder of the data set.
+        recipe: see there.
+        workers: threads.
+        total: number of the sources, for the progress.
+    """
+    result = Result()
+    pool = ThreadPoolExecutor(workers)
+    try:
+        done = _in_order(pool, lambda source: make(source, out, recipe), sources, ahead=4 * workers)
+        for source, outcome in tqdm(done, out.name, total, unit="image", disable=None):
+            if outcome == "made":
+                result.made += 1
+            elif outcome == "there":
+                result.there += 1
+            else:
+                result.skipped.append((source, outcome))
+    finally:
+        pool.shutdown(cancel_futures=True)  # after Ctrl-C: those that are being written, no more
+    return result
+
+
+def _in_order(
+    pool: ThreadPoolExecutor, work: Callable[[Source], str], sources: Iterable[Source], *, ahead: int
+) -> Iterator[tuple[Source, str]]:
+    """Sources and what ``work`` gives for them, in order; at most ``ahead`` of them are under way."""
+    waiting: deque[tuple[Source, Future[str]]] = deque()
+    for source in sources:
+        waiting.append((source, pool.submit(work, source)))
+        if len(waiting) >= ahead:
+            first, future = waiting.popleft()
+            yield first, future.result()
+    for first, future in waiting:
+        yield first, future.result()
+
+
+# --- the command ------------------------------------------------------------------------------------------------------
+
+
+def report(result: Result, out: Path) -> None:
+    """Print what was done, write ``out``/skipped.csv, and the label of every class to ``out``/dirname_to_label.txt."""
+    reasons = Counter(reason for _, reason in result.skipped)
+    skipped = f"{len(result.skipped)} skipped" + (f" ({_counted(reasons)})" if reasons else "")
+    print(f"{out}: {result.made} made, {result.there} there already, {skipped}")
+    by_class: dict[str, Counter[str]] = {}
+    for source, reason in result.skipped:
+        by_class.setdefault(f"{source.phase}/{source.class_name}", Counter())[reason] += 1
+    for name, counts in list(by_class.items())[:_SHOWN]:
+        print(f"  skipped of {name}: {_counted(counts)}")
+    if len(by_class) > _SHOWN:
+        print(f"  and of {len(by_class) - _SHOWN} more classes")
+    listing = out / "skipped.csv"
+    if result.skipped:
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["phase", "class", "file", "reason"])
+        writer.writerows([source.phase, source.class_name, source.name, reason] for source, reason in result.skipped)
+        out.mkdir(parents=True, exist_ok=True)
+        replace_text(listing, [text.getvalue()])
+        print(f"warning: some files were skipped; {listing} names them", file=sys.stderr)
+    else:
+        listing.unlink(missing_ok=True)
+    if not result.made + result.there:
+        raise ValueError(f"none of {len(result.skipped)} files became a square: {_counted(reasons)}")
+    names = sorted({name for phase in subfolders(out) for name in class_names_below(out / phase)})
+    write_label_map(out / "dirname_to_label.txt", names)
+
+
+def _counted(counts: Counter[str]) -> str:
+    return ", ".join(f"{count} {what}" for what, count in counts.most_common())
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Make the squares; returns the exit code: 0 done, 2 bad arguments or nothing made, 130 interrupted."""
+    parser = OneLineParser((__doc__ or "").split("\n")[0])
+    parser.add_argument(
+        "source", type=Path, metavar="IN", help="folder of class folders (or of train, val, test); or .tar"
+    )
+    parser.add_argument("out", type=Path, metavar="OUT", help="gets PHASE/CLASS/* and dirname_to_label.txt")
+    parser.add_argument("--size", type=int, default=256, help="width and height of the squares in pixels")
+    parser.add_argument("--min_size", type=int, help="skip pictures with a shorter side than this (default: --size)")
+    parser.add_argument("--keep_small", action="store_true", help="scale small pictures up, skip none")
+    parser.add_argument("--quality", type=int, default=95, help="of JPEG, 1 to 100")
+    parser.add_argument("--format", choices=("keep", "jpeg", "png"), default="keep", help="keep: JPEG and PNG stay")
+    parser.add_argument("--phase", default="", help="which phase these are, where IN has no phases (default: train)")
+    parser.add_argument("--val_fraction", type=float, default=0.0, help="put this share of every class into val")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="files treated at a time")
+    args = parser.parse_args(argv)
+
+    def run() -> None:
+        _check(args)
+        least = 0 if args.keep_small else args.size if args.min_size is None else args.min_size
+        recipe = Recipe(size=args.size, min_size=least, quality=args.quality)
+        where = {"phase": args.phase, "val_fraction": args.val_fraction, "kind": args.format}
+        with open_sources(args.source, **where) as (sources, total):
+            result = prepare(sources, args.out, recipe, workers=args.workers, total=total)
+        report(result, args.out)
+        print(f"train with: python train.py --dataroot {shlex.quote(str(args.out))} --name run --model sagan")
+
+    return exit_code(run)
+
+
+def _check(args: argparse.Namespace) -> None:
+    for flag, low, high in (("size", 1, 16384), ("min_size", 0, 16384), ("quality", 1, 100), ("workers", 1, 1024)):
+        value = getattr(args, flag)
+        if value is not None and not low <= value <= high:
+            raise ValueError(f"--{flag} {value}: give a number from {low} to {high}")
+    if args.keep_small and args.min_size is not None:
+        raise ValueError(f"--min_size {args.min_size} skips small pictures, --keep_small keeps them: give one of them")
+    if not 0 <= args.val_fraction < 1:
+        raise ValueError(f"--val_fraction {args.val_fraction:g}: give a number from 0 up to 1, e.g. 0.1")
+    if PurePosixPath(args.phase).name != args.phase:
+        raise ValueError(f"--phase {args.phase}: give the name of a folder, e.g. val")
+    source, out = args.source.resolve(), args.out.resolve()
+    if out == source or source in out.parents:
+        raise ValueError(f"OUT {args.out} lies in IN {args.source}: give a folder beside it")
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"OUT {args.out} is a file: give a folder")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

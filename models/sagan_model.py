@@ -1,0 +1,329 @@
+"""SAGAN: images of a class from noise (Zhang et al. 2019)."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from models import MODELS
+from models.base_model import BaseModel, Step
+from models.networks.sagan import SAGANDiscriminator, SAGANGenerator, default_attention
+from models.sagan_options import SAGANOptions, SampleOptions
+from options.schema import OptionError
+from util.class_spread import ClassMonitor, spread
+from util.ema import update_average
+from util.engine import Engine
+from util.latent import draw_labels, numbered_latents
+from util.sample_sheet import Columns, columns_for, sample_sheet
+from util.standing_statistics import standing_statistics
+from util.types import Batch, Losses, Visuals
+
+RealMicroBatch = tuple[Tensor, Tensor, Tensor, Tensor]
+"""images ``[N, C, S, S]``, their labels ``[N]``, z ``[M, nz]`` and the labels ``[M]`` of the fakes."""
+FakeMicroBatch = tuple[Tensor, Tensor]
+"""z ``[M, nz]`` and the labels ``[M]``."""
+
+STANDING_BATCH = 64
+SHEET_SEED = 1_000_003  # of the fixed samples that a training shows
+
+
+@MODELS.register("sagan")
+class SAGANModel(BaseModel):
+    """Images of a class from noise: SAGAN (Zhang et al. 2019, arXiv:1805.08318).
+
+    A step is ``--n_critic`` updates of D and one of G:
+
+        L_D = mean(max(0, 1 - D(x, y))) + mean(max(0, 1 + D(G(z, y'), y')))        Eq. (4)
+        L_G = -mean(D(G(z, y'), y'))
+
+    ``optimize_parameters`` only draws z and y'; the work is done by ``update_D`` and ``update_G``.
+    """
+
+    Options = SAGANOptions
+    TestOptions = SampleOptions
+    options: SAGANOptions
+    dataset_mode = "class_folder"
+    sides = ("image", "label")
+    option_defaults: ClassVar[Mapping[str, object]] = {
+        "crop_size": 128,
+        "batch_size": 32,
+        "lr_policy": "constant",
+        "n_epochs_decay": 0,
+        "eval_metrics": ("kid", "fid", "is"),
+    }
+    option_sources: ClassVar[Mapping[str, str]] = {"image_size": "crop_size"}
+    load_margin: ClassVar[int | None] = 0
+    draws_from_noise = True
+    unused = (
+        "output_nc",
+        "netG",
+        "netD",
+        "n_layers_D",
+        "num_D",
+        "norm",
+        "norm_D",
+        "no_dropout",
+        "dropout",
+        "init_type",
+        "init_gain",
+        "pool_size",
+        "lr",
+        "direction",
+    )
+
+    def __init__(self, options: SAGANOptions, engine: Engine) -> None:
+        super().__init__(options, engine)
+        if not options.num_classes:
+            raise OptionError("--num_classes 0: without data the number of classes is unknown; give it, 1 for none")
+        self.image_size = options.image_size or 128
+        self._steps = 0
+        self._trained: tuple[nn.Module, nn.Module] | None = None
+        self._monitor = ClassMonitor()
+        self.sampled = "G_ema" if options.ema_decay and not options.use_raw else "G"
+        self.add_network(self.sampled, self._generator())
+        self.train(False)
+
+    # -- inference -----------------------------------------------------------------------------------------------
+
+    def set_input(self, batch: Batch) -> None:
+        """Real images, of which a training step learns and whose classes inference draws."""
+        (self.real,) = self.take(batch, "image")
+        self.labels = self._known(self.engine.to_device(batch["label"]))
+        self._global_size = int(batch.get("global_size", self.batch_size * self.engine.world.size))
+
+    def forward(self) -> None:
+        """An image of the class of every image of the input, from new noise."""
+        self.fake = self.sample(torch.randn(self.batch_size, self.options.nz), self.labels)
+
+    def sample(self, z: Tensor, y: Tensor) -> Tensor:
+        """Images as a test shows them, by the averaged generator in test mode.
+
+        Args:
+            z: ``[N, nz]``, on any device.
+            y: int64 ``[N]``, or float ``[N, num_classes]`` for mixtures of classes.
+
+        Returns:
+            ``[N, C, S, S]`` float32 in [-1, 1] on the model's device.
+        """
+        net = self.networks[self.sampled]
+        training = net.training
+        net.eval()
+        try:
+            with torch.no_grad(), self.engine.autocast():
+                return net(self.engine.to_device(z), self.engine.to_device(y)).float()
+        finally:
+            net.train(training)
+
+    def take_standing_statistics(self, batches: int, seed: int) -> None:
+        """Replace batch norm's running statistics of what is sampled by the means over so many batches of samples
+        (Brock et al. 2019, arXiv:1809.11096, appendix B)."""
+        generator = torch.Generator().manual_seed(seed)
+        net, nz, num_classes = self.networks[self.sampled], self.options.nz, self.options.num_classes
+        with standing_statistics(net), torch.no_grad(), self.engine.autocast():
+            for _ in range(batches):
+                y = draw_labels(STANDING_BATCH, num_classes, "balanced", generator)
+                net(*map(self.engine.to_device, (torch.randn(STANDING_BATCH, nz, generator=generator), y)))
+
+    def visuals(self) -> Visuals:
+        return {"real": self.real, "fake": self.fake}
+
+    def train(self, mode: bool = True) -> None:
+        """Training mode of G and D; what samples are taken from stays in test mode, also in a test without --eval."""
+        for net in self._trained or ():
+            net.train(mode)
+        for net in self.networks.values():
+            if net not in (self._trained or ()):
+                net.eval()
+
+    def check_size(self, height: int, width: int, *, what: str = "--crop_size") -> None:
+        """Refuse images of another size than that which the networks are built for."""
+        if (height, width) != (self.image_size, self.image_size):
+            given = f"{width}x{height}" if height != width else f"{width}"
+            raise OptionError(
+                f"{what} {given}: --image_size {self.image_size} needs images of this size, square; with "
+                "--preprocess shorter_and_center_crop or resize_and_crop they are"
+            )
+
+    def expect_size(self, height: int, width: int) -> None:
+        """The networks are there from the beginning.
+
+        Raises:
+            ValueError: they are for another size.
+        """
+        self.check_size(height, width)
+
+    @property
+    def draws_at_test(self) -> bool:
+        return True
+
+    # -- training ------------------------------------------------------------------------------------------------
+
+    def setup_training(self, dataset_size: int) -> None:
+        """Add D, and G beside its average; the fixed samples."""
+        o = self.options
+        attn = default_attention(self.image_size) if o.attn_res_D < 0 else o.attn_res_D
+        G = self.networks[self.sampled]
+        if self.sampled == "G_ema" or o.ema_decay:
+            other = self.add_network("G" if self.sampled == "G_ema" else "G_ema", self._generator())
+            other.load_state_dict(G.state_dict())
+        D = self.add_network(
+            "D",
+            SAGANDiscriminator(
+                image_size=self.image_size,
+                ndf=o.width_D,
+                num_classes=o.num_classes,
+                image_nc=o.input_nc,
+                attn_res=attn,
+                attn_kind=o.attn_kind,
+                spectral=not (o.no_sn or o.no_sn_D),
+            ),
+        )
+        self._trained = (self.networks["G"], D)
+        betas = (o.beta1, o.beta2)
+        self.add_optimizer("G", self.networks["G"].parameters(), lr=o.lr_G, betas=betas)
+        self.add_optimizer("D", D.parameters(), lr=o.lr_D, betas=betas)
+        self.criterion_GAN = self.make_GAN_loss()
+        self.loss_names = ("G", "D_real", "D_fake")
+        self.sheet_columns: Columns = columns_for(o.num_classes)
+        self.train()
+
+    def optimize_parameters(self) -> Losses:
+        """Draw noise and classes, and train: ``--n_critic`` times D, each on its own part of the images, then G."""
+        o = self.options
+        most = max(1, self._global_size // self.engine.world.size)  # equal in all processes
+        parts = min(most, o.batches_per_step)
+        pieces = list(zip(self.real.tensor_split(parts), self.labels.tensor_split(parts)))
+        found: list[Losses] = []
+        sizes: list[int] = []
+        for first in range(0, parts, o.accum_grad):
+            mine = pieces[first : first + o.accum_grad]
+            sizes = [len(images) for images, _ in mine]
+            found.append(self.update_D([(images, labels, *self._draw(len(images))) for images, labels in mine]))
+        losses = {name: torch.stack([each[name] for each in found]).mean() for name in found[0]}
+        losses |= self.update_G([self._draw(size) for size in sizes])
+        self._monitor.add_real(self.real)
+        return {name: losses[name] for name in self.loss_names}
+
+    def update_D(self, micro_batches: Sequence[RealMicroBatch]) -> Losses:
+        """One update of D. The gradients of the micro-batches are averaged by their number of images.
+
+        G runs in train mode without gradients; D sees the real images first, then the fakes.
+
+        Returns:
+            ``D_real`` and ``D_fake``; D's loss is their sum.
+        """
+        G, D = self.networks["G"], self.networks["D"]
+
+        def step(images: Tensor, labels: Tensor, z: Tensor, fake_labels: Tensor) -> Step:
+            with torch.no_grad():
+                fake = G(z, fake_labels)
+            D_real = self.criterion_GAN(D(images, labels), True)
+            D_fake = self.criterion_GAN(D(fake, fake_labels), False)
+            return D_real + D_fake, {"D_real": D_real, "D_fake": D_fake}
+
+        return self._update("D", step, micro_batches)
+
+    def update_G(self, micro_batches: Sequence[FakeMicroBatch]) -> Losses:
+        """One update of G, as ``update_D``, and of its average.
+
+        Returns:
+            ``G``.
+        """
+        G, D, o = self.networks["G"], self.networks["D"], self.options
+
+        def step(z: Tensor, fake_labels: Tensor) -> Step:
+            fake = G(z, fake_labels)
+            self.fake = fake.detach().float()
+            loss = self.criterion_GAN(D(fake, fake_labels), True, for_discriminator=False)
+            return loss, {"G": loss}
+
+        losses = self._update("G", step, micro_batches)
+        self._steps += 1
+        if o.ema_decay:
+            update_average(self.networks["G_ema"], G, o.ema_decay if self._steps > o.ema_start else 0.0)
+        return losses
+
+    def extra_state(self) -> dict[str, Any]:
+        return {"steps": self._steps, "monitor": self._monitor.state()}
+
+    def load_extra_state(self, state: Mapping[str, Any]) -> None:
+        self._steps = int(state["steps"])
+        self._monitor.load_state(state["monitor"])
+
+    # -- what a training shows -----------------------------------------------------------------------------------
+
+    def sheets(self) -> dict[str, np.ndarray]:
+        """Fixed samples: the same noise and classes all through the training, a column a class, its name below."""
+        names = [self.class_name(number) for number in self.sheet_columns.classes]
+        return {"samples": sample_sheet(self._fixed_samples(), self.sheet_columns, names)}
+
+    def diagnostics(self) -> dict[str, float]:
+        """How far the samples of a class differ, against real images; the strength of attention.
+
+        Warns of classes whose samples have become nearly equal.
+        """
+        gammas = {
+            f"attn_gamma_{key}": float(self.networks[key].get_parameter("attn.gamma").detach())
+            for key in self._with_attention()
+        }
+        by_class = self.sheet_columns.by_class(self._fixed_samples())
+        spreads = {number: spread(images) for number, images in by_class.items()}
+        self._monitor.update(spreads, {number: self.class_name(number) for number in spreads})
+        values = list(spreads.values())
+        found = {"spread_min": min(values), "spread_mean": sum(values) / len(values), "spread_real": self._monitor.real}
+        return {**gammas, **found}
+
+    def class_name(self, number: int) -> str:
+        """Name of a class; its number where there are no names."""
+        return self.class_names[number] if number < len(self.class_names) else str(number)
+
+    def _fixed_samples(self) -> Tensor:
+        """``[N, C, S, S]`` in the order of the columns, a column after the other."""
+        columns = self.sheet_columns
+        z, labels = numbered_latents(SHEET_SEED, columns.numbers(), self.options.nz), columns.labels()
+        parts = [self.sample(*each).cpu() for each in zip(z.split(columns.rows), labels.split(columns.rows))]
+        return torch.cat(parts)
+
+    def _with_attention(self) -> list[str]:
+        return [key for key in "GD" if hasattr(self.networks[key], "attn")]
+
+    # -- parts ---------------------------------------------------------------------------------------------------
+
+    def _generator(self) -> SAGANGenerator:
+        o = self.options
+        return SAGANGenerator(
+            image_size=self.image_size,
+            ngf=o.width_G,
+            nz=o.nz,
+            num_classes=o.num_classes,
+            image_nc=o.input_nc,
+            attn_res=default_attention(self.image_size) if o.attn_res_G < 0 else o.attn_res_G,
+            attn_kind=o.attn_kind,
+            spectral=not (o.no_sn or o.no_sn_G),
+        )
+
+    def _known(self, labels: Tensor) -> Tensor:
+        """The labels; of images without classes, all 0."""
+        if self.options.num_classes == 1:
+            return torch.zeros_like(labels)
+        return labels
+
+    def _draw(self, count: int) -> FakeMicroBatch:
+        """z and classes for so many fakes, from torch's generator on the CPU: the same numbers on every device."""
+        o = self.options
+        how = o.label_sampling
+        if how == "auto":
+            how = "distinct" if count <= o.num_classes else "uniform"
+        z, labels = torch.randn(count, o.nz), draw_labels(count, o.num_classes, how, torch.default_generator)
+        return self.engine.to_device(z), self.engine.to_device(labels)
+
+    def _update(self, name: str, step: Callable[..., Step], micro_batches: Sequence[tuple[Tensor, ...]]) -> Losses:
+        total = sum(len(each[0]) for each in micro_batches)
+        weights = [len(each[0]) / total for each in micro_batches]
+        closures = [functools.partial(step, *map(self.engine.to_device, each)) for each in micro_batches]
+        return self.update(name, *closures, weights=weights)

@@ -1,0 +1,209 @@
+"""What test.py does with a model that draws from noise: samples of chosen classes, single files, a grid and a page."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from tqdm import tqdm
+
+from data.class_names import CLASSES_FILE, read_class_names
+from options.parse import Options
+from options.schema import OptionError
+from util.background import BackgroundWriter
+from util.checkpoint import checkpoint_tag
+from util.html import HTML
+from util.image_io import write_image
+from util.latent import draw_labels, numbered_latents
+from util.sample_sheet import Columns, captioned_grid, sample_sheet
+from util.suggest import unknown
+from util.text_file import replace_text
+
+if TYPE_CHECKING:
+    from models.sagan_model import SAGANModel
+    from models.sagan_options import SampleOptions
+
+BATCH = 64  # samples at a time unless --batch_size says so; the pictures do not depend on it
+_MOST_COLUMNS, _MOST_ROWS, _MOST_PICTURES = 20, 12, 400  # of grid.png
+_PER_ROW = 60  # pictures of a class on the page
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One picture to draw: its class, and its number among those of the class. Both and the seed decide it."""
+
+    label: int
+    number: int
+
+
+def class_names_of(folder: Path, num_classes: int) -> tuple[str, ...]:
+    """Names of a run's classes, by label; their numbers where the run has none.
+
+    Args:
+        folder: of the run.
+        num_classes: of the network.
+    """
+    file = folder / CLASSES_FILE
+    names = read_class_names(file) if file.is_file() else ()
+    return tuple(names[n] if n < len(names) else str(n) for n in range(num_classes))
+
+
+def chosen_classes(asked: SampleOptions, names: Sequence[str]) -> list[int]:
+    """Labels that ``--class_id``, ``--class_name`` or ``--generate_all`` ask for; empty for random ones.
+
+    Raises:
+        OptionError: there is no such class; with the closest name.
+    """
+    if asked.generate_all:
+        return list(range(len(names)))
+    for label in asked.class_id:
+        if label >= len(names):
+            raise OptionError(f"--class_id {label}: the run has {len(names)} classes, 0 to {len(names) - 1}")
+    return [label for label in asked.class_id if label >= 0] or [label_of(name, names) for name in asked.class_name]
+
+
+def label_of(name: str, names: Sequence[str], flag: str = "--class_name") -> int:
+    """The label of a class by its name, by one of its synonyms, or by its number.
+
+    Raises:
+        OptionError: there is none, or several have this name.
+    """
+    found = [label for label, full in enumerate(names) if name == full]
+    found = found or [label for label, full in enumerate(names) if name.lower() in _synonyms(full)]
+    if not found and name.isdigit() and int(name) < len(names):
+        return int(name)
+    if len(found) != 1:
+        if found:
+            shown = ", ".join(f"{label}: {names[label]}" for label in found[:5])
+            raise OptionError(f"{flag} {name}: several classes have this name ({shown}); use the number")
+        raise OptionError(str(unknown(f"{flag} {name}", name, names)))
+    return found[0]
+
+
+def _synonyms(name: str) -> list[str]:
+    return [word.strip().lower() for word in name.split(",")]
+
+
+def samples_to_draw(asked: SampleOptions, num_classes: int, classes: Sequence[int]) -> list[Sample]:
+    """The samples in the order of their classes."""
+    if classes:
+        return [Sample(label, number) for label in classes for number in range(asked.num_images)]
+    generator = torch.Generator().manual_seed(asked.sample_seed)
+    labels = sorted(draw_labels(asked.num_images, num_classes, "balanced", generator).tolist())
+    return [Sample(label, place - labels.index(label)) for place, label in enumerate(labels)]
+
+
+def draw(
+    model: SAGANModel, samples: Sequence[Sample], *, seed: int, truncation: float = math.inf, batch_size: int = BATCH
+) -> Iterator[Tensor]:
+    """The pictures of the samples in order, one by one: float32 ``[C, S, S]`` in [-1, 1] on the CPU."""
+    for begin in range(0, len(samples), batch_size):
+        part = samples[begin : begin + batch_size]
+        z = numbered_latents(
+            seed, [(each.label, each.number) for each in part], model.options.nz, truncation=truncation
+        )
+        yield from model.sample(z, torch.tensor([each.label for each in part])).cpu()
+
+
+def write_samples(options: Options, model: Any, run_dir: Path, folder: Path) -> int:
+    """Draw what the options ask for into a folder: ``images/``, ``grid.png``, ``samples.json`` and ``index.html``.
+
+    Args:
+        options: of the test.
+        model: loaded.
+        run_dir: folder of the run, which has the names of the classes.
+        folder: is made.
+
+    Returns:
+        how many pictures were drawn.
+    """
+    asked, names = options.test, class_names_of(run_dir, model.options.num_classes)
+    classes = chosen_classes(asked, names)
+    samples = samples_to_draw(asked, len(names), classes)
+    if asked.standing_stats:
+        model.take_standing_statistics(asked.standing_stats, asked.sample_seed)
+    run = options.run
+    tag = checkpoint_tag(run.epoch, run.load_iter)
+    title = f"Experiment = {run.name}, Epoch = {tag}, seed {asked.sample_seed}, truncation {asked.truncation:g}"
+    page = HTML(folder, title)
+    files = [_file_of(sample, names, asked.sample_seed) for sample in samples]
+    shown = dict.fromkeys(_on_grid(samples, classes))
+    kept: dict[Sample, Tensor] = {}
+    how = {"seed": asked.sample_seed, "truncation": asked.truncation, "batch_size": batch_size_of(options)}
+    with BackgroundWriter() as writer, tqdm(total=len(samples), unit=" img", disable=None) as bar:
+        for sample, file, image in zip(samples, files, draw(model, samples, **how)):
+            writer.submit(write_image, page.get_image_dir() / file, image)
+            if sample in shown:
+                kept[sample] = image
+            bar.update()
+    Image.fromarray(_grid(kept, classes, names)).save(folder / "grid.png")
+    _add_rows(page, samples, files, names, options.result.display_winsize)
+    page.save()
+    facts = {"seed": asked.sample_seed, "truncation": json_number(asked.truncation), "checkpoint": tag}
+    rows = [
+        {"file": f"images/{file}", "class": each.label, "name": names[each.label], "number": each.number}
+        for each, file in zip(samples, files)
+    ]
+    facts |= {"network": model.sampled, "standing_stats": asked.standing_stats, "samples": rows}
+    replace_text(folder / "samples.json", [json.dumps(facts, indent=1)])
+    return len(samples)
+
+
+def class_folder(label: int, names: Sequence[str]) -> str:
+    """Name of the folder with the pictures of a class, such as ``0153_maltese_dog``."""
+    word = re.sub(r"[^a-z0-9]+", "_", names[label].split(",")[0].lower()).strip("_")[:40]
+    return f"{label:04d}_{word}" if word and word != str(label) else f"{label:04d}"
+
+
+def _file_of(sample: Sample, names: Sequence[str], seed: int) -> str:
+    folder = f"{class_folder(sample.label, names)}/" if len(names) > 1 else ""
+    return f"{folder}{seed:03d}_{sample.number:05d}.png"
+
+
+def _on_grid(samples: Sequence[Sample], classes: Sequence[int]) -> list[Sample]:
+    """Those that grid.png shows."""
+    if 1 < len(set(classes)) <= _MOST_COLUMNS:
+        return [each for each in samples if each.number < _MOST_ROWS]
+    if len(set(classes)) > _MOST_COLUMNS:
+        return [each for each in samples if each.number == 0][:_MOST_PICTURES]
+    return list(samples[:_MOST_PICTURES])
+
+
+def _grid(kept: dict[Sample, Tensor], classes: Sequence[int], names: Sequence[str]) -> np.ndarray[Any, Any]:
+    pictures, several = torch.stack(list(kept.values())), list(dict.fromkeys(classes))
+    if 1 < len(several) <= _MOST_COLUMNS:
+        columns = Columns(tuple(several), len(kept) // len(several))
+        return sample_sheet(pictures, columns, [names[label] for label in several])
+    captions = [names[sample.label] if len(names) > 1 else str(sample.number) for sample in kept]
+    return captioned_grid(pictures, captions)
+
+
+def _add_rows(page: HTML, samples: Sequence[Sample], files: Sequence[str], names: Sequence[str], width: int) -> None:
+    """A row a class, with its first pictures."""
+    by_class: dict[int, list[str]] = {}
+    for sample, file in zip(samples, files):
+        by_class.setdefault(sample.label, []).append(file)
+    for label, own in by_class.items():
+        more = f", the first {_PER_ROW} of {len(own)}" if len(own) > _PER_ROW else ""
+        page.add_header(f"{label}: {names[label]}{more}" if len(names) > 1 else f"samples{more}")
+        first = own[:_PER_ROW]
+        page.add_images(first, [Path(file).stem for file in first], first, width=min(width, 128))
+
+
+def batch_size_of(options: Options) -> int:
+    """Samples that are drawn at a time."""
+    return options.data.batch_size if "batch_size" in options.given else BATCH
+
+
+def json_number(value: float) -> float | str:
+    """The number; a word for infinity, which JSON has no number for."""
+    return value if math.isfinite(value) else "inf"

@@ -1,0 +1,293 @@
+"""The published SAGAN program's parameter files (.h5) into a run of this program, and back.
+
+    python scripts/import_sagan_h5.py params_999999.h5 --name imported      writes checkpoints/imported
+    python test.py --name imported                                          draws images
+    python scripts/import_sagan_h5.py --name RUN --export FILE.h5           writes a run's networks as such a file
+
+Widths, classes and the length of the latent vector are read off the file. Files of before 2021 have beside each weight
+the one that test mode used then (W_sn): it is passed over, unless --use_w_sn asks for the images of that time.
+
+Exit code 0: done; 1: failed; 2: bad arguments, or a file that does not fit, and then nothing is written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from data import DATASETS
+from data.class_names import CLASSES_FILE, read_class_names, write_class_names
+from models import MODELS
+from models.networks.sagan import BASE, WIDTHS, SAGANDiscriminator, SAGANGenerator
+from options.files import VOLATILE, read_options, write_options
+from options.parse import parse_train
+from scripts.sagan_layout import PREFIX, Entry, layout, read_h5, write_h5
+from util.exit_code import EXIT_DONE, exit_code
+from util.image_grid import tile, to_uint8_truncating
+from util.image_io import save_array
+from util.latent import draw_labels
+from util.pretrained import load_weights
+from util.run_folder import check_name, check_run_folder, check_writable, open_run_folder
+
+Arrays = Mapping[str, NDArray[np.float32]]
+State = dict[str, Tensor]
+CHECK_IMAGES, CHECK_FILE = 16, "import_check.png"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Convert as the command line says; returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("file", nargs="?", type=Path, help="parameter file to read")
+    parser.add_argument("--name", required=True, help="name of the run")
+    parser.add_argument("--checkpoints_dir", type=Path, default=Path("checkpoints"), help="folder of all runs")
+    parser.add_argument("--use_w_sn", action="store_true", help="use W_sn as the weights, without spectral norm")
+    parser.add_argument("--class_names", type=Path, metavar="FILE", help="names, one a row or LABEL: 'name'")
+    parser.add_argument("--overwrite", action="store_true", help="delete what an earlier run wrote there")
+    parser.add_argument("--check", action="store_true", help=f"draw {CHECK_IMAGES} images into {CHECK_FILE}")
+    parser.add_argument("--export", type=Path, metavar="FILE.h5", help="write the run's networks to this file")
+    parser.add_argument("--epoch", default="latest", help="checkpoint to export: latest, a number, iter_<n>")
+    args = parser.parse_args(argv)
+    try:
+        check_name(args.name)
+        if (args.file is None) == (args.export is None):
+            raise ValueError("give either a FILE.h5 to read, or --export FILE.h5 to write")
+        folder = args.checkpoints_dir / args.name
+        if args.export is None:
+            _import(args.file, folder, args)
+        else:
+            _export(folder, args.epoch, args.export)
+        return EXIT_DONE
+    except (Exception, KeyboardInterrupt) as error:
+        return exit_code("import_sagan_h5.py", error)
+
+
+# --- from the file ----------------------------------------------------------------------------------------------------
+
+
+def _import(file: Path, folder: Path, args: argparse.Namespace) -> None:
+    check_run_folder(folder, continue_train=False, overwrite=args.overwrite)
+    arrays = read_h5(file)
+    options = infer_options(arrays, file)
+    has_D = any(name.startswith(PREFIX["D"]) for name in arrays)
+    networks = {key: net for key, net in empty_networks(options).items() if key == "G" or has_D}
+    states = take_states(arrays, layout(networks), file, use_w_sn=args.use_w_sn)
+    names = read_class_names(args.class_names) if args.class_names else ()
+    if names and len(names) != options["num_classes"]:
+        raise ValueError(f"--class_names {args.class_names}: {len(names)} names for {options['num_classes']} classes")
+    options |= {"no_sn": args.use_w_sn, "ema_decay": 0}  # so that a test draws with G, which is all there is
+    words = [f"--{key}={value}" for key, value in options.items()]
+    parsed = parse_train([*words, f"--name={args.name}", f"--checkpoints_dir={args.checkpoints_dir}"], MODELS, DATASETS)
+    digits = re.search(r"\d+$", file.stem)
+    iteration = int(digits[0]) if digits else None
+    with open_run_folder(folder, overwrite=args.overwrite):
+        for stale in (CLASSES_FILE, CHECK_FILE):
+            (folder / stale).unlink(missing_ok=True)
+        for key, state in states.items():
+            _save(state, folder, key, iteration)
+        if names:
+            write_class_names(folder / CLASSES_FILE, names)
+        write_options({**parsed.values, **VOLATILE}, parsed.defaults, folder, "train")
+    size = options["image_size"]
+    shown = " ".join(f"--{key} {options[key]}" for key in ("num_classes", "nz", "ngf", "ndf"))
+    print(f"{folder}: {size}x{size} pixels, {shown}{'' if iteration is None else f', iteration {iteration}'}")
+    if not has_D:
+        print("the file has no discriminator: the run is for test.py, not for train.py --continue_train")
+    if args.check:
+        print(_draw(states["G"], options, folder / CHECK_FILE))
+
+
+def infer_options(arrays: Arrays, file: Path) -> dict[str, Any]:
+    """Flags of the networks, from the shapes of the file's tensors.
+
+    Raises:
+        ValueError: it has no generator of SAGAN, or one of a size that there is not.
+    """
+    shapes = {name: value.shape for name, value in arrays.items()}
+    for name in (table := "generator/block-1/conv1/ccbn/gamma/embed/W", affine := "generator/sn_affine/W"):
+        if len(shapes.get(name, ())) != 2:
+            has = f"{name} is {_by(shapes[name])}" if name in shapes else f"there is no {name}"
+            raise ValueError(f"{file}: no parameter file of SAGAN, {has}")
+    (num_classes, maps), (nz, _) = shapes[table], shapes[affine]
+    blocks = max(int(match[1]) for name in shapes if (match := re.match(r"generator/block-(\d+)/", name)))
+    size = BASE << min(blocks, 16)
+    if size not in WIDTHS:
+        known = ", ".join(map(str, WIDTHS))
+        raise ValueError(f"{file}: {blocks} blocks make {size}x{size} pixels; there are networks for {known}")
+    widths = WIDTHS[size]
+    ngf, rest = divmod(maps, widths.G[0])
+    if rest or not ngf:
+        raise ValueError(f"{file}: {table} has {maps} columns, which is no multiple of {widths.G[0]}")
+    first = shapes.get("discriminator/block-1/conv1/sn_conv/W", ())
+    ndf = max(1, first[0] // widths.D[0]) if first else ngf
+    places_G = {BASE << number: width * ngf for number, width in enumerate(widths.G)}
+    places_D = {size >> number: width * ndf for number, width in enumerate(widths.D, start=1)}
+    return {
+        "model": "sagan",
+        "image_size": size,
+        "num_classes": num_classes,
+        "nz": nz,
+        "ngf": ngf,
+        "ndf": ndf,
+        "attn_res_G": _place(shapes.get("generator/attn/h/sn_conv/W"), places_G, widths.attention),
+        "attn_res_D": _place(shapes.get("discriminator/attn/h/sn_conv/W"), places_D, widths.attention)
+        if first
+        else widths.attention,
+    }
+
+
+def _place(shape: tuple[int, ...] | None, places: Mapping[int, int], usual: int) -> int:
+    """Size of the map with attention: that with as many channels, of several the usual one; 0 for none."""
+    if not shape:
+        return 0
+    return next((size for size in (usual, *places) if places.get(size) == shape[0]), usual)
+
+
+def empty_networks(options: Mapping[str, Any]) -> dict[str, nn.Module]:
+    """G and D of these options, with spectral norm, without memory for their weights."""
+    common = {key: options[key] for key in ("image_size", "num_classes")}
+    with torch.device("meta"):
+        G = SAGANGenerator(ngf=options["ngf"], nz=options["nz"], attn_res=options["attn_res_G"], **common)
+        D = SAGANDiscriminator(ndf=options["ndf"], attn_res=options["attn_res_D"], **common)
+    return {"G": G, "D": D}
+
+
+def take_states(arrays: Arrays, wanted: Sequence[Entry], file: Path, *, use_w_sn: bool = False) -> dict[str, State]:
+    """State dicts of the networks from the file's tensors. Says what was used, ignored, unknown and missing.
+
+    Args:
+        arrays: as ``read_h5`` gives them.
+        wanted: what the networks have.
+        file: for messages.
+        use_w_sn: take each ``W_sn`` as the weight, for networks without spectral norm.
+
+    Raises:
+        ValueError: a tensor is missing, has another shape, or is not finite.
+    """
+    states: dict[str, State] = {entry.network: {} for entry in wanted}
+    used, wrong = set(), []
+    for entry in wanted:
+        name = entry.name
+        if use_w_sn and entry.key.endswith(".u"):
+            continue
+        if use_w_sn and entry.normalised_name:
+            name = entry.normalised_name
+        if name not in arrays:
+            wrong.append(f"missing: {name} {_by(entry.shape)}")
+        elif arrays[name].shape != entry.shape:
+            wrong.append(f"of another shape: {name} {_by(arrays[name].shape)}, not {_by(entry.shape)}")
+        elif not np.isfinite(arrays[name]).all():
+            wrong.append(f"not finite: {name}")
+        else:
+            states[entry.network][entry.key] = entry.read(arrays[name])
+            used.add(name)
+        if entry.key.endswith(".running_var"):
+            counter = entry.key.replace("running_var", "num_batches_tracked")
+            states[entry.network][counter] = torch.tensor(0)
+    known = {name for entry in wanted for name in (entry.name, entry.normalised_name)}
+    unknown = [name for name in arrays if name not in known]
+    ignored = len(arrays) - len(used) - len(unknown) - sum(not each.startswith("missing") for each in wrong)
+    print(f"{file}: {len(arrays)} tensors, {len(used)} used, {ignored} ignored, {len(unknown)} unknown")
+    for line in (*(f"unknown: {name} {_by(arrays[name].shape)}" for name in unknown), *wrong):
+        print(f"  {line}")
+    if wrong:
+        more = f" (and {len(wrong) - 1} more, listed above)" if len(wrong) > 1 else ""
+        old = "; --use_w_sn is for files of before 2021, leave it out" if "/W_sn" in wrong[0] else ""
+        raise ValueError(f"{file}: {wrong[0]}{more}{old}")
+    return states
+
+
+def _save(state: State, folder: Path, network: str, iteration: int | None) -> None:
+    """``latest_net_<network>.pth``; under the tag of the iteration, and as G's average, the same file by a link."""
+    first = folder / f"latest_net_{network}.pth"
+    draft = first.with_name(first.name + ".tmp")
+    torch.save(state, draft)
+    draft.replace(first)
+    names = [network, "G_ema"] if network == "G" else [network]  # for a training with --ema_decay
+    tags = ["latest"] if iteration is None else ["latest", f"iter_{iteration}"]
+    for file in (folder / f"{tag}_net_{name}.pth" for tag in tags for name in names):
+        if file != first:
+            file.unlink(missing_ok=True)
+            try:
+                os.link(first, file)
+            except OSError:  # a file system without links
+                shutil.copyfile(first, file)
+
+
+def _draw(state: State, options: Mapping[str, Any], file: Path) -> Path:
+    """Images of classes that differ as far as possible, as a picture of ``CHECK_IMAGES`` cells."""
+    G = SAGANGenerator(
+        **{key: options[key] for key in ("image_size", "ngf", "nz", "num_classes")},
+        attn_res=options["attn_res_G"],
+        spectral=not options["no_sn"],
+    )
+    G.load_state_dict(state)
+    generator = torch.Generator().manual_seed(0)
+    z = torch.randn(CHECK_IMAGES, options["nz"], generator=generator)
+    labels = draw_labels(CHECK_IMAGES, options["num_classes"], "balanced", generator)
+    with torch.no_grad():
+        images = G.eval()(z, labels)
+    return save_array(file, tile(to_uint8_truncating(images)))
+
+
+# --- to the file ------------------------------------------------------------------------------------------------------
+
+
+def _export(folder: Path, tag: str, file: Path) -> None:
+    options = read_options(folder)
+    if foreign := _not_published(options):
+        raise ValueError(f"--name {folder.name}: the published program has no {foreign}; it could not read the file")
+    width = options["maps"] // 16
+    sizes = {"ngf": width or options["ngf"], "ndf": width or options["ndf"], "attn_res_G": 32, "attn_res_D": 32}
+    wanted = layout(empty_networks({**options, **sizes}))
+    states = {}
+    for key in ("G", "D"):
+        source = folder / f"{tag}_net_{key}.pth"
+        if not source.is_file():
+            raise FileNotFoundError(f"--epoch {tag}: {source} does not exist")
+        states[key] = load_weights(source, "--epoch")
+    for entry in wanted:
+        found = states[entry.network].get(entry.key)
+        if found is None or tuple(found.shape) != entry.own_shape:
+            has = "nothing" if found is None else _by(tuple(found.shape))
+            raise ValueError(f"--epoch {tag}: {entry.network}: {entry.key} is {has}, not {_by(entry.own_shape)}")
+    check_writable(file, f"--export {file}")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    arrays = {entry.name: entry.write(states[entry.network][entry.key]) for entry in wanted}
+    write_h5(file, arrays, {entry.name: entry.trained for entry in wanted})
+    print(f"{file}: G and D of {folder.name}, {tag}, {len(arrays)} tensors")
+
+
+def _not_published(options: Mapping[str, Any]) -> str:
+    """What the published program cannot build of a run's options; empty if nothing."""
+    if options.get("model") != "sagan":
+        return f"--model {options.get('model')}"
+    allowed: dict[str, tuple[Any, ...]] = {"image_size": (128,), "attn_kind": ("paper",), "input_nc": (3,)}
+    allowed |= {"attn_res_G": (-1, 32), "attn_res_D": (-1, 32)}
+    allowed |= {"no_sn": (False,), "no_sn_G": (False,), "no_sn_D": (False,)}
+    wrong = [f"--{key} {options[key]}" for key, values in allowed.items() if options[key] not in values]
+    if options["num_classes"] == 1:
+        wrong.append("--num_classes 1, that is no discriminator without a projection")
+    if not options["maps"] and options["ngf"] != options["ndf"]:
+        wrong.append(f"two widths, --ngf {options['ngf']} and --ndf {options['ndf']}")
+    return wrong[0] if wrong else ""
+
+
+def _by(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape)) or "scalar"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,184 @@
+"""Real images by their distance from drawn ones, and the files that show them."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from scripts.class_samples import Sample, batch_size_of, draw
+from util.html import HTML
+from util.metrics.extractors import Extractor, load_extractor
+from util.metrics.features import FeatureCache, default_cache, features_of
+from util.metrics.images import ImageSet, MadeImages, Pixels, as_stored
+from util.metrics.suite import NO_CACHE
+from util.sample_sheet import captioned_grid
+from util.text_file import replace_text
+
+if TYPE_CHECKING:
+    from scripts.class_images import ClassImages
+    from scripts.noise_run import NoiseRun
+
+logger = logging.getLogger(__name__)
+
+PIXELS = "pixels"
+_CHUNK = 256  # images that are compared at a time
+_READERS = 4
+_MOST_ROWS = 40  # samples on match.png
+
+
+class Comparison:
+    """A squared distance between images.
+
+    Args:
+        features: ``pixels``, or the name of an extractor.
+        device: where that computes.
+        inception_weights: file with the weights of Inception; empty to download.
+        feature_cache: folder for the features of real images; empty: the user's; ``none``: no cache.
+
+    Raises:
+        MissingWeights, ValueError: as ``load_extractor``.
+    """
+
+    def __init__(
+        self, features: str, device: torch.device, inception_weights: str = "", feature_cache: str = ""
+    ) -> None:
+        self._device = device
+        self._extractor: Extractor | None = None
+        if features != PIXELS:
+            self._extractor = load_extractor(features, device, inception_weights=inception_weights)
+        folder = None if feature_cache == NO_CACHE else Path(feature_cache) if feature_cache else default_cache()
+        self._cache = FeatureCache(folder)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What is compared."""
+        if self._extractor is None:
+            return {"features": PIXELS, "values": "0 to 1"}
+        return {"features": self._extractor.name, **self._extractor.facts(), "layer": self._extractor.features}
+
+    def distances(self, drawn: ImageSet, real: ImageSet) -> NDArray[np.float64]:
+        """``[len(drawn), len(real)]``: the sum of the squared differences, of pixels with values from 0 to 1.
+
+        Raises:
+            ValueError: an image that cannot be read, or pixels of images of different sizes.
+        """
+        if self._extractor is None:
+            one_size = drawn.read(0).shape
+            queries = np.concatenate(list(_pixels(drawn, one_size)))
+            parts = _pixels(real, one_size)
+        else:
+            queries = self._features(drawn, None).numpy()
+            parts = (rows.numpy() for rows in self._features(real, self._cache).split(_CHUNK))
+        columns = [[((part - query) ** 2).sum(1, dtype=np.float64) for query in queries] for part in parts]
+        return np.concatenate(columns, axis=1)
+
+    def _features(self, images: ImageSet, cache: FeatureCache | None) -> Tensor:
+        assert self._extractor is not None
+        found = features_of(images, self._extractor, self._device, cache=cache, progress=cache is not None)
+        return found[self._extractor.features]
+
+
+def _pixels(images: ImageSet, shape: tuple[int, ...]) -> Iterator[NDArray[np.float32]]:
+    """``[n, H * W * 3]`` in 0..1, chunk by chunk."""
+    with ThreadPoolExecutor(_READERS) as readers:
+        for begin in range(0, len(images), _CHUNK):
+            numbers = range(begin, min(begin + _CHUNK, len(images)))
+            pictures = list(readers.map(images.read, numbers))
+            for number, picture in zip(numbers, pictures):
+                if picture.shape != shape:
+                    raise ValueError(
+                        f"--features {PIXELS}: {images.names[number]} has {picture.shape[1]}x{picture.shape[0]} pixels, "
+                        f"the samples have {shape[1]}x{shape[0]}; compare the features of a network instead"
+                    )
+            yield np.stack(pictures).reshape(len(pictures), -1).astype(np.float32) / np.float32(255)
+
+
+def write_matches(run: NoiseRun, label: int, real: ClassImages, comparison: Comparison, folder: Path) -> str:
+    """Draw samples of a class, find the nearest real images of each, and show them in a folder.
+
+    ``match.png`` has the sample first and the others by rising distance, which stands below them; of several samples a
+    row each, of the first ones. Beside it are ``match.json``, the single pictures in ``images/``, and ``index.html``.
+
+    Args:
+        run: what draws.
+        label: class of the samples.
+        real: what is searched.
+        comparison: what is compared.
+        folder: is made.
+
+    Returns:
+        name and distance of the nearest image of all.
+    """
+    asked = run.options.test
+    samples = [Sample(label, number) for number in range(asked.num_images)]
+    how = {"seed": asked.sample_seed, "truncation": asked.truncation, "batch_size": batch_size_of(run.options)}
+    drawn = {f"{number:05d}": as_stored(image, "uint8") for number, image in enumerate(draw(run.model, samples, **how))}
+    distances = comparison.distances(MadeImages("samples", drawn), real)
+    if asked.top_n > len(real):
+        logger.info("--top_n %d: there are %d images, all of them are shown", asked.top_n, len(real))
+    order = np.argsort(distances, axis=1, kind="stable")[:, : asked.top_n]
+    facts = run.facts
+    title = f"Experiment = {facts['run']}, Epoch = {facts['checkpoint']}, {run.names[label]}: nearest training images"
+    page = HTML(folder, title)
+    pictures, captions, rows = [], [], []
+    for (name, picture), places, row in zip(drawn.items(), order, distances):
+        files = [f"{name}_generated.png"]
+        files += [f"{name}_{rank:03d}_{_flat(real.names[place])}.png" for rank, place in enumerate(places, start=1)]
+        shown = [picture, *(real.read(place) for place in places)]
+        for file, each in zip(files, shown):
+            Image.fromarray(each).save(page.get_image_dir() / file)
+        below = ["generated", *(f"{row[place]:.4g}" for place in places)]
+        page.add_header(f"sample {int(name)}")
+        width = min(run.options.result.display_winsize, 128)
+        page.add_images(
+            files, [f"{text} {_class_of(real, place)}" for text, place in zip(below, [-1, *places])], files, width=width
+        )
+        if len(rows) < _MOST_ROWS:
+            pictures += shown
+            captions += below
+        matches = [
+            {
+                "rank": rank,
+                "distance": float(row[place]),
+                "file": real.paths[place],
+                "picture": f"images/{file}",
+                "class": real.labels[place],
+                "name": real.class_names[real.labels[place]],
+            }
+            for rank, (place, file) in enumerate(zip(places, files[1:]), start=1)
+        ]
+        rows.append({"number": int(name), "picture": f"images/{files[0]}", "matches": matches})
+    page.save()
+    across = 0 if len(drawn) == 1 else 1 + order.shape[1]
+    Image.fromarray(captioned_grid(_as_tensor(pictures), captions, across)).save(folder / "match.png")
+    facts |= {"class": label, "name": run.names[label], "seed": asked.sample_seed, **comparison.facts}
+    facts |= {"distance": "squared L2", "real": real.facts(), "samples": rows}
+    replace_text(folder / "match.json", [json.dumps(facts, indent=1)])
+    sample, place = np.unravel_index(np.argmin(distances), distances.shape)
+    return f"{real.names[place]} at {distances[sample, place]:.4g}"
+
+
+def _as_tensor(pictures: list[Pixels]) -> Tensor:
+    """``[N, 3, H, W]`` in [-1, 1]."""
+    return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2) / 127.5 - 1
+
+
+def _flat(name: str) -> str:
+    """A name with folders as the name of one file."""
+    return name.replace("/", "_")
+
+
+def _class_of(real: ClassImages, place: int) -> str:
+    """Name of the class where images of several are searched, else nothing; for -1 nothing."""
+    several = len(set(real.labels)) > 1
+    return real.class_names[real.labels[place]] if several and place >= 0 else ""

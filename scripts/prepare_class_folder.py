@@ -1,0 +1,13 @@
+"""``datasets/prepare_class_folder.py``, which see, beside the other commands."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from datasets.prepare_class_folder import main
+
+if __name__ == "__main__":
+    sys.exit(main())
