@@ -1,10 +1,11 @@
 """Images/s, share of the convolution limit and peak memory of one training step, each setting in a fresh process.
 
-python -m benchmarks.train_step [--netG unet_256,resnet_9blocks,unet_256_ddm] [--batch_size 1,8]
+python -m benchmarks.train_step [--netG unet_256,resnet_9blocks,unet_256_ddm,sagan] [--batch_size 1,8]
                                 [--precision fp32,bf16] [--checkpointing off,on] [--crop_size 256] [--gpu_ids 0]
                                 [--model pix2pix] [other flags of train.py]
 
-A generator is trained by pix2pix, unet_256_ddm by atme, unless --model says otherwise. A second table has the memory
+A generator is trained by pix2pix, unet_256_ddm by atme, unless --model says otherwise; sagan is the model of that name,
+with 10 classes. A second table has the memory
 that one more image of a batch takes: the difference between the smallest and the largest batch size.
 """
 
@@ -23,6 +24,8 @@ REPO = Path(__file__).resolve().parents[1]
 HEADER = "| netG | batch | precision | images/s | GFLOP/step | GFLOP/s | plain conv GFLOP/s | share | peak memory MB |"
 MEMORY_HEADER = "| netG | precision | batch sizes | MB per image |"
 ATME_GENERATOR = "unet_256_ddm"
+SAGAN = "sagan"
+CLASSES = 10
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,10 @@ class Setting:
 
     def train_words(self, given: Sequence[str]) -> list[str]:
         """The flags of train.py, with those ``given`` on the command line."""
-        words = ["--netG", self.netG, "--batch_size", str(self.batch_size), "--precision", self.precision]
+        words = ["--batch_size", str(self.batch_size), "--precision", self.precision]
+        if self.netG == SAGAN:
+            return [*words, "--model", "sagan", "--num_classes", str(CLASSES), *given]
+        words += ["--netG", self.netG]
         words += ["--model", "atme" if self.netG == ATME_GENERATOR else "pix2pix"]
         words += ["--activation_checkpointing"] if self.checkpointing == "on" else []
         return [*words, *given]
@@ -83,6 +89,8 @@ def measure(argv: Sequence[str], size: int, batch_size: int, seconds: float) -> 
     model = train.build_model(argv, dataset_size=1000)
     channels = (("A", model.options.input_nc), ("B", model.options.output_nc))  # type: ignore[attr-defined]
     batch = {side: torch.rand(batch_size, number, size, size) * 2 - 1 for side, number in channels}
+    if "image" in model.sides:
+        batch |= {"image": batch["A"], "label": torch.arange(batch_size) % CLASSES}
     paths = [f"{number}.png" for number in range(batch_size)]
 
     def step() -> None:

@@ -23,6 +23,7 @@ from util.image_folder import describe, listed
 class ClassFolderOptions(DataOptions):
     """Which classes there are, how often each comes, and the values of the pixels."""
 
+    dataroot: str = arg("", aliases=("train_dir", "train-dir"), help="folder of the data set (with phase subfolders)")
     load_size: int = 128
     crop_size: int = 128
     preprocess: str = "shorter_and_center_crop"

@@ -13,7 +13,12 @@ class ScheduleOptions:
 
     n_epochs: int = arg(100, minimum=0, help="epochs at the initial learning rate")
     n_epochs_decay: int = arg(100, minimum=0, help="epochs over which it falls")
-    n_iters: int = arg(0, minimum=0, help="bound the run by steps: steps at the initial learning rate")
+    n_iters: int = arg(
+        0,
+        minimum=0,
+        aliases=("total_iters", "max_iter", "max-iter"),
+        help="bound the run by steps: steps at the initial learning rate",
+    )
     n_iters_decay: int = arg(0, minimum=0, help="steps over which it falls")
     epoch_count: int = arg(1, minimum=1, help="number of the first epoch (a resumed run knows its own)")
     lr_policy: str = arg(

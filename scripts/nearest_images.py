@@ -96,9 +96,10 @@ def _pixels(images: ImageSet, shape: tuple[int, ...]) -> Iterator[NDArray[np.flo
             pictures = list(readers.map(images.read, numbers))
             for number, picture in zip(numbers, pictures):
                 if picture.shape != shape:
+                    sizes = [f"{width}x{height}" for height, width, _ in (picture.shape, shape)]
                     raise ValueError(
-                        f"--features {PIXELS}: {images.names[number]} has {picture.shape[1]}x{picture.shape[0]} pixels, "
-                        f"the samples have {shape[1]}x{shape[0]}; compare the features of a network instead"
+                        f"--features {PIXELS}: {images.names[number]} has {sizes[0]} pixels, the samples have "
+                        f"{sizes[1]}; compare the features of a network instead"
                     )
             yield np.stack(pictures).reshape(len(pictures), -1).astype(np.float32) / np.float32(255)
 
@@ -122,55 +123,53 @@ def write_matches(run: NoiseRun, label: int, real: ClassImages, comparison: Comp
     asked = run.options.test
     samples = [Sample(label, number) for number in range(asked.num_images)]
     how = {"seed": asked.sample_seed, "truncation": asked.truncation, "batch_size": batch_size_of(run.options)}
-    drawn = {f"{number:05d}": as_stored(image, "uint8") for number, image in enumerate(draw(run.model, samples, **how))}
-    distances = comparison.distances(MadeImages("samples", drawn), real)
+    drawn = [as_stored(image, "uint8") for image in draw(run.model, samples, **how)]
+    distances = comparison.distances(MadeImages("samples", dict(zip(map(str, samples), drawn))), real)
     if asked.top_n > len(real):
         logger.info("--top_n %d: there are %d images, all of them are shown", asked.top_n, len(real))
-    order = np.argsort(distances, axis=1, kind="stable")[:, : asked.top_n]
+    order = np.argsort(distances, axis=1, kind="stable")[:, : asked.top_n].tolist()
     facts = run.facts
     title = f"Experiment = {facts['run']}, Epoch = {facts['checkpoint']}, {run.names[label]}: nearest training images"
     page = HTML(folder, title)
-    pictures, captions, rows = [], [], []
-    for (name, picture), places, row in zip(drawn.items(), order, distances):
-        files = [f"{name}_generated.png"]
-        files += [f"{name}_{rank:03d}_{_flat(real.names[place])}.png" for rank, place in enumerate(places, start=1)]
-        shown = [picture, *(real.read(place) for place in places)]
-        for file, each in zip(files, shown):
+    width = min(run.options.result.display_winsize, 128)
+    rows = []
+    for number, (picture, row, places) in enumerate(zip(drawn, distances, order)):
+        files = [f"{number:05d}_generated.png"]
+        files += [f"{number:05d}_{rank:03d}_{_flat(real.names[place])}.png" for rank, place in enumerate(places, 1)]
+        for file, each in zip(files, [picture, *map(real.read, places)]):
             Image.fromarray(each).save(page.get_image_dir() / file)
-        below = ["generated", *(f"{row[place]:.4g}" for place in places)]
-        page.add_header(f"sample {int(name)}")
-        width = min(run.options.result.display_winsize, 128)
-        page.add_images(
-            files, [f"{text} {_class_of(real, place)}" for text, place in zip(below, [-1, *places])], files, width=width
-        )
-        if len(rows) < _MOST_ROWS:
-            pictures += shown
-            captions += below
-        matches = [
-            {
-                "rank": rank,
-                "distance": float(row[place]),
-                "file": real.paths[place],
-                "picture": f"images/{file}",
-                "class": real.labels[place],
-                "name": real.class_names[real.labels[place]],
-            }
-            for rank, (place, file) in enumerate(zip(places, files[1:]), start=1)
-        ]
-        rows.append({"number": int(name), "picture": f"images/{files[0]}", "matches": matches})
+        page.add_header(f"sample {number}")
+        captions = [f"{row[place]:.4g} {_class_of(real, place)}" for place in places]
+        page.add_images(files, ["generated", *captions], files, width=width)
+        matches = [_match(real, place, row[place], file) for place, file in zip(places, files[1:])]
+        rows.append({"number": number, "picture": f"images/{files[0]}", "matches": matches})
     page.save()
-    across = 0 if len(drawn) == 1 else 1 + order.shape[1]
-    Image.fromarray(captioned_grid(_as_tensor(pictures), captions, across)).save(folder / "match.png")
+    Image.fromarray(_tile(drawn, distances, order, real)).save(folder / "match.png")
     facts |= {"class": label, "name": run.names[label], "seed": asked.sample_seed, **comparison.facts}
     facts |= {"distance": "squared L2", "real": real.facts(), "samples": rows}
     replace_text(folder / "match.json", [json.dumps(facts, indent=1)])
-    sample, place = np.unravel_index(np.argmin(distances), distances.shape)
-    return f"{real.names[place]} at {distances[sample, place]:.4g}"
+    place = order[distances.min(axis=1).argmin()][0]
+    return f"{real.names[place]} at {distances.min():.4g}"
 
 
-def _as_tensor(pictures: list[Pixels]) -> Tensor:
-    """``[N, 3, H, W]`` in [-1, 1]."""
-    return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2) / 127.5 - 1
+def _match(real: ClassImages, place: int, distance: float, picture: str) -> dict[str, object]:
+    """What the JSON file says of a real image."""
+    label = real.labels[place]
+    facts = {"distance": float(distance), "file": real.paths[place], "picture": f"images/{picture}"}
+    return {**facts, "class": label, "name": real.class_names[label]}
+
+
+def _tile(
+    drawn: list[Pixels], distances: NDArray[np.float64], order: list[list[int]], real: ClassImages
+) -> NDArray[np.uint8]:
+    """Every sample and its nearest images: of one sample in a square, of several a row each."""
+    pictures: list[Pixels] = []
+    captions: list[str] = []
+    for picture, row, places in zip(drawn[:_MOST_ROWS], distances, order):
+        pictures += [picture, *map(real.read, places)]
+        captions += ["generated", *(f"{row[place]:.4g}" for place in places)]
+    values = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2) / 127.5 - 1
+    return captioned_grid(values, captions, across=0 if len(drawn) == 1 else 1 + len(order[0]))
 
 
 def _flat(name: str) -> str:
@@ -179,6 +178,5 @@ def _flat(name: str) -> str:
 
 
 def _class_of(real: ClassImages, place: int) -> str:
-    """Name of the class where images of several are searched, else nothing; for -1 nothing."""
-    several = len(set(real.labels)) > 1
-    return real.class_names[real.labels[place]] if several and place >= 0 else ""
+    """Name of the class where images of several are searched, else nothing."""
+    return real.class_names[real.labels[place]] if len(set(real.labels)) > 1 else ""

@@ -41,23 +41,6 @@ class NoiseRun:
         return {**facts, "standing_stats": test.standing_stats, "truncation": json_number(test.truncation)}
 
 
-@dataclass(frozen=True)
-class Way:
-    """Where a morph begins and ends.
-
-    Attributes:
-        classes: labels of the first and the last frame.
-        seeds: of their latent vectors.
-        ends: what is written below them.
-        folder: name of the folder of results, without the checkpoint.
-    """
-
-    classes: tuple[int, int]
-    seeds: tuple[int, int]
-    ends: tuple[str, str]
-    folder: str
-
-
 def parse_noise_run(program: str, argv: Sequence[str], record: type) -> tuple[Options, Path]:
     """Options of a command, and the folder of the run.
 

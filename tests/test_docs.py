@@ -18,11 +18,12 @@ from PIL import Image
 
 from data import DATASETS
 from models import MODELS
+from models.sagan_model import SAGANModel
 from options.base_options import DataOptions, ModelOptions
 from options.evaluate_options import EvaluateOptions
 from options.parse import TEST, TRAIN, parse_command, parse_test, parse_train
 from options.schema import specs
-from scripts import evaluate
+from scripts import evaluate, generate, match, morph
 
 REPO = Path(__file__).resolve().parents[1]
 PAGES = sorted(
@@ -123,7 +124,9 @@ def test_tree_of_the_architecture_page_exists() -> None:
 
 def parser_flags() -> set[str]:
     owners: list[type] = [*{**TRAIN, **TEST}.values(), DataOptions, ModelOptions, EvaluateOptions]
-    owners += [MODELS.get(name).Options for name in MODELS.summaries()]
+    models = [MODELS.get(name) for name in MODELS.summaries()]
+    owners += [record for model in models for record in (model.Options, model.TestOptions) if record]
+    owners += [generate.GenerateOptions, match.MatchOptions, morph.MorphOptions]
     owners += [DATASETS.get(name).Options for name in DATASETS.summaries()]
     all_specs = [spec for owner in owners for spec in specs(owner).values()]
     return {name for spec in all_specs for name in (spec.name, *spec.aliases)}
@@ -171,8 +174,11 @@ def parse(words: list[str]) -> None:
     if words[0] == "scripts/evaluate.py":
         parse_command(words[0], "", evaluate.RECORDS, evaluate.split_words(words[1:])[0])
         return
-    parse_one = parse_train if words[0] == "train.py" else parse_test
-    parse_one(words[1:], MODELS, DATASETS)
+    if words[0] == "train.py":
+        parse_train(words[1:], MODELS, DATASETS)
+        return
+    from_noise = {f"--{name}" for name in specs(SAGANModel.TestOptions)} & set(words)  # flags of a run of that model
+    parse_test([*(("--model", "sagan") if from_noise else ()), *words[1:]], MODELS, DATASETS)
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,10 @@ import shutil
 from pathlib import Path
 from typing import IO
 
-OURS = ("*_net_*.pth", "*_state.pth", "*_opt.txt", "*_opt.json", "loss_log.*", "metrics.jsonl", "*.tmp", "save.commit")
-OURS += ("label_to_classname.txt",)
+OURS = (
+    *("*_net_*.pth", "*_state.pth", "*_opt.txt", "*_opt.json", "loss_log.*", "metrics.jsonl", "label_to_classname.txt"),
+    *("*.tmp", "save.commit"),
+)
 OUR_FOLDERS = ("web", "tensorboard", "wandb", "images_noisy")
 LOCK = ".lock"
 

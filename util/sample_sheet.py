@@ -73,9 +73,7 @@ def sample_sheet(samples: Tensor, columns: Columns, names: Sequence[str]) -> NDA
     return column_sheet(samples, columns.rows, names if len(set(columns.classes)) > 1 else ())
 
 
-def column_sheet(
-    samples: Tensor, rows: int, names: Sequence[str], *, smallest: int = SMALLEST
-) -> NDArray[np.uint8]:
+def column_sheet(samples: Tensor, rows: int, names: Sequence[str], *, smallest: int = SMALLEST) -> NDArray[np.uint8]:
     """Pictures in columns of one height, with a name below each column.
 
     Args:

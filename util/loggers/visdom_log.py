@@ -274,15 +274,17 @@ def _grid(images: Sequence[np.ndarray], ncols: int) -> np.ndarray:
     grid = np.full((rows * (height + gap) - gap, ncols * (width + gap) - gap, 3), 255, dtype=np.uint8)
     for index, image in enumerate(images):
         top, left = (index // ncols) * (height + gap), (index % ncols) * (width + gap)
-        grid[top : top + height, left : left + width] = _as_rgb(image, width, height)
+        pixels = _as_rgb(image, width, height)
+        grid[top : top + pixels.shape[0], left : left + pixels.shape[1]] = pixels
     return grid
 
 
 def _as_rgb(image: np.ndarray, width: int, height: int) -> np.ndarray:
+    """RGB, enlarged until it touches a side of its cell; its shape stays."""
     picture = Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image).convert("RGB")
-    if picture.size != (width, height):
-        picture = picture.resize((width, height), Image.Resampling.NEAREST)
-    return np.asarray(picture)
+    factor = min(width / picture.width, height / picture.height)
+    size = round(picture.width * factor), round(picture.height * factor)
+    return np.asarray(picture if size == picture.size else picture.resize(size, Image.Resampling.NEAREST))
 
 
 def _caption_table(names: Sequence[str], ncols: int, headline: str) -> str:

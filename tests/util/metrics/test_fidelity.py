@@ -159,3 +159,22 @@ def test_precision_needs_more_images_than_neighbours(left, right):
     with pytest.raises(ValueError, match=f"need 4 images on each side; there are {left} and {right}"):
         f.precision_recall(normal(left), normal(right))
     assert f.precision_recall(normal(4), normal(4, seed=1))["recall"].value >= 0
+
+
+def test_intra_class_is_the_mean_over_classes():
+    generator = torch.Generator().manual_seed(0)
+    fake, real = (torch.randn(12, 4, generator=generator) for _ in range(2))
+    ours, theirs = ["b", "a"] * 6, ["a"] * 5 + ["b"] * 7
+    found = f.intra_class(f.fid, fake, real, (ours, theirs))
+    parts = {"a": f.fid(fake[1::2], real[:5]).value, "b": f.fid(fake[::2], real[5:]).value}
+    assert found.protocol["classes"] == parts
+    assert found.value == pytest.approx(sum(parts.values()) / 2)
+    assert found.std == pytest.approx(abs(parts["a"] - parts["b"]) / 2)
+
+
+def test_intra_class_names_what_is_missing():
+    rows = torch.zeros(4, 2)
+    with pytest.raises(ValueError, match="c has no partner"):
+        f.intra_class(f.fid, rows, rows, (["a", "a", "b", "b"], ["a", "a", "b", "c"]))
+    with pytest.raises(ValueError, match="class b: FID needs two images"):
+        f.intra_class(f.fid, rows, rows, (["a", "a", "a", "b"], ["a", "a", "b", "b"]))

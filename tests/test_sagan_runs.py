@@ -1,0 +1,198 @@
+"""SAGAN as a user runs it: training, samples, measuring, several processes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+from PIL import Image
+
+import test as test_program
+import train
+from scripts import evaluate
+from tests.conftest import SIZE
+from tests.runs import ENVIRONMENT, REPO, arguments, files, torchrun
+from util.metrics.measurement import read_measurements
+
+SAMPLES = ["--name", "run", "--gpu_ids", "-1"]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, dataroot):
+    """A run of 3 epochs without ``--num_classes``: the data say how many there are."""
+    folder = tmp_path_factory.mktemp("trained")
+    argv = [
+        word for word in arguments(dataroot, "--ema_start", "0", model="sagan") if word not in ("--num_classes", "3")
+    ]
+    done = subprocess.run(
+        [sys.executable, str(REPO / "train.py"), *argv], cwd=folder, env=ENVIRONMENT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return folder
+
+
+@pytest.fixture()
+def run(trained, monkeypatch):
+    monkeypatch.chdir(trained)
+    return trained / "checkpoints" / "run"
+
+
+def result(trained, place="test_latest"):
+    return trained / "results" / "run" / place
+
+
+def test_a_training_writes_what_samples_need(run):
+    networks = {file.stem.removeprefix("latest_net_") for file in run.glob("latest_net_*.pth")}
+    assert networks == {"G", "D", "G_ema"}
+    assert json.loads((run / "train_opt.json").read_text())["num_classes"] == 3
+    assert (run / "label_to_classname.txt").read_text() == "0: 'ape'\n1: 'bee'\n2: 'cat'\n"
+    page = (run / "web" / "index.html").read_text()
+    assert "epoch003_real" in page and "epoch003_fake" in page and "epoch003_samples" in page
+    assert Image.open(run / "web" / "images" / "epoch001_fake.png").size == (SIZE, SIZE)
+    sheet = Image.open(run / "web" / "images" / "epoch001_samples.png")
+    assert sheet.width > 3 * 2 * SIZE and sheet.height > 6 * 2 * SIZE  # enlarged; the names are below
+    epochs = [
+        json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines() if '"kind": "epoch"' in line
+    ]
+    assert {"spread_min", "spread_mean", "spread_real", "attn_gamma_G", "attn_gamma_D"} <= epochs[-1]["means"].keys()
+
+
+def test_samples_of_random_classes(run, trained, said):
+    assert test_program.main([*SAMPLES, "--num_images", "7"]) == 0
+    folder = result(trained)
+    assert "7 images: results/run/test_latest/index.html" in said()
+    facts = json.loads((folder / "samples.json").read_text())
+    assert [row["class"] for row in facts["samples"]].count(0) in (2, 3) and len(facts["samples"]) == 7
+    assert all(Image.open(folder / row["file"]).size == (SIZE, SIZE) for row in facts["samples"])
+    assert (folder / "grid.png").is_file() and "0: ape" in (folder / "index.html").read_text()
+
+
+def test_samples_depend_on_seed_class_and_number_alone(run, trained):
+    def pictures(*flags):
+        assert test_program.main([*SAMPLES, *flags]) == 0
+        images = result(trained) / "images"
+        return {file.relative_to(images).as_posix(): file.read_bytes() for file in images.rglob("*.png")}
+
+    two = pictures("--class_name", "bee,cat", "--num_images", "3")
+    assert set(two) == {f"{folder}/000_0000{n}.png" for folder in ("0001_bee", "0002_cat") for n in range(3)}
+    every = pictures("--generate_all", "--num_images", "2", "--batch_size", "4")
+    assert len(every) == 6
+    same = {name for name in set(two) & set(every) if two[name] == every[name]}
+    assert len(same) == len(set(two) & set(every)) == 4
+    assert pictures("--class_id", "1", "--num_images", "1", "--sample_seed", "9").keys() == {"0001_bee/009_00000.png"}
+    tame = pictures("--class_id", "1", "--num_images", "1", "--truncation", "0.1")
+    assert tame["0001_bee/000_00000.png"] != two["0001_bee/000_00000.png"]
+    assert json.loads((result(trained) / "samples.json").read_text())["truncation"] == 0.1
+    raw = pictures("--class_id", "1", "--num_images", "1", "--use_raw")
+    assert raw["0001_bee/000_00000.png"] != two["0001_bee/000_00000.png"]
+    standing = pictures("--class_id", "1", "--num_images", "1", "--standing_stats", "2")
+    assert standing["0001_bee/000_00000.png"] != two["0001_bee/000_00000.png"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "parts"),
+    [
+        (["--class_id", "3"], ["--class_id 3", "3 classes, 0 to 2"]),
+        (["--class_name", "bea"], ["--class_name bea", "bee"]),
+        (["--class_id", "1", "--generate_all"], ["--class_id", "--generate_all", "give one"]),
+        (["--truncation", "0"], ["--truncation 0"]),
+        (["--epoch", "9"], ["--epoch 9", "does not exist"]),
+        (["--num_classes", "4"], ["another network"]),
+    ],
+)
+def test_what_cannot_be_drawn_is_told(flags, parts, run, trained, said):
+    before = sorted(path.as_posix() for path in (trained / "results").rglob("*"))
+    assert test_program.main([*SAMPLES, *flags]) == 2
+    told = said()
+    assert all(part in told for part in parts) and "Traceback" not in told
+    assert sorted(path.as_posix() for path in (trained / "results").rglob("*")) == before
+
+
+def test_a_run_is_measured_with_fresh_samples(run, trained, tiny):
+    words = ["--name", "run", "--gpu_ids", "-1", "--feature_cache", "none", "--metrics", "kid,fid,is"]
+    assert evaluate.main([*words, "--n_samples", "9", "--kid_subset_size", "2", "--epoch", "1,latest"]) == 0
+    found = read_measurements(trained / "results" / "run" / "metrics.json")
+    assert {each.folder for each in found} == {"eval_1", "eval_latest"} and len(found) == 6
+    protocol = found[0].protocol
+    assert (protocol["fake"]["n"], protocol["real"]["n"]) == (9, 5)
+    assert "training images" in protocol["real"]["from"]
+    assert evaluate.main([*words, "--n_samples", "6", "--kid_subset_size", "2"]) == 0  # drawn again
+    assert len(list((result(trained, "eval_latest") / "images").rglob("*.png"))) == 6
+
+
+def test_held_out_images_are_measured_while_training(workdir, dataroot, tiny):
+    extra = ["--eval_freq", "1", "--eval_metrics", "kid,is", "--feature_cache", "none", "--save_best", "kid"]
+    assert train.main(arguments(dataroot, *extra, model="sagan")) == 0
+    run = workdir / "checkpoints" / "run"
+    epochs = [
+        json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines() if '"kind": "epoch"' in line
+    ]
+    assert all(list(each["metrics"]) == ["kid_inception", "is_inception"] for each in epochs)
+    assert list(run.glob("best_kid_net_G_ema.pth"))
+
+
+def test_fewer_classes_than_the_data_have_are_refused(workdir, dataroot, said):
+    assert train.main([*arguments(dataroot, model="sagan"), "--num_classes", "2"]) == 2
+    assert "--num_classes 2: the data have 3 classes" in said() and not (workdir / "checkpoints").exists()
+
+
+def test_several_batches_a_step(workdir, dataroot, said):
+    extra = ["--n_critic", "2", "--accum_grad", "2", "--batch_size", "1", "--label_sampling", "balanced"]
+    assert train.main([*arguments(dataroot, model="sagan"), *extra]) == 0
+    assert "2 steps of batch 4 an epoch" in said()
+
+
+@pytest.mark.slow
+def test_two_processes_have_equal_weights_and_other_noise(tmp_path, dataroot):
+    done = torchrun(tmp_path, [*arguments(dataroot, "--batch_size", "4", "--n_iters", "3", model="sagan")])
+    assert done.returncode == 0, done.stderr[-3000:]
+    check = tmp_path / "check.py"
+    check.write_text(
+        "import sys, torch, torch.distributed as dist\n"
+        f"sys.path.insert(0, {str(REPO)!r})\n"
+        "import train\n"
+        "from util.seed import seed_step\n"
+        f"m = train.build_model({arguments(dataroot, '--batch_size', '4', model='sagan')!r}, 4)\n"
+        "rank = dist.get_rank()\n"
+        "seen = []\n"
+        "draw = m._draw\n"
+        "m._draw = lambda n: seen.append(draw(n)) or seen[-1]\n"
+        "for step in range(3):\n"
+        "    seed_step(0, step, rank)\n"
+        "    x = torch.rand(2, 3, 32, 32) * 2 - 1\n"
+        "    m.set_input({'image': x, 'label': torch.tensor([0, 1]), 'share': 0.5, 'global_size': 4})\n"
+        "    m.optimize_parameters()\n"
+        "mine = torch.cat([v.float().flatten() for k in 'GD' for v in m.networks[k].state_dict().values()])\n"
+        "every = [torch.zeros_like(mine) for _ in range(2)]\n"
+        "dist.all_gather(every, mine)\n"
+        "z = [torch.zeros_like(seen[0][0]) for _ in range(2)]\n"
+        "dist.all_gather(z, seen[0][0])\n"
+        "assert torch.allclose(every[0], every[1], atol=1e-6), (every[0] - every[1]).abs().max()\n"
+        "assert not torch.equal(z[0], z[1])\n"
+        "print('checked')\n"
+        "import os; sys.stdout.flush(); os._exit(0)\n"
+    )
+    words = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(check)]
+    found = subprocess.run(words, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True)
+    assert found.returncode == 0 and found.stdout.count("checked") == 2, found.stderr[-3000:]
+
+
+@pytest.mark.slow
+def test_a_resumed_run_with_critic_and_average_equals_the_uninterrupted_one(workdir, dataroot, monkeypatch):
+    from tests.test_resume import run_interrupted
+
+    extra = ["--n_critic", "2", "--batch_size", "1", "--ema_start", "2", "--class_balanced", "--dequantize"]
+    for each in ("whole", "broken"):
+        (workdir / each).mkdir()
+    monkeypatch.chdir(workdir / "whole")
+    assert train.main(arguments(dataroot, *extra, model="sagan")) == 0
+    run_interrupted(dataroot, workdir / "broken", monkeypatch, 4, "sagan", extra)
+    monkeypatch.chdir(workdir / "broken")
+    assert train.main(["--name", "run", "--continue_train", "--gpu_ids", "-1"]) == 0
+    one, other = (files(workdir / each / "checkpoints" / "run") for each in ("whole", "broken"))
+    assert one.keys() == other.keys() and one == other
+    state = torch.load(workdir / "whole" / "checkpoints" / "run" / "latest_state.pth", weights_only=True)
+    assert state["extra"]["steps"] > 2
