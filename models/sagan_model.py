@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from models import MODELS
 from models.base_model import BaseModel, Step
+from models.networks.diff_augment import diff_augment
 from models.networks.sagan import SAGANDiscriminator, SAGANGenerator, default_attention
 from models.sagan_options import SAGANOptions, SampleOptions
 from options.schema import OptionError
@@ -222,8 +223,8 @@ class SAGANModel(BaseModel):
         def step(images: Tensor, labels: Tensor, z: Tensor, fake_labels: Tensor) -> Step:
             with torch.no_grad():
                 fake = G(z, fake_labels)
-            D_real = self.criterion_GAN(D(images, labels), True)
-            D_fake = self.criterion_GAN(D(fake, fake_labels), False)
+            D_real = self.criterion_GAN(D(self._augmented(images), labels), True)
+            D_fake = self.criterion_GAN(D(self._augmented(fake), fake_labels), False)
             return D_real + D_fake, {"D_real": D_real, "D_fake": D_fake}
 
         return self._update("D", step, micro_batches)
@@ -239,7 +240,7 @@ class SAGANModel(BaseModel):
         def step(z: Tensor, fake_labels: Tensor) -> Step:
             fake = G(z, fake_labels)
             self.fake = fake.detach().float()
-            loss = self.criterion_GAN(D(fake, fake_labels), True, for_discriminator=False)
+            loss = self.criterion_GAN(D(self._augmented(fake), fake_labels), True, for_discriminator=False)
             return loss, {"G": loss}
 
         losses = self._update("G", step, micro_batches)
@@ -312,6 +313,10 @@ class SAGANModel(BaseModel):
         if self.options.num_classes == 1:
             return torch.zeros_like(labels)
         return labels
+
+    def _augmented(self, images: Tensor) -> Tensor:
+        """What D sees of them."""
+        return diff_augment(images, self.options.diffaug)
 
     def _draw(self, count: int) -> FakeMicroBatch:
         """z and classes for so many fakes, from torch's generator on the CPU: the same numbers on every device."""

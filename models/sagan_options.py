@@ -8,7 +8,9 @@ from dataclasses import dataclass, replace
 
 from options.base_options import ModelOptions
 from options.schema import OptionError, arg
+from util.suggest import unknown
 
+DIFFAUG = ("color", "translation", "cutout")
 LABEL_SAMPLING = ("auto", "uniform", "distinct", "balanced")
 
 
@@ -54,6 +56,11 @@ class SAGANOptions(ModelOptions):
         choices=LABEL_SAMPLING,
         help="classes of the fakes: uniform; distinct (the reference); balanced; auto: distinct if the classes suffice",
     )
+    diffaug: tuple[str, ...] = arg(
+        (),
+        metavar="KIND,...",
+        help="what D sees is changed at random, for small data sets: color,translation,cutout (Zhao et al. 2020)",
+    )
     ema_decay: float = arg(
         0.9999, minimum=0.0, maximum=0.9999999, help="moving average of the generator, used for samples; 0 = off"
     )
@@ -62,6 +69,9 @@ class SAGANOptions(ModelOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        for kind in self.diffaug:
+            if kind not in DIFFAUG:
+                raise OptionError(str(unknown(f"--diffaug {kind}", kind, DIFFAUG)))
         if self.maps % 16:
             raise OptionError(f"--maps {self.maps}: a multiple of 16 is needed, e.g. {-(-self.maps // 16) * 16}")
 

@@ -67,6 +67,7 @@ def test_the_reference_has_the_published_number_of_parameters():
         (["--maps", "100"], "--maps 100: a multiple of 16"),
         (["--ndf", "2"], "self-attention needs 8 channels, and there are 4"),
         (["--num_classes", "0"], "--num_classes 0"),
+        (["--diffaug", "colour"], "--diffaug colour.*color"),
         (["--gan_mode", "wgan"], "--gan_mode wgan"),
     ],
 )
@@ -185,6 +186,17 @@ def test_micro_batches_average_gradients():
     torch.testing.assert_close(weights(model.networks["D"]), weights(D), rtol=1e-4, atol=1e-5)
     for name, value in plain.networks["D"].named_buffers():
         torch.testing.assert_close(model.networks["D"].get_buffer(name), value, rtol=1e-4, atol=1e-5)
+
+
+def test_everything_that_D_sees_is_augmented(monkeypatch):
+    model = build("--diffaug", "translation,cutout")
+    seen, D = [], model.networks["D"]
+    D.register_forward_pre_hook(lambda _, args: seen.append(args[0].detach().clone()))
+    data = batch(3)
+    data["image"] = data["image"].clamp(0.1)  # none is 0
+    model.update_D([(data["image"], data["label"], *draws(model, 3))])
+    model.update_G([draws(model, 3)])
+    assert len(seen) == 3 and all(float((images == 0).float().mean()) > 0.02 for images in seen)
 
 
 def test_each_update_changes_its_own_network():
