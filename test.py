@@ -140,13 +140,14 @@ def draw_from_noise(options: Options, engine: Engine, folder: Path, output: str 
         the exit code.
     """
     from options.files import write_options
-    from scripts.class_samples import write_samples
+    from scripts.class_samples import wanted_samples, write_samples
 
     model = load_trained(options, engine, folder)
+    wanted = wanted_samples(options, folder)
     with _web_dir(options, output) as (web_dir, draft):
-        count = write_samples(options, model, folder, draft)
+        write_samples(options, model, wanted, draft)
     write_options(options.values, options.defaults, folder, "test")
-    logger.info("%d images: %s", count, web_dir / "index.html")
+    logger.info("%d images: %s", len(wanted.samples), web_dir / "index.html")
     return EXIT_DONE
 
 

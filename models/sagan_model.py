@@ -22,7 +22,7 @@ from util.engine import Engine
 from util.latent import draw_labels, numbered_latents
 from util.sample_sheet import Columns, columns_for, sample_sheet
 from util.standing_statistics import standing_statistics
-from util.types import Batch, Losses, Visuals
+from util.types import SHEETS, Batch, Losses, Visuals
 
 RealMicroBatch = tuple[Tensor, Tensor, Tensor, Tensor]
 """images ``[N, C, S, S]``, their labels ``[N]``, z ``[M, nz]`` and the labels ``[M]`` of the fakes."""
@@ -261,7 +261,7 @@ class SAGANModel(BaseModel):
     def sheets(self) -> dict[str, np.ndarray]:
         """Fixed samples: the same noise and classes all through the training, a column a class, its name below."""
         names = [self.class_name(number) for number in self.sheet_columns.classes]
-        return {"samples": sample_sheet(self._fixed_samples(), self.sheet_columns, names)}
+        return {SHEETS[0]: sample_sheet(self._fixed_samples(), self.sheet_columns, names)}
 
     def diagnostics(self) -> dict[str, float]:
         """How far the samples of a class differ, against real images; the strength of attention.

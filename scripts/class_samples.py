@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import re
 from collections.abc import Iterator, Sequence
@@ -31,6 +32,11 @@ from util.text_file import replace_text
 if TYPE_CHECKING:
     from models.sagan_model import SAGANModel
     from models.sagan_options import SampleOptions
+
+logger = logging.getLogger("test")
+
+WITHOUT_EFFECT = {"num_test", "num_samples", "eval", "aspect_ratio", "use_wandb", "dataroot", "max_dataset_size"}
+"""Flags of test.py that are about images which go in."""
 
 BATCH = 64  # samples at a time unless --batch_size says so; the pictures do not depend on it
 _MOST_COLUMNS, _MOST_ROWS, _MOST_PICTURES = 20, 12, 400  # of grid.png
@@ -114,21 +120,48 @@ def draw(
         yield from model.sample(z, torch.tensor([each.label for each in part])).cpu()
 
 
-def write_samples(options: Options, model: Any, run_dir: Path, folder: Path) -> int:
-    """Draw what the options ask for into a folder: ``images/``, ``grid.png``, ``samples.json`` and ``index.html``.
+@dataclass(frozen=True)
+class Wanted:
+    """What a test is asked to draw.
+
+    Attributes:
+        names: of the run's classes, by label.
+        classes: labels that were asked for; empty for random ones.
+        samples: all of them, in the order of their classes.
+    """
+
+    names: tuple[str, ...]
+    classes: list[int]
+    samples: list[Sample]
+
+
+def wanted_samples(options: Options, run_dir: Path) -> Wanted:
+    """What the options ask for; checked, with nothing written yet.
+
+    Args:
+        options: of the test.
+        run_dir: folder of the run, which has the names of the classes.
+
+    Raises:
+        OptionError: there is no such class.
+    """
+    for flag in sorted(options.given & WITHOUT_EFFECT):
+        logger.warning("warning: --%s has no effect: this model draws from noise and reads no images", flag)
+    names = class_names_of(run_dir, options.model.num_classes)  # type: ignore[attr-defined]
+    classes = chosen_classes(options.test, names)
+    return Wanted(names, classes, samples_to_draw(options.test, len(names), classes))
+
+
+def write_samples(options: Options, model: Any, wanted: Wanted, folder: Path) -> None:
+    """Draw into a folder: ``images/``, ``grid.png``, ``samples.json`` and ``index.html``.
 
     Args:
         options: of the test.
         model: loaded.
-        run_dir: folder of the run, which has the names of the classes.
+        wanted: what to draw.
         folder: is made.
-
-    Returns:
-        how many pictures were drawn.
     """
-    asked, names = options.test, class_names_of(run_dir, model.options.num_classes)
-    classes = chosen_classes(asked, names)
-    samples = samples_to_draw(asked, len(names), classes)
+    asked, names, classes, samples = options.test, wanted.names, wanted.classes, wanted.samples
     if asked.standing_stats:
         model.take_standing_statistics(asked.standing_stats, asked.sample_seed)
     run = options.run
@@ -155,7 +188,6 @@ def write_samples(options: Options, model: Any, run_dir: Path, folder: Path) -> 
     ]
     facts |= {"network": model.sampled, "standing_stats": asked.standing_stats, "samples": rows}
     replace_text(folder / "samples.json", [json.dumps(facts, indent=1)])
-    return len(samples)
 
 
 def class_folder(label: int, names: Sequence[str]) -> str:

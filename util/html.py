@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from itertools import zip_longest
 from pathlib import Path
 from urllib.parse import quote
@@ -121,14 +121,23 @@ class HTML:
 
 
 def image_row(
-    header: str, files: Sequence[str], captions: Sequence[str], links: Sequence[str], width: int = 256
+    header: str,
+    files: Sequence[str],
+    captions: Sequence[str],
+    links: Sequence[str],
+    width: int = 256,
+    own_width: Collection[str] = (),
 ) -> str:
-    """Return one headed row of images as HTML; arguments as in ``HTML.add_images``."""
+    """Return one headed row of images as HTML; arguments as in ``HTML.add_images``.
+
+    The pictures with the captions ``own_width`` are as wide as they are, where the page is wide enough.
+    """
     if not len(files) == len(captions) == len(links):
         raise ValueError(f"row {header!r}: {len(files)} files, {len(captions)} captions and {len(links)} links")
     row = tr()
     for file, caption, link in zip_longest(files, captions, links):
-        picture = img(src=image_link(file), style=f"width:{width}px", loading="lazy", alt=caption)
+        size = {} if caption in own_width else {"style": f"width:{width}px"}
+        picture = img(src=image_link(file), loading="lazy", alt=caption, **size)
         cell = p(a(picture, href=image_link(link)), br(), p(caption))
         row.add(td(cell, halign="center", style="word-wrap: break-word;", valign="top"))
     entry = section(cls="entry")

@@ -31,6 +31,10 @@ IN_COLOURS = "_rgb"
 is measured and compared in its place."""
 
 
+SHEETS = ("samples",)
+"""Pictures among the visuals of a training that hold many samples: pages show them as large as they are."""
+
+
 def paths_of(batch: Batch) -> list[str]:
     """The files of a batch; both sides of a pair may lie in one."""
     paths = (path for side in ("A_paths", "B_paths", "path") for path in batch.get(side, ()))

@@ -18,8 +18,8 @@ HOLE = 1 / 2
 def diff_augment(x: Tensor, kinds: Sequence[str]) -> Tensor:
     """Random changes of every image, through which gradients flow back to it.
 
-    D sees real images and fakes only so changed, in its step and in that of G: it cannot learn a small data set by heart,
-    and the changes do not leak into what G draws.
+    D sees real images and fakes only so changed, in its step and in that of G. It cannot learn a small data set by
+    heart then, and the changes do not leak into what G draws.
 
     Args:
         x: ``[N, C, H, W]`` in [-1, 1].

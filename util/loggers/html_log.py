@@ -19,7 +19,7 @@ from util.loggers.jsonl import ImageEvent, read_metrics
 from util.loggers.metric_curves import MetricCurves, metric_title, metrics_line
 from util.loggers.svg_chart import chart
 from util.text_file import replace_text
-from util.types import EpochRecord, ImageRecord, ScalarRecord
+from util.types import SHEETS, EpochRecord, ImageRecord, ScalarRecord
 
 REFRESH_SECONDS = 30
 
@@ -107,7 +107,7 @@ class HtmlLogger(Logger):
 
     def _add_row(self, epoch: int, visuals: Sequence[str]) -> None:
         files = [epoch_image(epoch, visual) for visual in visuals]
-        self._rows[epoch] = image_row(f"epoch [{epoch}]", files, visuals, files, self._width)
+        self._rows[epoch] = image_row(f"epoch [{epoch}]", files, visuals, files, self._width, own_width=SHEETS)
 
     def _take_over(self, metrics: Path, resume_iters: int) -> None:
         for record in read_metrics(metrics, until=resume_iters):
