@@ -121,8 +121,8 @@ class Loader:
         """This process's part of each global batch of an epoch, after its first ``done`` images; they are not read.
 
         Yields:
-            The batch of ``util.types.Batch`` with ``share``, the weight of this part (all parts sum to 1), and
-            ``global_size``, the images of the global batch.
+            The batch of ``util.types.Batch`` with ``share``, the weight of this part (all parts sum to 1),
+            ``global_size``, the images of the global batch, and ``full_size``, those of a complete one.
 
         Raises:
             ValueError: a file is broken or does not fit.
@@ -138,7 +138,7 @@ class Loader:
             batch = _next(loaded)
             if isinstance(batch, _Failure):
                 raise batch.error
-            yield {**batch, "share": share, "global_size": len(group)}
+            yield {**batch, "share": share, "global_size": len(group), "full_size": self.batch_size}
 
     def close(self) -> None:
         """End the worker processes; the next ``batches`` would start new ones."""

@@ -20,7 +20,7 @@ from util.class_spread import ClassMonitor, spread
 from util.ema import update_average
 from util.engine import Engine
 from util.latent import draw_labels, numbered_latents
-from util.sample_sheet import Columns, columns_for, sample_sheet
+from util.sample_sheet import COLUMNS, Columns, columns_for, sample_sheet
 from util.standing_statistics import standing_statistics
 from util.types import SHEETS, Batch, Losses, Visuals
 
@@ -42,7 +42,8 @@ class SAGANModel(BaseModel):
         L_D = mean(max(0, 1 - D(x, y))) + mean(max(0, 1 + D(G(z, y'), y')))        Eq. (4)
         L_G = -mean(D(G(z, y'), y'))
 
-    ``optimize_parameters`` only draws z and y'; the work is done by ``update_D`` and ``update_G``.
+    ``optimize_parameters`` only draws z and y'; the work is done by ``update_D`` and ``update_G``, which draw nothing
+    unless ``--diffaug`` is on.
     """
 
     Options = SAGANOptions
@@ -82,10 +83,10 @@ class SAGANModel(BaseModel):
         if not options.num_classes:
             raise OptionError("--num_classes 0: without data the number of classes is unknown; give it, 1 for none")
         self.image_size = options.image_size or 128
-        self._steps = 0
+        self._steps = self._epoch = 0
         self._trained: tuple[nn.Module, nn.Module] | None = None
         self._monitor = ClassMonitor()
-        self.sampled = "G_ema" if options.ema_decay and not options.use_raw else "G"
+        self.sampled = options.sampled
         self.add_network(self.sampled, self._generator())
         self.train(False)
 
@@ -94,8 +95,15 @@ class SAGANModel(BaseModel):
     def set_input(self, batch: Batch) -> None:
         """Real images, of which a training step learns and whose classes inference draws."""
         (self.real,) = self.take(batch, "image")
-        self.labels = self._known(self.engine.to_device(batch["label"]))
-        self._global_size = int(batch.get("global_size", self.batch_size * self.engine.world.size))
+        self.labels = self.engine.to_device(self._known(batch))
+        size, full = batch.get("global_size", self.batch_size * self.engine.world.size), batch.get("full_size", 0)
+        most = max(
+            1, size // self.engine.world.size
+        )  # images of every process; equal in all, unlike their exact number
+        parts = self.options.batches_per_step
+        if full:  # of an incomplete last batch as many micro-batches as it fills
+            parts = -(-size * parts // full)
+        self._parts = min(most, parts)
 
     def forward(self) -> None:
         """An image of the class of every image of the input, from new noise."""
@@ -167,7 +175,6 @@ class SAGANModel(BaseModel):
     def setup_training(self, dataset_size: int) -> None:
         """Add D, and G beside its average; the fixed samples."""
         o = self.options
-        attn = default_attention(self.image_size) if o.attn_res_D < 0 else o.attn_res_D
         G = self.networks[self.sampled]
         if self.sampled == "G_ema" or o.ema_decay:
             other = self.add_network("G" if self.sampled == "G_ema" else "G_ema", self._generator())
@@ -179,7 +186,7 @@ class SAGANModel(BaseModel):
                 ndf=o.width_D,
                 num_classes=o.num_classes,
                 image_nc=o.input_nc,
-                attn_res=attn,
+                attn_res=self._attention(o.attn_res_D),
                 attn_kind=o.attn_kind,
                 spectral=not (o.no_sn or o.no_sn_D),
             ),
@@ -193,21 +200,26 @@ class SAGANModel(BaseModel):
         self.sheet_columns: Columns = columns_for(o.num_classes)
         self.train()
 
+    def begin_epoch(self, epoch: int) -> None:
+        self._epoch = epoch
+
     def optimize_parameters(self) -> Losses:
-        """Draw noise and classes, and train: ``--n_critic`` times D, each on its own part of the images, then G."""
+        """Draw noise and classes, and train: ``--n_critic`` times D, each on its own part of the images, then G.
+
+        The batch is split into ``accum_grad * n_critic`` micro-batches; an incomplete one at the end of an epoch into
+        as many as it fills, with fewer updates of D.
+        """
         o = self.options
-        most = max(1, self._global_size // self.engine.world.size)  # equal in all processes
-        parts = min(most, o.batches_per_step)
-        pieces = list(zip(self.real.tensor_split(parts), self.labels.tensor_split(parts)))
+        pieces = list(zip(self.real.tensor_split(self._parts), self.labels.tensor_split(self._parts)))
         found: list[Losses] = []
         sizes: list[int] = []
-        for first in range(0, parts, o.accum_grad):
+        for first in range(0, self._parts, o.accum_grad):
             mine = pieces[first : first + o.accum_grad]
             sizes = [len(images) for images, _ in mine]
             found.append(self.update_D([(images, labels, *self._draw(len(images))) for images, labels in mine]))
         losses = {name: torch.stack([each[name] for each in found]).mean() for name in found[0]}
         losses |= self.update_G([self._draw(size) for size in sizes])
-        self._monitor.add_real(self.real)
+        self._monitor.add_real(self.real, self.labels)
         return {name: losses[name] for name in self.loss_names}
 
     def update_D(self, micro_batches: Sequence[RealMicroBatch]) -> Losses:
@@ -261,18 +273,19 @@ class SAGANModel(BaseModel):
     def sheets(self) -> dict[str, np.ndarray]:
         """Fixed samples: the same noise and classes all through the training, a column a class, its name below."""
         names = [self.class_name(number) for number in self.sheet_columns.classes]
-        return {SHEETS[0]: sample_sheet(self._fixed_samples(), self.sheet_columns, names)}
+        return {SHEETS[0]: sample_sheet(self._fixed_samples(self.sheet_columns), self.sheet_columns, names)}
 
     def diagnostics(self) -> dict[str, float]:
         """How far the samples of a class differ, against real images; the strength of attention.
 
-        Warns of classes whose samples have become nearly equal.
+        Warns of classes whose samples have become nearly equal. Of many classes every epoch looks at some others.
         """
+        columns = columns_for(self.options.num_classes, first=self._epoch * COLUMNS)
         gammas = {
             f"attn_gamma_{key}": float(self.networks[key].get_parameter("attn.gamma").detach())
             for key in self._with_attention()
         }
-        by_class = self.sheet_columns.by_class(self._fixed_samples())
+        by_class = columns.by_class(self._fixed_samples(columns))
         spreads = {number: spread(images) for number, images in by_class.items()}
         self._monitor.update(spreads, {number: self.class_name(number) for number in spreads})
         values = list(spreads.values())
@@ -281,11 +294,12 @@ class SAGANModel(BaseModel):
 
     def class_name(self, number: int) -> str:
         """Name of a class; its number where there are no names."""
+        if self.options.num_classes == 1:
+            return "all"
         return self.class_names[number] if number < len(self.class_names) else str(number)
 
-    def _fixed_samples(self) -> Tensor:
+    def _fixed_samples(self, columns: Columns) -> Tensor:
         """``[N, C, S, S]`` in the order of the columns, a column after the other."""
-        columns = self.sheet_columns
         z, labels = numbered_latents(SHEET_SEED, columns.numbers(), self.options.nz), columns.labels()
         parts = [self.sample(*each).cpu() for each in zip(z.split(columns.rows), labels.split(columns.rows))]
         return torch.cat(parts)
@@ -303,15 +317,29 @@ class SAGANModel(BaseModel):
             nz=o.nz,
             num_classes=o.num_classes,
             image_nc=o.input_nc,
-            attn_res=default_attention(self.image_size) if o.attn_res_G < 0 else o.attn_res_G,
+            attn_res=self._attention(o.attn_res_G),
             attn_kind=o.attn_kind,
             spectral=not (o.no_sn or o.no_sn_G),
         )
 
-    def _known(self, labels: Tensor) -> Tensor:
-        """The labels; of images without classes, all 0."""
-        if self.options.num_classes == 1:
+    def _attention(self, asked: int) -> int:
+        """Size of the map with attention; -1 asks for the usual place."""
+        return default_attention(self.image_size) if asked < 0 else asked
+
+    def _known(self, batch: Batch) -> Tensor:
+        """The labels of a batch; of a model without classes, all 0.
+
+        Raises:
+            ValueError: there are none, or one is beyond ``--num_classes``.
+        """
+        count = self.options.num_classes
+        if "label" not in batch:
+            raise ValueError("--dataset_mode: these data have no labels; use --dataset_mode class_folder")
+        labels: Tensor = batch["label"]
+        if count == 1:
             return torch.zeros_like(labels)
+        if labels.device.type == "cpu" and not 0 <= int(labels.min()) <= int(labels.max()) < count:
+            raise ValueError(f"--num_classes {count}: the data have labels from {labels.min()} to {labels.max()}")
         return labels
 
     def _augmented(self, images: Tensor) -> Tensor:
@@ -328,6 +356,8 @@ class SAGANModel(BaseModel):
         return self.engine.to_device(z), self.engine.to_device(labels)
 
     def _update(self, name: str, step: Callable[..., Step], micro_batches: Sequence[tuple[Tensor, ...]]) -> Losses:
+        if not micro_batches:
+            raise ValueError(f"update_{name}: no micro-batches; give a list of at least one")
         total = sum(len(each[0]) for each in micro_batches)
         weights = [len(each[0]) / total for each in micro_batches]
         closures = [functools.partial(step, *map(self.engine.to_device, each)) for each in micro_batches]

@@ -6,12 +6,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from models.networks.diff_augment import DIFF_AUGMENTS
 from options.base_options import ModelOptions
 from options.schema import OptionError, arg
+from util.latent import LABEL_SAMPLING
 from util.suggest import unknown
-
-DIFFAUG = ("color", "translation", "cutout")
-LABEL_SAMPLING = ("auto", "uniform", "distinct", "balanced")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +52,7 @@ class SAGANOptions(ModelOptions):
     )
     label_sampling: str = arg(
         "auto",
-        choices=LABEL_SAMPLING,
+        choices=("auto", *LABEL_SAMPLING),
         help="classes of the fakes: uniform; distinct (the reference); balanced; auto: distinct if the classes suffice",
     )
     diffaug: tuple[str, ...] = arg(
@@ -70,8 +69,8 @@ class SAGANOptions(ModelOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         for kind in self.diffaug:
-            if kind not in DIFFAUG:
-                raise OptionError(str(unknown(f"--diffaug {kind}", kind, DIFFAUG)))
+            if kind not in DIFF_AUGMENTS:
+                raise OptionError(str(unknown(f"--diffaug {kind}", kind, DIFF_AUGMENTS)))
         if self.maps % 16:
             raise OptionError(f"--maps {self.maps}: a multiple of 16 is needed, e.g. {-(-self.maps // 16) * 16}")
 
@@ -79,6 +78,11 @@ class SAGANOptions(ModelOptions):
     def batches_per_step(self) -> int:
         """Batches of ``--batch_size`` images that a step takes: every update of D sees new ones."""
         return self.n_critic * self.accum_grad
+
+    @property
+    def sampled(self) -> str:
+        """The network that samples come from."""
+        return "G_ema" if self.ema_decay and not self.use_raw else "G"
 
     @property
     def width_G(self) -> int:
@@ -128,7 +132,7 @@ class SampleOptions(LatentOptions):
     """What a test draws; there are no input images."""
 
     class_id: tuple[int, ...] = arg((), aliases=("class-id",), help="classes to draw, e.g. 3,7 (default: random ones)")
-    class_name: tuple[str, ...] = arg((), help="the same by name, e.g. cat,dog")
+    class_name: tuple[str, ...] = arg((), aliases=("class-name",), help="the same by name, e.g. cat,dog")
     generate_all: bool = arg(False, aliases=("all_classes", "generate-all"), help="draw every class")
     num_images: int = arg(
         36, minimum=1, aliases=("n_samples",), help="images: of every class that was named, otherwise in all"

@@ -79,7 +79,7 @@ class DataOptions:
     direction: str = arg("AtoB", choices=("AtoB", "BtoA"), help="which side is the input")
     serial_batches: bool = arg(False, help="take images in order instead of shuffled")
     num_threads: int = arg(4, minimum=0, help="worker processes that read images; 0 = none")
-    batch_size: int = arg(1, minimum=1, help="images per step, over all processes together")
+    batch_size: int = arg(1, minimum=1, aliases=("batch-size",), help="images per step, over all processes together")
     load_size: int = arg(286, minimum=1, maximum=16384, help="scale images to this size (pixels)")
     crop_size: int = arg(256, minimum=1, maximum=16384, help="then crop to this size (pixels)")
     max_dataset_size: float = arg(float("inf"), minimum=1, help="use at most so many images (first in natural order)")

@@ -239,6 +239,8 @@ def _resolve(
         values["load_size"] = values["crop_size"] + model_class.load_margin
     if phase_defaults is not None and "load_size" not in flags:
         values["load_size"] = values["crop_size"]
+    if "sample_seed" in known and "seed" in flags and "sample_seed" not in flags:
+        values["sample_seed"] = values["seed"]  # what a test of such a model draws has no other seed
     if values["suffix"]:
         values["name"] = f"{values['name']}_{_fill(values['suffix'], values)}"
         values["suffix"] = ""

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from data import DATASETS
 from models import MODELS
 from options.files import read_options
-from options.parse import parse_train
-from scripts.result_folders import ResultFolder, RunPlace
+from options.parse import parse_test, parse_train
+from scripts.class_samples import SAMPLES_FILE, facts_of, wanted_samples
+from scripts.result_folders import ResultFolder, RunPlace, words_of_test
 from util.image_folder import scan
 
 if TYPE_CHECKING:
+    from options.evaluate_options import EvaluateOptions
     from scripts.class_images import ClassImages
+
+MOST_SAMPLES = 50_000
+"""Drawn of a run, where it was trained on more images."""
 
 PHASE = "eval"
 """Part of the name of the result folders: what test.py drew for looking at, ``test_latest``, stays as it is."""
@@ -50,6 +57,34 @@ def training_images(place: RunPlace, dataroot: str = "") -> ClassImages:
     return ClassImages(dataset, f"training images in {dataset.root.as_posix()}")
 
 
-def outdated(folders: Sequence[ResultFolder], count: int) -> bool:
-    """Whether one of the folders has another number of samples."""
-    return any(len(scan(each.images)) != count for each in folders if each.images.is_dir())
+def num_samples(o: EvaluateOptions, training: ClassImages | None) -> int:
+    """How many samples are measured: those asked for, else as many as there are real images."""
+    if o.n_samples:
+        return o.n_samples
+    if training is not None:
+        return min(len(training), MOST_SAMPLES)
+    return min(len(scan(Path(o.real))), MOST_SAMPLES) if Path(o.real).is_dir() else 1  # a wrong folder is told later
+
+
+def stale(place: RunPlace, folder: ResultFolder, words: Sequence[str]) -> bool:
+    """Whether other samples lie in a folder than test.py would draw now, of these weights and with these flags.
+
+    Args:
+        place: of the run.
+        folder: of the samples.
+        words: for test.py, beside those that say which folder it is.
+    """
+    file = folder.path / SAMPLES_FILE
+    page = folder.path / "index.html"
+    if not file.is_file() or not page.is_file():
+        return True
+    options = parse_test([*words_of_test(place, folder), *words], MODELS, DATASETS)
+    try:
+        there = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError:
+        return True
+    wanted = wanted_samples(options, place.checkpoints)
+    weights = place.checkpoints / f"{folder.tag}_net_{options.model.sampled}.pth"  # type: ignore[attr-defined]
+    newer = weights.is_file() and weights.stat().st_mtime > page.stat().st_mtime
+    whole = len(scan(folder.images)) == len(wanted.samples) if folder.images.is_dir() else False
+    return bool(newer or not whole or there != facts_of(options, wanted))

@@ -6,6 +6,7 @@ import json
 import logging
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("test")
 
+SAMPLES_FILE = "samples.json"
+"""In the folder of the samples."""
+
 WITHOUT_EFFECT = {"num_test", "num_samples", "eval", "aspect_ratio", "use_wandb", "dataroot", "max_dataset_size"}
 """Flags of test.py that are about images which go in."""
 
@@ -51,15 +55,18 @@ class Sample:
     number: int
 
 
-def class_names_of(folder: Path, num_classes: int) -> tuple[str, ...]:
+def class_names_of(folder: Path, num_classes: int, file: str = "") -> tuple[str, ...]:
     """Names of a run's classes, by label; their numbers where the run has none.
 
     Args:
         folder: of the run.
-        num_classes: of the network.
+        num_classes: of the network; of 1 the name is ``all``.
+        file: with the names, ``--class_names``; empty for that of the run.
     """
-    file = folder / CLASSES_FILE
-    names = read_class_names(file) if file.is_file() else ()
+    if num_classes == 1:
+        return ("all",)
+    kept = Path(file) if file else folder / CLASSES_FILE
+    names = read_class_names(kept) if file or kept.is_file() else ()
     return tuple(names[n] if n < len(names) else str(n) for n in range(num_classes))
 
 
@@ -74,7 +81,8 @@ def chosen_classes(asked: SampleOptions, names: Sequence[str]) -> list[int]:
     for label in asked.class_id:
         if label >= len(names):
             raise OptionError(f"--class_id {label}: the run has {len(names)} classes, 0 to {len(names) - 1}")
-    return [label for label in asked.class_id if label >= 0] or [label_of(name, names) for name in asked.class_name]
+    labels = [label for label in asked.class_id if label >= 0] or [label_of(name, names) for name in asked.class_name]
+    return list(dict.fromkeys(labels))
 
 
 def label_of(name: str, names: Sequence[str], flag: str = "--class_name") -> int:
@@ -104,8 +112,8 @@ def samples_to_draw(asked: SampleOptions, num_classes: int, classes: Sequence[in
     if classes:
         return [Sample(label, number) for label in classes for number in range(asked.num_images)]
     generator = torch.Generator().manual_seed(asked.sample_seed)
-    labels = sorted(draw_labels(asked.num_images, num_classes, "balanced", generator).tolist())
-    return [Sample(label, place - labels.index(label)) for place, label in enumerate(labels)]
+    counts = Counter(draw_labels(asked.num_images, num_classes, "balanced", generator).tolist())
+    return [Sample(label, number) for label in sorted(counts) for number in range(counts[label])]
 
 
 def draw(
@@ -147,7 +155,8 @@ def wanted_samples(options: Options, run_dir: Path) -> Wanted:
     """
     for flag in sorted(options.given & WITHOUT_EFFECT):
         logger.warning("warning: --%s has no effect: this model draws from noise and reads no images", flag)
-    names = class_names_of(run_dir, options.model.num_classes)  # type: ignore[attr-defined]
+    file = options.data.class_names if "class_names" in options.given else ""  # type: ignore[attr-defined]
+    names = class_names_of(run_dir, options.model.num_classes, file)  # type: ignore[attr-defined]
     classes = chosen_classes(options.test, names)
     return Wanted(names, classes, samples_to_draw(options.test, len(names), classes))
 
@@ -181,13 +190,29 @@ def write_samples(options: Options, model: Any, wanted: Wanted, folder: Path) ->
     Image.fromarray(_grid(kept, classes, names)).save(folder / "grid.png")
     _add_rows(page, samples, files, names, options.result.display_winsize)
     page.save()
-    facts = {"seed": asked.sample_seed, "truncation": json_number(asked.truncation), "checkpoint": tag}
+    replace_text(folder / SAMPLES_FILE, [json.dumps(facts_of(options, wanted), indent=1)])
+
+
+def facts_of(options: Options, wanted: Wanted) -> dict[str, Any]:
+    """What ``samples.json`` says: everything that decides the pictures, and each picture's file and class."""
+    asked, run = options.test, options.run
     rows = [
-        {"file": f"images/{file}", "class": each.label, "name": names[each.label], "number": each.number}
-        for each, file in zip(samples, files)
+        {
+            "file": f"images/{_file_of(each, wanted.names, asked.sample_seed)}",
+            "class": each.label,
+            "name": wanted.names[each.label],
+            "number": each.number,
+        }
+        for each in wanted.samples
     ]
-    facts |= {"network": model.sampled, "standing_stats": asked.standing_stats, "samples": rows}
-    replace_text(folder / "samples.json", [json.dumps(facts, indent=1)])
+    return {
+        "seed": asked.sample_seed,
+        "truncation": json_number(asked.truncation),
+        "checkpoint": checkpoint_tag(run.epoch, run.load_iter),
+        "network": options.model.sampled,  # type: ignore[attr-defined]
+        "standing_stats": asked.standing_stats,
+        "samples": rows,
+    }
 
 
 def class_folder(label: int, names: Sequence[str]) -> str:

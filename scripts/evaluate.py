@@ -38,8 +38,6 @@ logger = logging.getLogger("evaluate")
 OWN_FLAGS = ("--name", "--checkpoints_dir", "--results_dir", "--phase", "--epoch", "--load_iter", "--suffix")
 """What of test.py's flags says where the results are: they would not be found elsewhere."""
 
-MOST_SAMPLES = 50_000  # drawn of a run that draws from noise, where the training had more images
-
 UNPAIRED, PAIRED = ("kid",), ("kid", "psnr", "ssim", "l1")
 RECORDS = {
     "evaluate": (EvaluateOptions, "what is measured"),
@@ -91,9 +89,10 @@ def split_words(argv: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def _run(o: EvaluateOptions, m: MetricOptions, given: frozenset[str], test_flags: list[str]) -> int:
-    from scripts.class_evaluation import PHASE, outdated
+    from scripts.class_evaluation import PHASE, draws_from_noise, num_samples, stale, training_images
     from scripts.epoch_series import Series
     from scripts.result_folders import RunPlace, choose, make_missing
+    from util.metrics import needs_real
     from util.metrics.measurement import FILE_NAME, read_measurements, update_measurements
     from util.run_folder import check_writable
 
@@ -106,28 +105,32 @@ def _run(o: EvaluateOptions, m: MetricOptions, given: frozenset[str], test_flags
     if stray := [word for word in test_flags if word.split("=")[0] in OWN_FLAGS]:
         raise ValueError(f"-- {stray[0]}: say which results are meant before the --, by --name, --epoch and --phase")
     place = RunPlace(o.name, Path(o.checkpoints_dir), Path(o.results_dir))
-    training = _training_images(o, place)
-    phase = PHASE if training and "phase" not in given else o.phase
-    folders = choose(place, phase, o.epoch, any_phase="phase" not in given and not training)
+    from_noise = draws_from_noise(place)
+    if o.n_samples and not from_noise:
+        raise ValueError(f"--n_samples {o.n_samples}: the run {o.name} translates images; leave it out")
+    phase = PHASE if from_noise and "phase" not in given else o.phase
+    folders = choose(place, phase, o.epoch, any_phase="phase" not in given and not from_noise)
     check_writable(place.results / FILE_NAME, f"--results_dir {o.results_dir}")
     read_measurements(place.results / FILE_NAME)  # a damaged one is told before anything is computed
     metrics = o.metrics or _default_metrics(place)
     _check_pairs(place, metrics)
     _check_draws(o, metrics, place, folders, test_flags)
+    training = None
+    if from_noise and not o.real and (needs_real(metrics) or not o.n_samples):
+        training = training_images(place, o.dataroot)
     suite = _suite(metrics, m, o.gpu_ids)
     import test
 
     flags = ["--gpu_ids", o.gpu_ids] if o.gpu_ids else []
-    again = o.retest
-    if training:
-        count = o.n_samples or min(len(training), MOST_SAMPLES)
-        flags += ["--num_images", str(count)]
-        again = again or outdated(folders, count)
-    if code := make_missing(place, folders, [*flags, *test_flags], again=again, test=test.main):
-        return code
+    flags += ["--num_images", str(num_samples(o, training))] if from_noise else []
+    flags += test_flags
+    for folder in folders:
+        again = o.retest or (from_noise and stale(place, folder, flags))
+        if code := make_missing(place, [folder], flags, again=again, test=test.main):
+            return code
     measured = []
     for folder in folders:
-        measured.append(_measure_run(o, suite, folder, training))
+        measured.append(_measure_run(o, suite, folder, from_noise, training))
         update_measurements(place.results / FILE_NAME, measured[-1])
     if len(folders) == 1:
         _print(measured[0])
@@ -140,17 +143,6 @@ def _run(o: EvaluateOptions, m: MetricOptions, given: frozenset[str], test_flags
     return EXIT_DONE
 
 
-def _training_images(o: EvaluateOptions, place: RunPlace) -> ClassImages | None:
-    """The real side of a run that draws from noise; None for other runs."""
-    from scripts.class_evaluation import draws_from_noise, training_images
-
-    if not draws_from_noise(place):
-        if o.n_samples:
-            raise ValueError(f"--n_samples {o.n_samples}: the run {place.name} translates images; leave it out")
-        return None
-    return training_images(place, o.dataroot)
-
-
 def _suite(names: Sequence[str], m: MetricOptions, gpu_ids: str) -> Suite:
     from util.device import device_for, parse_gpu_ids
     from util.metrics.suite import Suite
@@ -159,9 +151,9 @@ def _suite(names: Sequence[str], m: MetricOptions, gpu_ids: str) -> Suite:
 
 
 def _measure_run(
-    o: EvaluateOptions, suite: Suite, folder: ResultFolder, training: ClassImages | None
+    o: EvaluateOptions, suite: Suite, folder: ResultFolder, from_noise: bool, training: ClassImages | None
 ) -> list[Measurement]:
-    """Every number of one result folder; ``training``: of samples from noise, what they are compared with."""
+    """Every number of one result folder; ``training`` is what samples from noise are compared with."""
     from dataclasses import replace
 
     from options.files import read_options
@@ -175,9 +167,9 @@ def _measure_run(
     value_range = tuple(float(word) for word in words if str(word).strip())
     shared: dict[str, Any] = {"resize": o.resize, "alpha": o.alpha, "value_range": value_range}
     flag = f"--name {o.name}"
-    fake = FolderImages(folder.images, flag, suffix="" if training else f"fake_{o.domain}", **shared)
+    fake = FolderImages(folder.images, flag, suffix="" if from_noise else f"fake_{o.domain}", **shared)
     real: ImageSet | None = _side(o, "--real", o.real) if o.real else training
-    if real is None and needs_real(suite.names):
+    if real is None and needs_real(suite.names) and not from_noise:
         real = FolderImages(folder.images, flag, suffix=f"real_{o.domain}", **shared)
     draws = [fake]
     for number in range(2, folder.num_samples(o.domain) + 1) if suite.of_kind("draws") else ():
@@ -238,8 +230,16 @@ def _compare(o: EvaluateOptions, m: MetricOptions, given: frozenset[str], test_f
     """``--compare``: measure each run where metrics are asked for, then make the page."""
     from dataclasses import replace
 
+    from scripts.class_evaluation import draws_from_noise
     from scripts.compare_runs import compare
+    from scripts.result_folders import RunPlace
 
+    for name in o.runs:
+        if draws_from_noise(RunPlace(name, Path(o.checkpoints_dir), Path(o.results_dir))):
+            raise ValueError(
+                f"--compare {name}: it draws from noise, and the page shows translations of the same images; "
+                f"measure it alone: python scripts/evaluate.py --name {name}"
+            )
     for name in o.runs if o.metrics else ():
         run = replace(o, compare="", name=name, output="")
         if code := _run(run, m, given, test_flags):

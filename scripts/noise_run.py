@@ -83,10 +83,11 @@ def load_noise_run(options: Options, folder: Path) -> NoiseRun:
     import test
     from scripts.class_samples import class_names_of
 
+    file = options.data.class_names if "class_names" in options.given else ""  # type: ignore[attr-defined]
     model: Any = test.load_trained(options, start(options), folder)
     if options.test.standing_stats:
         model.take_standing_statistics(options.test.standing_stats, options.test.sample_seed)
-    return NoiseRun(options, model, class_names_of(folder, model.options.num_classes))
+    return NoiseRun(options, model, class_names_of(folder, model.options.num_classes, file))
 
 
 def one_class(number: int | None, name: str, names: Sequence[str], flag: str) -> int:

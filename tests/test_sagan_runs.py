@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -133,6 +134,67 @@ def test_a_run_is_measured_with_fresh_samples(run, trained, tiny):
     assert len(list((result(trained, "eval_latest") / "images").rglob("*.png"))) == 6
 
 
+def test_samples_of_other_weights_or_flags_are_drawn_again(run, trained, tiny, said):
+    words = ["--name", "run", "--gpu_ids", "-1", "--feature_cache", "none", "--metrics", "is", "--n_samples", "4"]
+
+    def drawn(*flags):
+        before = said().count("making results/run/eval_latest")
+        assert evaluate.main([*words, "--", *flags] if flags else words) == 0
+        return said().count("making results/run/eval_latest") > before
+
+    shutil.rmtree(result(trained, "eval_latest"), ignore_errors=True)
+    facts = result(trained, "eval_latest") / "samples.json"
+    assert drawn() and not drawn()
+    assert drawn("--truncation", "0.5") and json.loads(facts.read_text())["truncation"] == 0.5
+    assert drawn("--truncation", "0.5", "--use_raw") and json.loads(facts.read_text())["network"] == "G"
+    assert drawn()
+    os.utime(run / "latest_net_G_ema.pth")  # as if it had been trained on
+    assert drawn()
+
+
+def test_other_real_images_and_scores_without_any_need_no_training_data(run, trained, dataroot, tiny, monkeypatch):
+    saved = json.loads((run / "train_opt.json").read_text())
+    monkeypatch.setattr("options.parse.read_options", lambda *a, **k: {**saved, "dataroot": "gone"})
+    words = [
+        "--name",
+        "run",
+        "--gpu_ids",
+        "-1",
+        "--feature_cache",
+        "none",
+        "--n_samples",
+        "5",
+        "--kid_subset_size",
+        "2",
+    ]
+    assert evaluate.main([*words, "--metrics", "is"]) == 0
+    assert evaluate.main([*words, "--metrics", "kid", "--real", str(dataroot / "classes" / "train")]) == 0
+    found = read_measurements(trained / "results" / "run" / "metrics.json")
+    assert any(each.short == "kid" and each.protocol["real"]["from"].endswith("classes/train") for each in found)
+    assert evaluate.main([*words, "--metrics", "kid"]) == 2
+    assert evaluate.main([*words, "--metrics", "kid", "--dataroot", str(dataroot / "classes")]) == 0
+
+
+def test_a_page_that_compares_translations_has_no_place_for_samples(run, said):
+    assert evaluate.main(["--compare", "run", "run"]) == 2
+    assert "--compare run: it draws from noise" in said()
+
+
+def test_the_seed_of_a_test_is_that_of_its_samples(run, trained):
+    for flags in (["--seed", "5"], ["--sample_seed", "5"], ["--seed", "7", "--sample_seed", "5"]):
+        assert test_program.main([*SAMPLES, "--class_id", "1", "--num_images", "1", *flags]) == 0
+        assert json.loads((result(trained) / "samples.json").read_text())["seed"] == 5, flags
+
+
+def test_names_of_classes_can_be_given_later(run, trained, tmp_path):
+    (tmp_path / "names.txt").write_text("monkey\nhoney bee, apis\ntiger\n")
+    words = [*SAMPLES, "--class_names", str(tmp_path / "names.txt"), "--class_name", "apis,1", "--num_images", "2"]
+    assert test_program.main(words) == 0
+    rows = json.loads((result(trained) / "samples.json").read_text())["samples"]
+    assert [row["name"] for row in rows] == ["honey bee, apis"] * 2  # named twice, drawn once
+    assert rows[0]["file"] == "images/0001_honey_bee/000_00000.png"
+
+
 def test_held_out_images_are_measured_while_training(workdir, dataroot, tiny):
     extra = ["--eval_freq", "1", "--eval_metrics", "kid,is", "--feature_cache", "none", "--save_best", "kid"]
     assert train.main(arguments(dataroot, *extra, model="sagan")) == 0
@@ -140,7 +202,7 @@ def test_held_out_images_are_measured_while_training(workdir, dataroot, tiny):
     epochs = [
         json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines() if '"kind": "epoch"' in line
     ]
-    assert all(list(each["metrics"]) == ["kid_inception", "is_inception"] for each in epochs)
+    assert [list(each["metrics"]) for each in epochs] == [["kid_inception", "is_inception"]] * 3
     assert list(run.glob("best_kid_net_G_ema.pth"))
 
 

@@ -37,20 +37,27 @@ class ClassMonitor:
     """
 
     def __init__(self) -> None:
-        self._real: Tensor | None = None
+        self._sum = self._weight = torch.zeros(())
         self._different: set[int] = set()
 
     @property
     def real(self) -> float:
-        """Mean distance of two real images; 0 before there were any."""
-        return 0.0 if self._real is None else float(self._real)
+        """Mean distance of two real images of a class; 0 before there were any."""
+        return float(self._sum) / float(self._weight) if float(self._weight) else 0.0
 
     @torch.no_grad()
-    def add_real(self, images: Tensor) -> None:
-        """Learn from a batch of real images; does not wait for the device."""
-        if len(images) > 1:
-            found = distance(images[1:], images[:-1]).mean()
-            self._real = found if self._real is None else self._real.to(found.device).lerp(found, 1 - _MEMORY)
+    def add_real(self, images: Tensor, labels: Tensor) -> None:
+        """Learn from a batch of real images, from those of equal class; does not wait for the device.
+
+        Args:
+            images: ``[N, C, H, W]`` in [-1, 1].
+            labels: int64 ``[N]``.
+        """
+        order = labels.argsort(stable=True)
+        alike = (labels[order][1:] == labels[order][:-1]).float()
+        found = distance(images[order[1:]], images[order[:-1]]) * alike
+        self._sum = self._sum.to(found.device) * _MEMORY + found.sum() * (1 - _MEMORY)
+        self._weight = self._weight.to(found.device) * _MEMORY + alike.sum() * (1 - _MEMORY)
 
     def update(self, spreads: Mapping[int, float], names: Mapping[int, str]) -> list[int]:
         """Take the spread of every class's samples; returns those that have collapsed, and warns of them."""
@@ -61,17 +68,17 @@ class ClassMonitor:
         if gone:
             shown = ", ".join(f"{names[n]} ({spreads[n]:.3f})" for n in gone[:8]) + (", ..." if len(gone) > 8 else "")
             logger.warning(
-                "warning: the samples of %d of %d classes have become nearly equal: %s; two real images differ by "
-                "%.3f. A larger --batch_size or --n_critic or a lower --lr_G may help; older checkpoints are kept",
+                "warning: the samples of %d of %d classes have become nearly equal: %s; two real images of a class "
+                "differ by %.3f. A larger --batch_size or --n_critic or a lower --lr_G may help; checkpoints are kept",
                 *(len(gone), len(spreads), shown, self.real),
             )
         return gone
 
     def state(self) -> dict[str, Any]:
         """For a checkpoint."""
-        return {"real": self.real, "different": sorted(self._different)}
+        return {"sum": float(self._sum), "weight": float(self._weight), "different": sorted(self._different)}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Go on with ``state``."""
-        self._real = torch.tensor(float(state["real"])) if state["real"] else None
+        self._sum, self._weight = (torch.tensor(float(state[key])) for key in ("sum", "weight"))
         self._different = set(state["different"])

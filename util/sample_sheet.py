@@ -51,12 +51,20 @@ class Columns:
         return {number: samples[labels == number] for number in dict.fromkeys(self.classes)}
 
 
-def columns_for(num_classes: int, most: int = COLUMNS, rows: int = ROWS) -> Columns:
-    """At most so many classes, spread evenly over all; a full sheet of one class where there is no other."""
+def columns_for(num_classes: int, *, first: int | None = None) -> Columns:
+    """The classes of a sheet; a full sheet of one class where there is no other.
+
+    Args:
+        num_classes: how many there are.
+        first: of too many for a sheet, those from this one on, from the last one to the first again; None: spread
+            evenly over all.
+    """
     if num_classes == 1:
-        return Columns((0,) * most, rows)
-    count = min(num_classes, most)
-    return Columns(tuple(number * num_classes // count for number in range(count)), rows)
+        return Columns((0,) * COLUMNS)
+    count = min(num_classes, COLUMNS)
+    if first is None or count == num_classes:
+        return Columns(tuple(number * num_classes // count for number in range(count)))
+    return Columns(tuple((first + number) % num_classes for number in range(count)))
 
 
 def sample_sheet(samples: Tensor, columns: Columns, names: Sequence[str]) -> NDArray[np.uint8]:

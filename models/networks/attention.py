@@ -48,8 +48,9 @@ class SelfAttention(nn.Module):
         f, g, h = self.f(x), self.g(x), self.h(x)
         if self.pooled:
             f, h = F.max_pool2d(f, 2), F.max_pool2d(h, 2)
-        q, k, v = (each.flatten(2).transpose(1, 2) for each in (g, f, h))  # [N, HW, C/8], [N, keys, C/8], [N, keys, C]
-        o = F.scaled_dot_product_attention(q, k, v, scale=1.0)  # [N, HW, C]
+        # One head: fused kernels want four axes. [N, 1, HW, C/8], [N, 1, keys, C/8], [N, 1, keys, C]
+        q, k, v = (each.flatten(2).transpose(1, 2)[:, None] for each in (g, f, h))
+        o = F.scaled_dot_product_attention(q, k, v, scale=1.0)[:, 0]  # [N, HW, C]
         o = o.transpose(1, 2).unflatten(2, x.shape[2:])
         if self.pooled:
             o = self.out(o)

@@ -62,8 +62,8 @@ class GeneratorBlock(nn.Module):
         out_channels: of the output.
         num_classes: rows of the tables.
         spectral: spectral norm in all convolutions.
-        shift_cancels: nothing but convolutions and batch norms follows, in all branches: a constant added to a channel
-            of the output has no effect in the end, and neither have the biases that add one.
+        shift_cancels: on every way to the image a batch norm comes before anything that is not linear: a constant added
+            to a channel of the output has no effect in the end, and neither have the biases that add one.
     """
 
     def __init__(

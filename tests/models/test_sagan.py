@@ -45,7 +45,7 @@ def test_every_size_builds_and_fits_together(size, kind):
     how = {"image_size": size, "num_classes": 2, "attn_res": default_attention(size), "attn_kind": kind}
     G, D = SAGANGenerator(ngf=4, nz=5, **how), SAGANDiscriminator(ndf=8, **how)
     image = G(torch.randn(2, 5), torch.tensor([0, 1]))
-    assert image.shape == (2, 3, size, size) and float(image.detach().abs().max()) < 1
+    assert image.shape == (2, 3, size, size) and float(image.detach().abs().max()) <= 1
     assert D(image, torch.tensor([0, 1])).shape == (2, 1)
     assert hasattr(G, "attn") and hasattr(D, "attn")
 
@@ -109,6 +109,20 @@ def test_attention_is_the_explicit_softmax_over_the_keys():
     torch.testing.assert_close(attention(x), 0.7 * o + x, rtol=1e-5, atol=1e-5)
 
 
+def test_pooled_attention_has_a_key_for_every_four_positions():
+    torch.manual_seed(0)
+    attention = SelfAttention(16, kind="pooled")
+    torch.nn.init.constant_(attention.gamma, 0.7)
+    attention.eval()
+    x = torch.randn(2, 16, 4, 4)
+    g = attention.g(x).flatten(2)
+    f, h = (F.max_pool2d(layer(x), 2).flatten(2) for layer in (attention.f, attention.h))
+    assert f.shape == (2, 2, 4) and h.shape == (2, 8, 4)
+    P = torch.softmax(torch.einsum("nci,ncj->nij", f, g), dim=1)
+    o = torch.einsum("nci,nij->ncj", h, P).view(2, 8, 4, 4)
+    torch.testing.assert_close(attention(x), 0.7 * attention.out(o) + x, rtol=1e-5, atol=1e-5)
+
+
 def test_spectral_norm_in_test_mode_makes_the_step_and_does_not_keep_it():
     torch.manual_seed(0)
     layer, x = SNConv2d(3, 5, 3), torch.randn(1, 3, 4, 4)
@@ -156,6 +170,37 @@ def test_a_step_trains_as_often_as_it_says():
     model.optimize_parameters()
     steps = {name: int(next(iter(o.state.values()))["step"]) for name, o in model.optimizers.items()}
     assert steps == {"D": 3, "G": 1}
+
+
+@pytest.mark.parametrize(
+    ("count", "sizes"),
+    [(8, [[2, 2], [2, 2], [2, 2]]), (5, [[2, 2], [1], [1]]), (3, [[2, 1], [2, 1]]), (1, [[1], [1]])],
+)
+def test_an_incomplete_batch_keeps_the_size_of_its_micro_batches(count, sizes, monkeypatch):
+    """Batch norm sees a micro-batch: the last batch of an epoch has fewer of them, not smaller ones."""
+    model = build("--n_critic", "2", "--accum_grad", "2", "--batch_size", "2")
+    seen = []
+    for name, losses in (("update_D", ("D_real", "D_fake")), ("update_G", ("G",))):
+        monkeypatch.setattr(
+            model,
+            name,
+            lambda items, losses=losses: (
+                seen.append([len(item[-1]) for item in items]) or dict.fromkeys(losses, torch.ones(()))
+            ),
+        )
+    model.set_input({**batch(count), "global_size": count, "full_size": 8})
+    model.optimize_parameters()
+    assert seen == sizes
+
+
+def test_what_is_no_batch_of_classes_is_refused():
+    model = build()
+    with pytest.raises(ValueError, match="--num_classes 3: the data have labels from 0 to 4"):
+        model.set_input(batch(5, classes=5))
+    with pytest.raises(ValueError, match=r"no labels.*class_folder"):
+        model.set_input({key: value for key, value in batch(2).items() if key != "label"})
+    with pytest.raises(ValueError, match="update_D: no micro-batches"):
+        model.update_D([])
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])
@@ -250,7 +295,9 @@ def test_one_class_is_training_without_classes():
     assert not hasattr(model.networks["D"], "projection")
     model.set_input(batch(4, classes=3))  # what the data say of classes is passed over
     assert all(torch.isfinite(loss) for loss in model.optimize_parameters().values())
-    assert model.sheets()["samples"].ndim == 3 and model.diagnostics()["spread_min"] >= 0
+    numbers = model.diagnostics()
+    assert numbers["spread_min"] == numbers["spread_mean"] > 0, "all samples are of the one class"
+    assert model.sheets()["samples"].shape[0] == 6 * (64 + 2) + 2, "no names below"
 
 
 def test_distinct_labels_need_enough_classes():

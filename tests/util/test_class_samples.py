@@ -28,8 +28,9 @@ def test_only_a_class_that_once_differed_can_collapse(caplog):
     monitor = ClassMonitor()
     names = {0: "ape", 1: "bee"}
     assert monitor.update({0: 0.0, 1: 0.0}, names) == [] and monitor.real == 0
-    monitor.add_real(torch.stack([torch.zeros(1, 2, 2), torch.ones(1, 2, 2)]))
-    assert monitor.real == 1.0
+    images = torch.stack([torch.full((1, 2, 2), value) for value in (0.0, 5.0, 1.0)])
+    monitor.add_real(images, torch.tensor([3, 4, 3]))  # of one class: 0 and 1
+    assert monitor.real == pytest.approx(1.0)
     assert monitor.update({0: 0.01, 1: 0.5}, names) == [] and not caplog.text
     other = ClassMonitor()
     other.load_state(monitor.state())
@@ -37,10 +38,18 @@ def test_only_a_class_that_once_differed_can_collapse(caplog):
     assert "1 of 2 classes" in caplog.text and "bee (0.050)" in caplog.text and "ape" not in caplog.text
 
 
-def test_one_image_says_nothing_of_real_spread():
+@pytest.mark.parametrize("count", [1, 3])
+def test_images_of_different_classes_say_nothing_of_real_spread(count):
     monitor = ClassMonitor()
-    monitor.add_real(torch.zeros(1, 3, 2, 2))
-    assert monitor.real == 0 and monitor.state() == {"real": 0.0, "different": []}
+    monitor.add_real(torch.randn(count, 3, 2, 2), torch.arange(count))
+    assert monitor.real == 0 and monitor.state() == {"sum": 0.0, "weight": 0.0, "different": []}
+
+
+def test_real_spread_is_a_running_mean_that_is_right_from_the_start():
+    monitor = ClassMonitor()
+    for far in (2.0, 4.0):
+        monitor.add_real(torch.stack([torch.zeros(1, 2, 2), torch.full((1, 2, 2), far)]), torch.zeros(2).long())
+    assert monitor.real == pytest.approx((0.99 * 2 + 4) / 1.99)
 
 
 def test_the_average_moves_parameters_and_copies_buffers():
@@ -68,6 +77,7 @@ def test_standing_statistics_are_plain_means_over_batches():
 def test_columns_are_spread_over_the_classes_and_no_sample_comes_twice():
     assert columns_for(3).classes == (0, 1, 2)
     assert columns_for(1000).classes == tuple(range(0, 1000, 100))
+    assert columns_for(12, first=10).classes == (10, 11, *range(8)) and columns_for(3, first=10).classes == (0, 1, 2)
     alone = columns_for(1)
     assert set(alone.classes) == {0} and len(set(alone.numbers())) == len(alone.classes) * alone.rows
     columns = Columns((4, 2), rows=2)
