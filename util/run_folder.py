@@ -9,7 +9,7 @@ from typing import IO
 
 OURS = (
     *("*_net_*.pth", "*_state.pth", "*_opt.txt", "*_opt.json", "loss_log.*", "metrics.jsonl", "label_to_classname.txt"),
-    *("*.tmp", "save.commit"),
+    *("*.tmp", "save.commit", "import_report.txt", "import_check.png"),
 )
 OUR_FOLDERS = ("web", "tensorboard", "wandb", "images_noisy")
 LOCK = ".lock"

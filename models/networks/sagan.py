@@ -6,7 +6,7 @@ Widths are multiples of ``ngf`` and ``ndf``; at 128 pixels they are the referenc
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -113,7 +113,22 @@ class DiscriminatorBlock(nn.Module):
         return h + (self.shortcut(x) if hasattr(self, "shortcut") else x)
 
 
-class SAGANGenerator(nn.Module):
+class _Blocks(nn.Module):
+    """Blocks by name, run in the order in which they were added."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._order: list[str] = []
+
+    def _add(self, name: str, module: nn.Module) -> None:
+        self.add_module(name, module)
+        self._order.append(name)
+
+    def _blocks(self) -> Iterator[nn.Module]:
+        return (self.get_submodule(name) for name in self._order)
+
+
+class SAGANGenerator(_Blocks):
     """From a latent vector and a class to an image.
 
     Args:
@@ -150,7 +165,6 @@ class SAGANGenerator(nn.Module):
         _check_place(attn_res, sizes, "--attn_res_G", image_size)
         self.image_size, self.nz, self.num_classes = image_size, nz, num_classes
         self.affine = SNLinear(nz, widths[0] * BASE * BASE, spectral=spectral)
-        self._order: list[str] = []
         for number, size in enumerate(sizes, start=1):
             before, width = widths[number - 1 : number + 1]
             cancels = attn_res < size  # no attention after this block
@@ -169,17 +183,12 @@ class SAGANGenerator(nn.Module):
             y: int64 ``[N]`` in 0..K-1, or float ``[N, K]``: weights of a mixture of classes.
         """
         x = self.affine(z).unflatten(1, (-1, BASE, BASE))
-        for name in self._order:
-            module = self.get_submodule(name)
+        for module in self._blocks():
             x = module(x, y) if isinstance(module, GeneratorBlock) else module(x)
         return torch.tanh(self.conv(F.relu(self.bn(x))))
 
-    def _add(self, name: str, module: nn.Module) -> None:
-        self.add_module(name, module)
-        self._order.append(name)
 
-
-class SAGANDiscriminator(nn.Module):
+class SAGANDiscriminator(_Blocks):
     """How real an image is, and how much of its class: the projection discriminator (Miyato and Koyama 2018,
     arXiv:1802.05637).
 
@@ -212,7 +221,6 @@ class SAGANDiscriminator(nn.Module):
         sizes = [image_size >> min(number, halvings) for number in range(1, len(widths) + 1)]
         _check_place(attn_res, sizes, "--attn_res_D", image_size)
         self.num_classes = num_classes
-        self._order: list[str] = []
         before = image_nc
         for number, width in enumerate(widths, start=1):
             how = {"down": number <= halvings, "first": number == 1, "spectral": spectral}
@@ -226,18 +234,14 @@ class SAGANDiscriminator(nn.Module):
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """Images ``[N, image_nc, S, S]`` in [-1, 1] and labels int64 ``[N]`` -> scores ``[N, 1]``, no sigmoid."""
-        for name in self._order:
-            x = self.get_submodule(name)(x)
+        for module in self._blocks():
+            x = module(x)
         with torch.autocast(x.device.type, enabled=False):  # sums over many positions
             phi = F.relu(x.float()).sum((2, 3))  # [N, C]
             score = self.affine(phi)
             if self.num_classes > 1:
                 score = score + (phi * self.projection(y)).sum(1, keepdim=True)
         return score
-
-    def _add(self, name: str, module: nn.Module) -> None:
-        self.add_module(name, module)
-        self._order.append(name)
 
 
 def default_attention(image_size: int) -> int:

@@ -1,0 +1,40 @@
+"""SAGAN learns what a class is: 200 steps on coloured discs and squares."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import train
+
+CLASSES, COUNT, BATCH, SIZE = 3, 96, 16, 32
+
+
+def draw(label: int, generator: torch.Generator) -> torch.Tensor:
+    """A red, green or blue shape on a grey, grainy ground; ``[3, 32, 32]`` in [-1, 1]."""
+    ground = torch.rand(1, generator=generator) * 0.6 - 0.3 + 0.1 * torch.randn(3, SIZE, SIZE, generator=generator)
+    radius = int(torch.randint(9, 13, (1,), generator=generator))
+    y0, x0 = torch.randint(radius, SIZE + 1 - radius, (2,), generator=generator).tolist()
+    y, x = torch.meshgrid(torch.arange(SIZE) - y0, torch.arange(SIZE) - x0, indexing="ij")
+    inside = y**2 + x**2 <= radius**2 if radius % 2 else torch.maximum(y.abs(), x.abs()) < radius
+    colour = torch.full((3, 1, 1), -0.7)
+    colour[label] = 0.7
+    return torch.where(inside, colour + 0.05 * torch.randn(3, SIZE, SIZE, generator=generator), ground).clamp(-1, 1)
+
+
+@pytest.mark.slow
+def test_the_colour_of_a_sample_is_that_of_its_class():
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(COUNT) % CLASSES
+    images = torch.stack([draw(int(label), generator) for label in labels])
+    words = f"--model sagan --gpu_ids -1 --num_classes {CLASSES} --image_size {SIZE} --ngf 8 --ndf 8 --nz 8"
+    words += f" --batch_size {BATCH} --lr_G 0.001 --lr_D 0.002 --ema_decay 0.9 --ema_start 0"
+    model = train.build_model([*words.split(), "--attn_res_G", "8", "--attn_res_D", "8"], COUNT)
+    for step in range(200):
+        torch.manual_seed(step)
+        chosen = torch.randperm(COUNT)[:BATCH]
+        model.set_input({"image": images[chosen], "label": labels[chosen]})
+        model.optimize_parameters()
+    wanted = torch.arange(90) % CLASSES
+    samples = model.sample(torch.randn(90, 8), wanted)
+    assert float((samples.mean((2, 3)).argmax(1) == wanted).float().mean()) > 0.9
