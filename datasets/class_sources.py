@@ -17,6 +17,9 @@ from data.class_layout import PHASES
 from util.image_folder import describe, has_images, natural_key, subfolders
 
 _JPEG, _PNG = (".jpg", ".jpeg"), (".png",)
+_KINDS = {"keep": _JPEG + _PNG, "jpeg": _JPEG, "png": _PNG}
+KINDS = tuple(_KINDS)
+"""Of the squares: suffixes that stay as they are."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,8 @@ class Source:
         name: of the file below the class.
         target: of the square below the class.
         read: gives the bytes; None for a tar file of a class that is broken.
+        other_targets: of the square in another format, where no square of this format has that name.
+        other_phase: where the square belongs by another division; empty where IN or ``--phase`` names the phase.
     """
 
     phase: str
@@ -36,13 +41,17 @@ class Source:
     name: str
     target: str
     read: Callable[[], bytes] | None
+    other_targets: tuple[str, ...] = ()
+    other_phase: str = ""
 
 
 @contextmanager
 def open_sources(
     source: Path, *, phase: str, val_fraction: float, kind: str
-) -> Iterator[tuple[Iterable[Source], int | None]]:
-    """The files of a folder or a tar file, and how many there are, if that is known before; to be used inside ``with``.
+) -> Iterator[tuple[Callable[[], Iterator[Source]], int | None]]:
+    """What gives the files of a folder or a tar file, as often as it is called, and how many there are, if known.
+
+    To be used inside ``with``.
 
     Args:
         source: IN.
@@ -61,22 +70,31 @@ def open_sources(
     if source.is_file():
         try:
             with tarfile.open(source, "r:") as outer:
-                yield _divided(_tar_sources(outer, phase or "train", kind), val_fraction), None
+
+                def in_tar() -> Iterator[Source]:
+                    found = _tar_sources(outer, phase or "train", kind)
+                    return found if phase else _divided(found, val_fraction)
+
+                yield in_tar, None
         except tarfile.TarError as error:
             raise ValueError(
                 f"{source}: cannot be read as an uncompressed tar file ({error}): unpack it if it is compressed, "
                 f"get it anew if it is broken"
             ) from None
     else:
-        listing = _listing(source, phase, val_fraction)
-        found = (
-            each for folder in listing for each in _sources(*folder[:3], kind, functools.partial(_read, folder[3]))
-        )
-        yield _divided(found, val_fraction), sum(len(files) for _, _, files, _ in listing)
+        listing, has_phases = _listing(source, phase, val_fraction)
+
+        def in_folders() -> Iterator[Source]:
+            found = (
+                each for folder in listing for each in _sources(*folder[:3], kind, functools.partial(_read, folder[3]))
+            )
+            return found if phase or has_phases else _divided(found, val_fraction)
+
+        yield in_folders, sum(len(files) for _, _, files, _ in listing)
 
 
-def _listing(source: Path, phase: str, val_fraction: float) -> list[tuple[str, str, list[str], Path]]:
-    """Phase, class, files and folder of every class."""
+def _listing(source: Path, phase: str, val_fraction: float) -> tuple[list[tuple[str, str, list[str], Path]], bool]:
+    """Phase, class, files and folder of every class; and whether the phases are those of the folder."""
     if not source.is_dir():
         raise FileNotFoundError(f"{source}: there is no such folder or file")
     phases = [name for name in PHASES if subfolders(source / name)]
@@ -88,17 +106,17 @@ def _listing(source: Path, phase: str, val_fraction: float) -> list[tuple[str, s
         )
     roots = {name: source / name for name in phases} or {phase or "train": source}
     classes = [(phase, name, root / name) for phase, root in roots.items() for name in sorted(subfolders(root))]
-    listing = [(phase, name, _files_below(folder), folder) for phase, name, folder in classes]
+    listing = [(phase, name, files_below(folder), folder) for phase, name, folder in classes]
     if not any(files for _, _, files, _ in listing):
         raise FileNotFoundError(f"{source}: no class folders with files; {describe(source)}")
     for root in roots.values():
         if has_images(root):
             print(f"warning: images in {root} itself have no class and are left out", file=sys.stderr)
-    return listing
+    return listing, bool(phases)
 
 
-def _files_below(root: Path) -> list[str]:
-    """Paths below a class folder, hidden ones left out, in natural order."""
+def files_below(root: Path) -> list[str]:
+    """Paths below a class folder, hidden ones left out, in natural order; none if it does not exist."""
     files = []
     for folder, inside, names in os.walk(root):
         inside[:] = [each for each in inside if not each.startswith(".")]
@@ -113,7 +131,14 @@ def _read(folder: Path, name: str) -> bytes:
 
 def _sources(phase: str, name: str, files: list[str], kind: str, read: Callable[[str], bytes]) -> list[Source]:
     targets = target_names(files, kind)
-    return [Source(phase, name, file, targets[file], functools.partial(read, file)) for file in files]
+    own, others = set(targets.values()), [target_names(files, other) for other in KINDS if other != kind]
+    return [
+        Source(
+            *(phase, name, file, targets[file], functools.partial(read, file)),
+            other_targets=tuple(sorted({names[file] for names in others} - own)),
+        )
+        for file in files
+    ]
 
 
 def target_names(names: Iterable[str], kind: str) -> dict[str, str]:
@@ -125,7 +150,7 @@ def target_names(names: Iterable[str], kind: str) -> dict[str, str]:
         names: of all files of the class.
         kind: ``jpeg``, ``png``, or ``keep`` for that of the file where it is one of them, else PNG.
     """
-    fitting = {"jpeg": _JPEG, "png": _PNG, "keep": _JPEG + _PNG}[kind]
+    fitting = _KINDS[kind]
     suffix = ".jpg" if kind == "jpeg" else ".png"
     found, others = {}, []
     for name in names:
@@ -188,9 +213,7 @@ def _is_shown(member: tarfile.TarInfo) -> bool:
 def _divided(sources: Iterable[Source], fraction: float) -> Iterator[Source]:
     """Every source in ``train`` or ``val``: by a hash of class and name, so that more files move none of the others."""
     for source in sources:
-        if not fraction:
-            yield source
-            continue
         digest = hashlib.blake2b(f"{source.class_name}/{source.name}".encode("utf-8", "surrogateescape"), digest_size=8)
         held_out = int.from_bytes(digest.digest(), "big") < fraction * 2**64
-        yield replace(source, phase="val" if held_out else "train")
+        phase, other = ("val", "train") if held_out else ("train", "val")
+        yield replace(source, phase=phase, other_phase=other)

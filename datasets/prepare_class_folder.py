@@ -1,12 +1,14 @@
 """Make a data set of squares from labelled photos: a folder a class, or a tar file of one tar a class (ImageNet).
 
-The shorter side is scaled, the middle cut out, each file written whole under its own name. A second call goes on.
+The shorter side is scaled, the middle cut out, each file written whole under its own name. A second call goes on; it is
+refused where it would put a picture into a second phase, or beside itself in another format.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import functools
 import io
 import os
 import shlex
@@ -28,7 +30,7 @@ from tqdm import tqdm
 
 from data.class_layout import class_names_below
 from data.class_names import write_label_map
-from datasets.class_sources import Source, open_sources
+from datasets.class_sources import KINDS, Source, files_below, open_sources
 from datasets.command_line import OneLineParser, exit_code
 from util.centre_square import centred_corner, shorter_to
 from util.image_decode import BROKEN, decode
@@ -163,6 +165,45 @@ def _in_order(
         yield first, future.result()
 
 
+def refuse_second_squares(sources: Iterable[Source], out: Path, *, val_fraction: float, kind: str) -> None:
+    """Refuse a call that would make squares anew which an earlier call put elsewhere. Writes nothing.
+
+    A picture in ``val`` as well as in ``train`` would make every measurement too good.
+
+    Args:
+        sources: all files.
+        out: folder of the data set.
+        val_fraction: ``--val_fraction``.
+        kind: ``--format``.
+
+    Raises:
+        ValueError: how many there are, and where the first is.
+    """
+    there = functools.lru_cache(maxsize=4)(lambda folder: frozenset(files_below(out / folder)))
+    divided, formatted = [], []
+    for source in sources:
+        if source.other_phase:
+            folder = f"{source.other_phase}/{source.class_name}"
+            divided += [f"{folder}/{name}" for name in (source.target, *source.other_targets) if name in there(folder)]
+        folder = f"{source.phase}/{source.class_name}"
+        formatted += [f"{folder}/{name}" for name in source.other_targets if name in there(folder)]
+    if divided:
+        named = "" if val_fraction else "; --phase train, if these are other pictures of the same names"
+        raise ValueError(
+            f"--val_fraction {val_fraction:g}: {_files(divided)} of {out} would be in two phases, such as "
+            f"{divided[0]}: give the --val_fraction of the first call, or another OUT{named}"
+        )
+    if formatted:
+        raise ValueError(
+            f"--format {kind}: {_files(formatted)} of {out} would be there in two formats, such as {formatted[0]}: "
+            "give the --format of the first call, or another OUT"
+        )
+
+
+def _files(names: Sequence[str]) -> str:
+    return f"{len(names)} file{'s' if len(names) > 1 else ''}"
+
+
 # --- the command ------------------------------------------------------------------------------------------------------
 
 
@@ -210,7 +251,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--min_size", type=int, help="skip pictures with a shorter side than this (default: --size)")
     parser.add_argument("--keep_small", action="store_true", help="scale small pictures up, skip none")
     parser.add_argument("--quality", type=int, default=95, help="of JPEG, 1 to 100")
-    parser.add_argument("--format", choices=("keep", "jpeg", "png"), default="keep", help="keep: JPEG and PNG stay")
+    parser.add_argument("--format", choices=KINDS, default="keep", help="keep: JPEG and PNG stay")
     parser.add_argument("--phase", default="", help="which phase these are, where IN has no phases (default: train)")
     parser.add_argument("--val_fraction", type=float, default=0.0, help="put this share of every class into val")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="files treated at a time")
@@ -222,7 +263,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         recipe = Recipe(size=args.size, min_size=least, quality=args.quality)
         where = {"phase": args.phase, "val_fraction": args.val_fraction, "kind": args.format}
         with open_sources(args.source, **where) as (sources, total):
-            result = prepare(sources, args.out, recipe, workers=args.workers, total=total)
+            if subfolders(args.out):
+                refuse_second_squares(sources(), args.out, val_fraction=args.val_fraction, kind=args.format)
+            result = prepare(sources(), args.out, recipe, workers=args.workers, total=total)
         report(result, args.out)
         print(f"train with: python train.py --dataroot {shlex.quote(str(args.out))} --name run --model sagan")
 

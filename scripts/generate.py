@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(argv: list[str]) -> int:
-    options, folder = parse_noise_run("scripts/generate.py", argv, GenerateOptions)
+    options, folder = parse_noise_run("scripts/generate.py", argv, GenerateOptions, used=("phase",))
     import test
 
     return test.draw_from_noise(options, start(options), folder, options.test.output)

@@ -6,6 +6,7 @@
 
 Widths, classes and the length of the latent vector are read off the file. Files of before 2021 have beside each weight
 the one that test mode used then (W_sn): it is passed over, unless --use_w_sn asks for the images of that time.
+What became of each tensor is told in the run's import_report.txt.
 
 Exit code 0: done; 1: failed; 2: bad arguments, or a file that does not fit, and then nothing is written.
 """
@@ -30,26 +31,30 @@ from torch import Tensor, nn
 
 from data import DATASETS
 from data.class_names import CLASSES_FILE, read_class_names, write_class_names
+from datasets.command_line import OneLineParser
 from models import MODELS
 from models.networks.sagan import BASE, WIDTHS, SAGANDiscriminator, SAGANGenerator
 from options.files import VOLATILE, read_options, write_options
 from options.parse import parse_train
-from scripts.sagan_layout import PREFIX, Entry, layout, read_h5, write_h5
+from scripts.sagan_layout import PREFIX, Entry, Report, by, layout, read_h5, write_h5
 from util.exit_code import EXIT_DONE, exit_code
 from util.image_grid import tile, to_uint8_truncating
 from util.image_io import save_array
 from util.latent import draw_labels
 from util.pretrained import load_weights
 from util.run_folder import check_name, check_run_folder, check_writable, open_run_folder
+from util.text_file import replace_text
 
 Arrays = Mapping[str, NDArray[np.float32]]
 State = dict[str, Tensor]
-CHECK_IMAGES, CHECK_FILE = 16, "import_check.png"
+CHECK_IMAGES, CHECK_FILE, REPORT_FILE = 16, "import_check.png", "import_report.txt"
+WITHOUT_D = "the file has no discriminator: the run is for test.py, not for train.py --continue_train"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Convert as the command line says; returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = OneLineParser(__doc__ or "")
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("file", nargs="?", type=Path, help="parameter file to read")
     parser.add_argument("--name", required=True, help="name of the run")
     parser.add_argument("--checkpoints_dir", type=Path, default=Path("checkpoints"), help="folder of all runs")
@@ -59,7 +64,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--check", action="store_true", help=f"draw {CHECK_IMAGES} images into {CHECK_FILE}")
     parser.add_argument("--export", type=Path, metavar="FILE.h5", help="write the run's networks to this file")
     parser.add_argument("--epoch", default="latest", help="checkpoint to export: latest, a number, iter_<n>")
-    args = parser.parse_args(argv)
+    try:
+        args = parser.parse_args(argv)
+    except SystemExit as answered:  # --help, or one line on what is wrong with the words
+        return int(answered.code or EXIT_DONE)
     try:
         check_name(args.name)
         if (args.file is None) == (args.export is None):
@@ -83,7 +91,7 @@ def _import(file: Path, folder: Path, args: argparse.Namespace) -> None:
     options = infer_options(arrays, file)
     has_D = any(name.startswith(PREFIX["D"]) for name in arrays)
     networks = {key: net for key, net in empty_networks(options).items() if key == "G" or has_D}
-    states = take_states(arrays, layout(networks), file, use_w_sn=args.use_w_sn)
+    states, report = take_states(arrays, layout(networks), file, use_w_sn=args.use_w_sn)
     names = read_class_names(args.class_names) if args.class_names else ()
     if names and len(names) != options["num_classes"]:
         raise ValueError(f"--class_names {args.class_names}: {len(names)} names for {options['num_classes']} classes")
@@ -100,11 +108,13 @@ def _import(file: Path, folder: Path, args: argparse.Namespace) -> None:
         if names:
             write_class_names(folder / CLASSES_FILE, names)
         write_options({**parsed.values, **VOLATILE}, parsed.defaults, folder, "train")
+        replace_text(folder / REPORT_FILE, (f"{line}\n" for line in report.lines(*(() if has_D else (WITHOUT_D,)))))
     size = options["image_size"]
     shown = " ".join(f"--{key} {options[key]}" for key in ("num_classes", "nz", "ngf", "ndf"))
     print(f"{folder}: {size}x{size} pixels, {shown}{'' if iteration is None else f', iteration {iteration}'}")
     if not has_D:
-        print("the file has no discriminator: the run is for test.py, not for train.py --continue_train")
+        print(WITHOUT_D)
+    print(f"names of all tensors: {folder / REPORT_FILE}")
     if args.check:
         print(_draw(states["G"], options, folder / CHECK_FILE))
 
@@ -118,7 +128,7 @@ def infer_options(arrays: Arrays, file: Path) -> dict[str, Any]:
     shapes = {name: value.shape for name, value in arrays.items()}
     for name in (table := "generator/block-1/conv1/ccbn/gamma/embed/W", affine := "generator/sn_affine/W"):
         if len(shapes.get(name, ())) != 2:
-            has = f"{name} is {_by(shapes[name])}" if name in shapes else f"there is no {name}"
+            has = f"{name} is {by(shapes[name])}" if name in shapes else f"there is no {name}"
             raise ValueError(f"{file}: no parameter file of SAGAN, {has}")
     (num_classes, maps), (nz, _) = shapes[table], shapes[affine]
     blocks = max(int(match[1]) for name in shapes if (match := re.match(r"generator/block-(\d+)/", name)))
@@ -132,7 +142,7 @@ def infer_options(arrays: Arrays, file: Path) -> dict[str, Any]:
         raise ValueError(f"{file}: {table} has {maps} columns, which is no multiple of {widths.G[0]}")
     first = shapes.get("discriminator/block-1/conv1/sn_conv/W", ())
     ndf = max(1, first[0] // widths.D[0]) if first else ngf
-    places_G = {BASE << number: width * ngf for number, width in enumerate(widths.G)}
+    places_G = {BASE << number: width * ngf for number, width in enumerate(widths.G) if number}  # 0: before any block
     places_D = {size >> number: width * ndf for number, width in enumerate(widths.D, start=1)}
     return {
         "model": "sagan",
@@ -164,8 +174,12 @@ def empty_networks(options: Mapping[str, Any]) -> dict[str, nn.Module]:
     return {"G": G, "D": D}
 
 
-def take_states(arrays: Arrays, wanted: Sequence[Entry], file: Path, *, use_w_sn: bool = False) -> dict[str, State]:
-    """State dicts of the networks from the file's tensors. Says what was used, ignored, unknown and missing.
+def take_states(
+    arrays: Arrays, wanted: Sequence[Entry], file: Path, *, use_w_sn: bool = False
+) -> tuple[dict[str, State], Report]:
+    """State dicts of the networks from the file's tensors, and what became of those.
+
+    Prints the counts, and the names of those that are unknown, missing or do not fit.
 
     Args:
         arrays: as ``read_h5`` gives them.
@@ -177,7 +191,9 @@ def take_states(arrays: Arrays, wanted: Sequence[Entry], file: Path, *, use_w_sn
         ValueError: a tensor is missing, has another shape, or is not finite.
     """
     states: dict[str, State] = {entry.network: {} for entry in wanted}
-    used, wrong = set(), []
+    used: dict[str, str] = {}
+    missing: dict[str, tuple[int, ...]] = {}
+    unfit: dict[str, str] = {}
     for entry in wanted:
         name = entry.name
         if use_w_sn and entry.key.endswith(".u"):
@@ -185,28 +201,30 @@ def take_states(arrays: Arrays, wanted: Sequence[Entry], file: Path, *, use_w_sn
         if use_w_sn and entry.normalised_name:
             name = entry.normalised_name
         if name not in arrays:
-            wrong.append(f"missing: {name} {_by(entry.shape)}")
+            missing[name] = entry.shape
         elif arrays[name].shape != entry.shape:
-            wrong.append(f"of another shape: {name} {_by(arrays[name].shape)}, not {_by(entry.shape)}")
+            unfit[name] = f"of another shape: {name} {by(arrays[name].shape)}, not {by(entry.shape)}"
         elif not np.isfinite(arrays[name]).all():
-            wrong.append(f"not finite: {name}")
+            unfit[name] = f"not finite: {name}"
         else:
             states[entry.network][entry.key] = entry.read(arrays[name])
-            used.add(name)
+            used[name] = f"{entry.network}: {entry.key}"
         if entry.key.endswith(".running_var"):
             counter = entry.key.replace("running_var", "num_batches_tracked")
             states[entry.network][counter] = torch.tensor(0)
     known = {name for entry in wanted for name in (entry.name, entry.normalised_name)}
-    unknown = [name for name in arrays if name not in known]
-    ignored = len(arrays) - len(used) - len(unknown) - sum(not each.startswith("missing") for each in wrong)
-    print(f"{file}: {len(arrays)} tensors, {len(used)} used, {ignored} ignored, {len(unknown)} unknown")
-    for line in (*(f"unknown: {name} {_by(arrays[name].shape)}" for name in unknown), *wrong):
+    shapes = {name: value.shape for name, value in arrays.items()}
+    ignored = [name for name in arrays if name in known and name not in used and name not in unfit]
+    report = Report(file, shapes, used, ignored, [name for name in arrays if name not in known], missing)
+    wrong = [*(f"missing: {name} {by(shape)}" for name, shape in missing.items()), *unfit.values()]
+    print(report.counts)
+    for line in (*(f"unknown: {name} {by(shapes[name])}" for name in report.unknown), *wrong):
         print(f"  {line}")
     if wrong:
         more = f" (and {len(wrong) - 1} more, listed above)" if len(wrong) > 1 else ""
         old = "; --use_w_sn is for files of before 2021, leave it out" if "/W_sn" in wrong[0] else ""
         raise ValueError(f"{file}: {wrong[0]}{more}{old}")
-    return states
+    return states, report
 
 
 def _save(state: State, folder: Path, network: str, iteration: int | None) -> None:
@@ -261,8 +279,8 @@ def _export(folder: Path, tag: str, file: Path) -> None:
     for entry in wanted:
         found = states[entry.network].get(entry.key)
         if found is None or tuple(found.shape) != entry.own_shape:
-            has = "nothing" if found is None else _by(tuple(found.shape))
-            raise ValueError(f"--epoch {tag}: {entry.network}: {entry.key} is {has}, not {_by(entry.own_shape)}")
+            has = "nothing" if found is None else by(tuple(found.shape))
+            raise ValueError(f"--epoch {tag}: {entry.network}: {entry.key} is {has}, not {by(entry.own_shape)}")
     check_writable(file, f"--export {file}")
     file.parent.mkdir(parents=True, exist_ok=True)
     arrays = {entry.name: entry.write(states[entry.network][entry.key]) for entry in wanted}
@@ -283,10 +301,6 @@ def _not_published(options: Mapping[str, Any]) -> str:
     if not options["maps"] and options["ngf"] != options["ndf"]:
         wrong.append(f"two widths, --ngf {options['ngf']} and --ndf {options['ndf']}")
     return wrong[0] if wrong else ""
-
-
-def _by(shape: tuple[int, ...]) -> str:
-    return "x".join(map(str, shape)) or "scalar"
 
 
 if __name__ == "__main__":

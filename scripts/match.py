@@ -18,9 +18,7 @@ from typing import TYPE_CHECKING
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from models.sagan_options import LatentOptions
-from options.base_options import DataOptions
 from options.metric_options import MetricOptions
-from options.parse import Options
 from options.schema import OptionError, arg, specs
 from scripts.noise_run import NoiseRun, load_noise_run, one_class, parse_noise_run
 from util.exit_code import EXIT_DONE, run_command
@@ -31,7 +29,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("match")
 
-PIXELS = "pixels"  # as in nearest_images, which needs torch
+PIXELS = "pixels"
 _WEIGHTS = specs(MetricOptions)["inception_weights"]
 _CACHE = specs(MetricOptions)["feature_cache"]
 
@@ -73,8 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(argv: list[str]) -> int:
-    options, folder = parse_noise_run("scripts/match.py", argv, MatchOptions)
-    _check_data_flags(options)
+    options, folder = parse_noise_run("scripts/match.py", argv, MatchOptions, used=("dataroot",))
     run = load_noise_run(options, folder)
     asked = options.test
     label = one_class(asked.class_id, asked.class_name, run.names, "--class")
@@ -83,19 +80,13 @@ def _run(argv: list[str]) -> int:
     from scripts.nearest_images import Comparison, write_matches
     from util.result_folder import drafted
 
-    comparison = Comparison(asked.features, run.model.engine.device, asked.inception_weights, asked.feature_cache)
+    extractor = "" if asked.features == PIXELS else asked.features
+    comparison = Comparison(extractor, run.model.engine.device, asked.inception_weights, asked.feature_cache)
     place = test.result_folder(options, f"match_{label}")
     with drafted(place, f"--results_dir {options.result.results_dir}") as draft:
         nearest = write_matches(run, label, images, comparison, draft)
     logger.info("%d images compared, the nearest is %s: %s", len(images), nearest, place / "index.html")
     return EXIT_DONE
-
-
-def _check_data_flags(options: Options) -> None:
-    """The images are read as in the training: only where they are may be said."""
-    unused = sorted((options.given & specs(DataOptions).keys()) - {"dataroot", "batch_size"})
-    if unused:
-        raise OptionError(f"--{unused[0]} has no use here: the images are read as in the training; leave it out")
 
 
 def _real(run: NoiseRun, label: int) -> ClassImages:

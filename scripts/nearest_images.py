@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-PIXELS = "pixels"
 _CHUNK = 256  # images that are compared at a time
 _READERS = 4
 _MOST_ROWS = 40  # samples on match.png
@@ -40,7 +39,7 @@ class Comparison:
     """A squared distance between images.
 
     Args:
-        features: ``pixels``, or the name of an extractor.
+        extractor: name of the one whose features are compared; empty for the pixels.
         device: where that computes.
         inception_weights: file with the weights of Inception; empty to download.
         feature_cache: folder for the features of real images; empty: the user's; ``none``: no cache.
@@ -50,12 +49,12 @@ class Comparison:
     """
 
     def __init__(
-        self, features: str, device: torch.device, inception_weights: str = "", feature_cache: str = ""
+        self, extractor: str, device: torch.device, inception_weights: str = "", feature_cache: str = ""
     ) -> None:
         self._device = device
         self._extractor: Extractor | None = None
-        if features != PIXELS:
-            self._extractor = load_extractor(features, device, inception_weights=inception_weights)
+        if extractor:
+            self._extractor = load_extractor(extractor, device, inception_weights=inception_weights)
         folder = None if feature_cache == NO_CACHE else Path(feature_cache) if feature_cache else default_cache()
         self._cache = FeatureCache(folder)
 
@@ -63,8 +62,8 @@ class Comparison:
     def facts(self) -> dict[str, Any]:
         """What is compared."""
         if self._extractor is None:
-            return {"features": PIXELS, "values": "0 to 1"}
-        return {"features": self._extractor.name, **self._extractor.facts(), "layer": self._extractor.features}
+            return {"values": "0 to 1"}
+        return {**self._extractor.facts(), "layer": self._extractor.features}
 
     def distances(self, drawn: ImageSet, real: ImageSet) -> NDArray[np.float64]:
         """``[len(drawn), len(real)]``: the sum of the squared differences, of pixels with values from 0 to 1.
@@ -98,8 +97,8 @@ def _pixels(images: ImageSet, shape: tuple[int, ...]) -> Iterator[NDArray[np.flo
                 if picture.shape != shape:
                     sizes = [f"{width}x{height}" for height, width, _ in (picture.shape, shape)]
                     raise ValueError(
-                        f"--features {PIXELS}: {images.names[number]} has {sizes[0]} pixels, the samples have "
-                        f"{sizes[1]}; compare the features of a network instead"
+                        f"{images.names[number]} has {sizes[0]} pixels, the samples have {sizes[1]}: compare the "
+                        "features of a network by --features"
                     )
             yield np.stack(pictures).reshape(len(pictures), -1).astype(np.float32) / np.float32(255)
 
@@ -145,7 +144,8 @@ def write_matches(run: NoiseRun, label: int, real: ClassImages, comparison: Comp
         rows.append({"number": number, "picture": f"images/{files[0]}", "matches": matches})
     page.save()
     Image.fromarray(_tile(drawn, distances, order, real)).save(folder / "match.png")
-    facts |= {"class": label, "name": run.names[label], "seed": asked.sample_seed, **comparison.facts}
+    facts |= {"class": label, "name": run.names[label], "seed": asked.sample_seed}
+    facts |= {"features": asked.features, **comparison.facts}
     facts |= {"distance": "squared L2", "real": real.facts(), "samples": rows}
     replace_text(folder / "match.json", [json.dumps(facts, indent=1)])
     place = order[distances.min(axis=1).argmin()][0]

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data import DATASETS
 from models import MODELS
 from options.parse import Options, parse_test
-from options.schema import OptionError
+from options.schema import OptionError, specs
 
 if TYPE_CHECKING:
     from util.engine import Engine
+
+logger = logging.getLogger(__name__)
+
+_USED = {"batch_size", "class_names"}  # data options that matter without images: samples at a time, captions
 
 
 @dataclass(frozen=True)
@@ -41,13 +46,18 @@ class NoiseRun:
         return {**facts, "standing_stats": test.standing_stats, "truncation": json_number(test.truncation)}
 
 
-def parse_noise_run(program: str, argv: Sequence[str], record: type) -> tuple[Options, Path]:
+def parse_noise_run(
+    program: str, argv: Sequence[str], record: type, *, used: Iterable[str] = ()
+) -> tuple[Options, Path]:
     """Options of a command, and the folder of the run.
+
+    Flags about images that go in have no effect: the user is warned, and they are left out of ``given``.
 
     Args:
         program: path of the command.
         argv: words of its command line.
         record: its own options, derived from ``LatentOptions``.
+        used: those of these flags that the command uses, beside ``--batch_size`` and ``--class_names``.
 
     Raises:
         OptionError, HelpAsked: as ``parse_test``.
@@ -64,7 +74,12 @@ def parse_noise_run(program: str, argv: Sequence[str], record: type) -> tuple[Op
             f"--name {run.name}: a run of --model {run.model}, which does not draw from noise but translates images: "
             f"use python test.py --name {run.name} --dataroot DIR"
         )
-    return options, folder
+    from scripts.class_samples import WITHOUT_EFFECT
+
+    without = options.given & (WITHOUT_EFFECT | specs(type(options.data)).keys()) - _USED - set(used)
+    for flag in sorted(without):
+        logger.warning("warning: --%s has no effect on %s: leave it out", flag, program)
+    return replace(options, given=options.given - without), folder
 
 
 def start(options: Options) -> Engine:

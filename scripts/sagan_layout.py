@@ -12,7 +12,7 @@ names are made from ``LAYERS``, ``LEAVES`` and ``OTHERS``, so that they hold for
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -154,6 +154,49 @@ def write_h5(file: Path, tensors: Mapping[str, NDArray[np.float32]], trained: Ma
             dataset.attrs["index"] = index
             dataset.attrs["need_grad"] = trained.get(name, False)
     draft.replace(file)
+
+
+@dataclass(frozen=True)
+class Report:
+    """What became of the tensors of a file, by name.
+
+    Attributes:
+        file: the file.
+        shapes: of all its tensors.
+        used: name -> network and key of the tensor that it became.
+        ignored: names that are known and have no use here.
+        unknown: names that no file of this kind has.
+        missing: name -> shape of what the networks have and the file has not.
+    """
+
+    file: Path
+    shapes: Mapping[str, tuple[int, ...]]
+    used: Mapping[str, str]
+    ignored: Sequence[str]
+    unknown: Sequence[str]
+    missing: Mapping[str, tuple[int, ...]]
+
+    @property
+    def counts(self) -> str:
+        """One line."""
+        counts = [f"{len(getattr(self, what))} {what}" for what in ("used", "ignored", "unknown", "missing")]
+        return ", ".join([f"{self.file}: {len(self.shapes)} tensors", *counts])
+
+    def lines(self, *remarks: str) -> Iterator[str]:
+        """All names, under a heading each."""
+        yield ", ".join([self.counts, *remarks])
+        yield "used:"
+        yield from (f"  {name} {by(self.shapes[name])} -> {ours}" for name, ours in self.used.items())
+        for heading, names in (("ignored", self.ignored), ("unknown", self.unknown)):
+            yield f"{heading}:"
+            yield from (f"  {name} {by(self.shapes[name])}" for name in names)
+        yield "missing:"
+        yield from (f"  {name} {by(shape)}" for name, shape in self.missing.items())
+
+
+def by(shape: tuple[int, ...]) -> str:
+    """A shape for messages, such as ``128x16384``."""
+    return "x".join(map(str, shape)) or "scalar"
 
 
 def _h5py() -> ModuleType:

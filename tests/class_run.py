@@ -1,7 +1,9 @@
-"""A small run of a model that draws images of classes, made without training, and the images that it knows."""
+"""Small runs of a model that draws images of classes, made without training, and the images that they know."""
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,12 @@ from util.engine import start_engine
 
 NAMES = ("blue_star", "green_square", "red_circle")
 COUNTS = (3, 4, 5)  # images of each
+
+RUN = ["--name", "run", "--gpu_ids", "-1"]
+"""Flags of a command about the first of ``make_runs``."""
+
+WITHOUT_EFFECT = ["--dataroot", "nowhere", "--max_classes", "2", "--num_test", "3", "--load_size", "40"]
+"""Flags of test.py that are about images which go in, and do not matter to a command that draws from noise."""
 
 
 def draw_classes(root: Path) -> Path:
@@ -47,3 +55,24 @@ def make_run(folder: Path, *flags: str, name: str = "run") -> None:
         torch.save(net.state_dict(), place / name / f"latest_net_{key}.pth")
     write_options(options.values, options.defaults, place / name, "train")
     write_class_names(place / name / CLASSES_FILE, NAMES)
+
+
+def make_runs(folder: Path) -> Path:
+    """``run``; ``plain``, which has no classes; and ``pairs``, of a model that translates images."""
+    make_run(folder)
+    make_run(folder, "--num_classes", "1", name="plain")
+    pairs = folder / "checkpoints" / "pairs"
+    pairs.mkdir()
+    (pairs / "train_opt.json").write_text(json.dumps({"model": "pix2pix", "dataset_mode": "aligned"}))
+    return folder
+
+
+def bring(made: Path, workdir: Path) -> Path:
+    """A copy of the runs in a current folder, free to be broken."""
+    shutil.copytree(made / "checkpoints", workdir / "checkpoints")
+    return workdir
+
+
+def flags_without_effect(told: str) -> list[str]:
+    """Those that the warnings name."""
+    return [line.split("warning: ")[1].split()[0] for line in told.splitlines() if "has no effect" in line]

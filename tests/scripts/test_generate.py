@@ -3,32 +3,25 @@
 from __future__ import annotations
 
 import json
-import shutil
 
 import pytest
 
 import test as test_program
 from scripts import generate
-from tests.class_run import NAMES, make_run
+from tests.class_run import NAMES, RUN, WITHOUT_EFFECT, bring, flags_without_effect, make_runs
 from tests.test_bad_input import complaint, snapshot
 
-RUN = ["--name", "run", "--gpu_ids", "-1"]
 FLAGS = ["--num_images", "2", "--sample_seed", "3"]
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("run")
-    make_run(folder)
-    (folder / "checkpoints" / "pairs").mkdir()
-    (folder / "checkpoints" / "pairs" / "train_opt.json").write_text('{"model": "pix2pix", "dataset_mode": "aligned"}')
-    return folder
+    return make_runs(tmp_path_factory.mktemp("run"))
 
 
 @pytest.fixture()
 def here(trained, workdir):
-    shutil.copytree(trained / "checkpoints", workdir / "checkpoints")
-    return workdir
+    return bring(trained, workdir)
 
 
 def files(folder):
@@ -42,7 +35,8 @@ def test_the_pictures_are_those_of_test_py(here):
     assert generate.main([*RUN, *FLAGS, *published, "--output", "out"]) == 0
     assert snapshot(here / "out") == snapshot(here / "results" / "run" / "test_latest")
     facts = json.loads((here / "out" / "samples.json").read_text())
-    assert {facts[key] for key in ("seed", "truncation", "checkpoint", "network")} == {3, 0.7, "latest", "G_ema"}
+    wanted = {"seed": 3, "truncation": 0.7, "checkpoint": "latest", "network": "G_ema", "standing_stats": 0}
+    assert {key: facts[key] for key in wanted} == wanted
     assert [row["file"] for row in facts["samples"]] == [f"images/0001_green_square/003_0000{n}.png" for n in (0, 1)]
     assert (here / "out" / "grid.png").is_file() and "1: green_square" in (here / "out" / "index.html").read_text()
 
@@ -58,6 +52,12 @@ def test_without_output_the_place_is_that_of_test_py_and_a_second_call_replaces_
     assert snapshot(folder) == first
     assert generate.main([*RUN, *FLAGS, "--class_id", "2"]) == 0
     assert {path.name for path in (folder / "images").iterdir()} == {"0002_red_circle"}
+
+
+def test_flags_without_effect_are_told_once(here, said):
+    assert generate.main([*RUN, *FLAGS, *WITHOUT_EFFECT, "--batch_size", "1", "--phase", "val"]) == 0
+    assert flags_without_effect(said()) == ["--dataroot", "--load_size", "--max_classes", "--num_test"]
+    assert (here / "results" / "run" / "val_latest" / "index.html").is_file()
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ from scripts.import_sagan_h5 import empty_networks, infer_options
 from scripts.sagan_layout import layout, read_h5, write_h5
 from tests.golden_rules import GOLDEN
 from tests.sagan_golden import CLASSES, INDEX, LATENT, WIDTH, differs, golden_inputs, h5_values
+from util.run_folder import open_run_folder
 
 h5py = pytest.importorskip("h5py")
 
@@ -39,6 +40,19 @@ def put(arrays: Mapping[str, np.ndarray] = WEIGHTS) -> None:
 
 def imported(*argv: str, file: Path = FILE) -> int:
     return import_sagan_h5.main([str(file), "--name", "theirs", *argv])
+
+
+def report() -> dict[str, list[str]]:
+    """What the run's report lists: heading -> rows."""
+    found: dict[str, list[str]] = {}
+    first, *lines = (RUN / "import_report.txt").read_text().splitlines()
+    assert first.startswith(f"{FILE}: ")
+    for line in lines:
+        if line.startswith("  "):
+            found[[*found][-1]].append(line[2:])
+        else:
+            found[line.removesuffix(":")] = []
+    return found
 
 
 def refused(*argv: str, capsys: pytest.CaptureFixture[str]) -> str:
@@ -69,7 +83,12 @@ def test_a_file_and_its_way_back(workdir, capsys) -> None:
     Path("names.txt").write_text("".join(f"{label}: 'class {label}, etc.'\n" for label in range(CLASSES)))
     assert imported("--check", "--class_names", "names.txt") == 0
     said = capsys.readouterr().out
-    assert "165 tensors, 165 used, 0 ignored, 0 unknown" in said and "iteration 15\n" in said
+    assert "165 tensors, 165 used, 0 ignored, 0 unknown, 0 missing\n" in said and "iteration 15\n" in said
+    assert f"names of all tensors: {RUN / 'import_report.txt'}\n" in said
+    used = report()["used"]
+    assert len(used) == 165 and report() == {"used": used, "ignored": [], "unknown": [], "missing": []}
+    assert "generator/sn_affine/W 16x1024 -> G: affine.weight" in used
+    assert "discriminator/block-1/conv1/sn_conv/singular-vector 4 -> D: block1.conv1.u" in used
     assert equals_golden()
     options = read_options(RUN)
     wanted = {"model": "sagan", "image_size": 128, "crop_size": 128, "num_classes": CLASSES, "nz": LATENT}
@@ -128,10 +147,13 @@ def test_the_normalised_weights_of_old_files_are_used_when_asked_for(workdir, ca
     put({**WEIGHTS, **turned, **normalised_weights()})
     assert imported() == 0
     assert "207 tensors, 165 used, 42 ignored, 0 unknown" in capsys.readouterr().out
+    assert len(report()["ignored"]) == 42 and "generator/sn_affine/W_sn 16x1024" in report()["ignored"]
     assert not equals_golden()
     assert imported("--use_w_sn", "--overwrite") == 0
     assert "207 tensors, 165 used" not in (said := capsys.readouterr().out)
     assert "207 tensors, 123 used, 84 ignored, 0 unknown" in said
+    assert "generator/sn_affine/W_sn 16x1024 -> G: affine.weight" in report()["used"]
+    assert len(report()["ignored"]) == 84 and "generator/sn_affine/singular-vector 1024" in report()["ignored"]
     assert equals_golden(spectral=False) and read_options(RUN)["no_sn"] is True
     assert test_program.main(["--name", "theirs", "--load_iter", "15", "--num_images", "1", "--gpu_ids", "-1"]) == 0
 
@@ -146,6 +168,10 @@ def test_the_normalised_weights_of_old_files_are_used_when_asked_for(workdir, ca
         {"image_size": 256, "attn_res_G": 64, "attn_res_D": 64, "ndf": 8},
         {"attn_res_G": 0, "attn_res_D": 0},
         {"attn_res_D": 16},
+        {"attn_res_G": 8, "attn_res_D": 4},
+        {"attn_res_G": 16, "attn_res_D": 8},
+        {"image_size": 64, "attn_res_G": 8, "attn_res_D": 8},
+        {"image_size": 256, "attn_res_G": 8, "attn_res_D": 128},
     ],
 )
 def test_options_are_read_off_the_shapes(changes: dict[str, int]) -> None:
@@ -161,6 +187,8 @@ def test_a_generator_alone_and_unknown_names(workdir, capsys) -> None:
     said = capsys.readouterr().out
     assert "102 used, 0 ignored, 1 unknown" in said and "unknown: generator/extra/W 2x3\n" in said
     assert "no discriminator" in said and not list(RUN.glob("*_D.pth"))
+    assert report()["unknown"] == ["generator/extra/W 2x3"] and report()["ignored"] == []
+    assert "the file has no discriminator" in (RUN / "import_report.txt").read_text()
 
 
 @pytest.mark.parametrize(
@@ -208,6 +236,45 @@ def test_bad_files_and_flags_are_named_in_one_line(workdir, capsys, monkeypatch)
     with monkeypatch.context() as patch:
         patch.setattr(builtins, "__import__", without_h5py)
         assert "pip install h5py" in refused(str(FILE), capsys=capsys)
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["params.h5"], "required: --name"),
+        (["params.h5", "--name", "x", "--use_w"], "unknown flag --use_w, did you mean --use_w_sn?"),
+        (["params.h5", "--name", "x", "--exp", "y.h5"], "unknown flag --exp, did you mean --export?"),
+        (["params.h5", "--name", "x", "more.h5"], "unrecognized arguments: more.h5"),
+    ],
+)
+def test_bad_words_end_with_exit_code_2_and_one_line(workdir, capsys, argv, said) -> None:
+    put()
+    FILE.rename("params.h5")
+    assert import_sagan_h5.main(argv) == 2
+    err = capsys.readouterr().err
+    assert said in err and err.count("\n") == 1 and not Path("checkpoints").exists()
+
+
+def test_help_is_answered(capsys) -> None:
+    assert import_sagan_h5.main(["--help"]) == 0
+    text = capsys.readouterr().out
+    assert "\n    python test.py --name imported " in text and "--use_w_sn" in text
+
+
+def test_what_is_missing_is_named_on_the_console(workdir, capsys) -> None:
+    put({name: value for name, value in WEIGHTS.items() if "/block-3/conv2/sn_conv/" not in name})
+    assert imported() == 2
+    said = capsys.readouterr().out
+    assert "165 tensors" not in said and "159 used, 0 ignored, 0 unknown, 6 missing\n" in said
+    assert said.count("  missing: ") == 6 and "  missing: generator/block-3/conv2/sn_conv/b 16\n" in said
+
+
+def test_a_training_that_replaces_an_import_leaves_nothing_of_it(workdir) -> None:
+    put()
+    assert imported("--check") == 0
+    (RUN / "notes.txt").write_text("mine")
+    open_run_folder(RUN, overwrite=True).close()
+    assert {file.name for file in RUN.iterdir()} == {".lock", "notes.txt"}
 
 
 def test_a_run_is_replaced_only_when_asked_for(workdir, capsys) -> None:

@@ -16,27 +16,21 @@ import test as test_program
 from data.class_folder_dataset import ClassFolderDataset, ClassFolderOptions
 from scripts import match, nearest_images
 from scripts.class_images import ClassImages
-from tests.class_run import COUNTS, NAMES, draw_classes, make_run
+from tests.class_run import COUNTS, NAMES, RUN, WITHOUT_EFFECT, bring, draw_classes, flags_without_effect, make_runs
 from tests.conftest import SIZE
 from tests.measuring import tiny_extractor
 from tests.test_bad_input import complaint, snapshot
 
-RUN = ["--name", "run", "--gpu_ids", "-1"]
-
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("run")
-    make_run(folder)
-    make_run(folder, "--num_classes", "1", name="plain")
-    return folder
+    return make_runs(tmp_path_factory.mktemp("run"))
 
 
 @pytest.fixture()
 def here(trained, workdir, monkeypatch):
-    shutil.copytree(trained / "checkpoints", workdir / "checkpoints")
     monkeypatch.setenv("XDG_CACHE_HOME", str(workdir / "cache"))
-    return workdir
+    return bring(trained, workdir)
 
 
 def matched(folder: Path):
@@ -135,6 +129,15 @@ def test_a_run_without_classes_is_compared_with_all_images(here):
     assert facts["real"]["n"] == sum(COUNTS) and len(facts["samples"][0]["matches"]) == 2
 
 
+def test_flags_without_effect_are_told(here, said):
+    """The images are read as in the training; only where they are may be said."""
+    draw_classes(here / "own")
+    argv = [*RUN, "--class_id", "1", "--batch_size", "2", *WITHOUT_EFFECT, "--dataroot", "own", "--phase", "val"]
+    assert match.main(argv) == 0
+    assert flags_without_effect(said()) == ["--load_size", "--max_classes", "--num_test", "--phase"]
+    assert matched(here / "results" / "run" / "match_1_latest")["real"]["n"] == COUNTS[1]
+
+
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
@@ -142,13 +145,13 @@ def test_a_run_without_classes_is_compared_with_all_images(here):
         (["--class_name", "red_circel"], "did you mean 'red_circle'?"),
         ([], "--class_id is missing: give a class, 0 to 2"),
         (["--class_id", "1", "--class_name", "red_circle"], "together: give one"),
-        (["--class_id", "1", "--phase", "val"], "--phase has no use here"),
         (["--class_id", "1", "--dataroot", "nowhere"], "--dataroot nowhere: there is no such folder"),
         (["--class_id", "1", "--features", "vgg"], "--features vgg: unknown value"),
         (["--class_id", "1", "--features", "inception", "--inception_weights", "w.pth"], "--inception_weights w.pth"),
         (["--class_id", "1", "--top_n", "0"], "--top_n 0: the smallest allowed value is 1"),
         (["--class_id", "1", "--dataroot", "part"], "no images of the class green_square"),
         (["--name", "rum", "--class_id", "1"], "checkpoints/rum does not exist"),
+        (["--name", "pairs", "--class_id", "1"], "--model pix2pix, which does not draw from noise"),
     ],
 )
 def test_what_cannot_be_matched(here, capsys, flags, said):

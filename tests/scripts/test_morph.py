@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 
 import numpy as np
 import pytest
@@ -15,27 +14,19 @@ import test as test_program
 from scripts import morph
 from scripts.morph_frames import draw_morph, labels_between, latents_between, slerp
 from scripts.noise_run import load_noise_run, parse_noise_run
-from tests.class_run import make_run
+from tests.class_run import RUN, WITHOUT_EFFECT, bring, flags_without_effect, make_runs
 from tests.conftest import SIZE
 from tests.test_bad_input import complaint, snapshot
-
-RUN = ["--name", "run", "--gpu_ids", "-1"]
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("run")
-    make_run(folder)
-    make_run(folder, "--num_classes", "1", name="plain")
-    (folder / "checkpoints" / "pairs").mkdir()
-    (folder / "checkpoints" / "pairs" / "train_opt.json").write_text('{"model": "pix2pix", "dataset_mode": "aligned"}')
-    return folder
+    return make_runs(tmp_path_factory.mktemp("run"))
 
 
 @pytest.fixture()
 def here(trained, workdir):
-    shutil.copytree(trained / "checkpoints", workdir / "checkpoints")
-    return workdir
+    return bring(trained, workdir)
 
 
 def pixels(path):
@@ -145,6 +136,12 @@ def test_a_run_without_classes_morphs_between_samples_only(here, capsys):
     assert "the run has no classes; --morph latent goes" in complaint(capsys)
     assert morph.main([*argv, "--morph", "latent", "--sample_seed", "6"]) == 0
     assert len(list((here / "results" / "plain" / "morph_latent_0_6_7_latest" / "images").iterdir())) == 2
+
+
+def test_flags_without_effect_are_told(here, said):
+    argv = [*RUN, "--n_morphs", "2", "--num_images", "1", "--batch_size", "2"]
+    assert morph.main([*argv, *WITHOUT_EFFECT, "--phase", "val"]) == 0
+    assert flags_without_effect(said()) == ["--dataroot", "--load_size", "--max_classes", "--num_test", "--phase"]
 
 
 @pytest.mark.parametrize(

@@ -253,3 +253,87 @@ def test_bad_folders(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture
         assert run(source, tmp_path / out) == 2
         assert words in capsys.readouterr().err
     assert files(tmp_path / "out") == ["skipped.csv"]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {name: (folder / name).read_bytes() for name in files(folder)}
+
+
+def complaint(capsys: pytest.CaptureFixture[str]) -> str:
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    return error
+
+
+def test_another_division_is_refused_before_anything_is_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A picture in val as well as in train would be measured on what was learnt."""
+    flat, out = tmp_path / "flat", tmp_path / "out"
+    for number in range(40):
+        save(flat / "a" / f"{number}.bmp")
+    assert run(flat, out, "--size", 8, "--val_fraction", 0.25) == 0
+    before = contents(out)
+    val = {file.name for file in (out / "val" / "a").iterdir()}
+    save(flat / "a" / "late.bmp")
+    for fraction, count in ((0.6, None), (0, len(val))):
+        capsys.readouterr()
+        assert run(flat, out, "--size", 8, "--val_fraction", fraction) == 2
+        error = complaint(capsys)
+        assert f"--val_fraction {fraction}: " in error and "give the --val_fraction of the first call" in error
+        assert count is None or f": {count} files of {out} would be in two phases, such as val/a/" in error
+        assert contents(out) == before
+    assert run(flat, out, "--size", 8, "--val_fraction", 0.6, "--format", "jpeg") == 2  # under another name, too
+    assert "would be in two phases, such as train/a/" in complaint(capsys) and contents(out) == before
+    assert run(flat, out, "--size", 8, "--val_fraction", 0.25) == 0  # the same fraction goes on
+    assert len(contents(out)) == len(before) + 1
+
+
+def test_equal_names_in_phases_that_were_named_are_other_pictures(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save(tmp_path / "mine" / "a" / "1.png")
+    save(tmp_path / "others" / "a" / "1.png", colour=BLUE)
+    out = tmp_path / "out"
+    assert run(tmp_path / "others", out, "--size", 8, "--phase", "val") == 0
+    assert run(tmp_path / "mine", out, "--size", 8) == 2
+    assert "--phase train, if these are other pictures of the same names" in complaint(capsys)
+    assert run(tmp_path / "mine", out, "--size", 8, "--phase", "train") == 0
+    assert (pixels(out / "train/a/1.png")[0, 0].tolist(), pixels(out / "val/a/1.png")[0, 0].tolist()) == (
+        list(RED),
+        list(BLUE),
+    )
+    assert run(out, tmp_path / "copy", "--size", 8) == 0
+    assert run(out, tmp_path / "copy", "--size", 8) == 0
+
+
+def test_another_format_does_not_put_a_second_square_beside_the_first(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert run(photos, out, "--size", 16) == 0  # cat/1.JPEG, cat/deep/2.png, dog/grey.png
+    before = contents(out)
+    capsys.readouterr()
+    for kind, count, name in (("png", 1, "train/cat/1.JPEG"), ("jpeg", 2, "train/cat/deep/2.png")):
+        assert run(photos, out, "--size", 16, "--format", kind) == 2
+        error = complaint(capsys)
+        assert f"--format {kind}: {count} file" in error and f"in two formats, such as {name}: " in error
+        assert contents(out) == before
+    save(photos / "cat" / "1.png")  # a picture of its own
+    assert run(photos, out, "--size", 16) == 0
+    assert {"train/cat/1.JPEG", "train/cat/1.png"} < contents(out).keys()
+
+
+def test_another_division_of_a_tar_file_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save(tmp_path / "1.JPEG")
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for number in range(20):
+            add(tar, f"{number}.JPEG", (tmp_path / "1.JPEG").read_bytes())
+    with tarfile.open(tmp_path / "all.tar", "w") as tar:
+        add(tar, "n01.tar", buffer.getvalue())
+    out = tmp_path / "out"
+    assert run(tmp_path / "all.tar", out, "--size", 8) == 0
+    before = contents(out)
+    assert run(tmp_path / "all.tar", out, "--size", 8, "--val_fraction", 0.5) == 2
+    assert "would be in two phases, such as train/n01/" in capsys.readouterr().err and contents(out) == before
