@@ -40,7 +40,7 @@ class _Spectral(nn.Module):
             v = _unit(torch.mv(A.t(), self.u))
             u = _unit(torch.mv(A, v))
             if self.training:
-                self.u.copy_(u)
+                self.u = u  # a new tensor: a compiled network keeps the old one for its backward pass
         return torch.dot(u, torch.mv(A, v))
 
     def normalised(self) -> Tensor:

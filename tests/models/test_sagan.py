@@ -327,3 +327,16 @@ def test_standing_statistics_are_those_of_the_samples():
     model.take_standing_statistics(3, seed=5)
     assert all(torch.equal(value, first[name]) for name, value in G.named_buffers())
     assert float(G.block1.ccbn1.norm.running_var.mean()) != 1.0
+
+
+def test_a_compiled_layer_can_be_used_twice_before_the_backward_pass():
+    """D sees real images, then fakes; the vector of the first pass must outlive the second."""
+    torch.manual_seed(0)
+    layer, x = SNConv2d(3, 5, 3), torch.randn(1, 3, 4, 4)
+    plain = SNConv2d(3, 5, 3)
+    plain.load_state_dict(layer.state_dict())
+    layer.compile(backend="aot_eager")
+    for each in (layer, plain):
+        (each(x).square().sum() + each(2 * x).sum()).backward()
+    torch.testing.assert_close(layer.weight.grad, plain.weight.grad)
+    torch.testing.assert_close(layer.u, plain.u)
