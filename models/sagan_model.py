@@ -96,14 +96,12 @@ class SAGANModel(BaseModel):
         """Real images, of which a training step learns and whose classes inference draws."""
         (self.real,) = self.take(batch, "image")
         self.labels = self.engine.to_device(self._known(batch))
-        size, full = batch.get("global_size", self.batch_size * self.engine.world.size), batch.get("full_size", 0)
-        most = max(
-            1, size // self.engine.world.size
-        )  # images of every process; equal in all, unlike their exact number
-        parts = self.options.batches_per_step
+        processes, parts = self.engine.world.size, self.options.batches_per_step
+        size, full = batch.get("global_size", self.batch_size * processes), batch.get("full_size", 0)
         if full:  # of an incomplete last batch as many micro-batches as it fills
             parts = -(-size * parts // full)
-        self._parts = min(most, parts)
+        # All processes do the same number of updates; each has at least so many images.
+        self._parts = min(parts, max(1, size // processes))
 
     def forward(self) -> None:
         """An image of the class of every image of the input, from new noise."""
