@@ -258,6 +258,7 @@ def _run(options: Options) -> int:
 def _compose(options: Options, engine: Engine, folder: Path) -> Session:
     """Everything a run needs, checked, with nothing written yet."""
     from data.check import quick_check
+    from data.class_names import CLASSES_FILE, check_labels
     from data.held_out import evaluation_of
     from data.identity import fingerprint, sample_size
     from data.loader import check_batch_size, loader_of
@@ -274,6 +275,8 @@ def _compose(options: Options, engine: Engine, folder: Path) -> Session:
     dataset = dataset_class(d, input_nc=m.input_nc, output_nc=m.output_nc, seed=options.engine.seed)
     sample = dataset[0]
     model_class.check_sides(sample, f"--model {options.run.model}", options.run.dataset_mode, m)
+    if options.loop.continue_train:
+        check_labels(folder / CLASSES_FILE, dataset.class_names)
     options = options.for_classes(dataset.class_names)
     for warning in quick_check(dataset) if world.is_main else ():
         logger.warning("warning: %s", warning)

@@ -99,6 +99,28 @@ def write_class_names(path: Path, names: Sequence[str]) -> None:
     replace_text(path, (f"{label}: {name!r}\n" for label, name in enumerate(names)))
 
 
+def check_labels(path: Path, now: Sequence[str]) -> None:
+    """Refuse data whose labels mean other classes than those that a run was trained with.
+
+    Names that are new altogether may be other captions of the same classes; more or fewer classes at the end leave the
+    others where they were.
+
+    Args:
+        path: with the names that the run was trained with; it need not be there.
+        now: names of the classes of the data.
+
+    Raises:
+        ValueError: a class has moved to another label.
+    """
+    was = read_class_names(path) if path.is_file() else ()
+    for label, (before, after) in enumerate(zip(was, now)):
+        if before != after and (before in now or after in was):
+            raise ValueError(
+                f"{path}: label {label} was {before}, and in these data it is {after}: a class folder was added, "
+                "removed or renamed; restore the folders, or say which label each has by --class_map FILE"
+            )
+
+
 def _rows(path: Path) -> Iterator[tuple[int, str]]:
     """Row number and text of every row.
 

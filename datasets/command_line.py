@@ -9,6 +9,9 @@ from typing import NoReturn
 
 from util.suggest import closest
 
+CLASS_SIZES = (32, 64, 128, 256)
+"""What --image_size of models for classes can be."""
+
 
 class OneLineParser(argparse.ArgumentParser):
     """Says what is wrong in one line, without the usage, and exits with code 2; no abbreviated flags."""

@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from datasets.command_line import OneLineParser, exit_code
+from datasets.command_line import CLASS_SIZES, OneLineParser, exit_code
 from datasets.demo_canvas import Box
 from datasets.demo_daynight import draw_street, street_boxes
 from datasets.demo_facades import draw_facade
@@ -97,7 +97,6 @@ KINDS = {
         find_boxes=street_boxes,
     ),
 }
-_CLASS_SIZES = (32, 64, 128, 256)  # of the pictures that class-conditional models make
 _CATEGORIES = ("car", "lamp")  # of the boxes: ids 1 and 2
 
 
@@ -269,7 +268,7 @@ def train_command(kind: str, out: Path, size: int) -> str | None:
             model += " --netG resnet_6blocks"
     elif kind == "shapes":
         model += " --dataset_mode class_folder"
-        flags = f"--image_size {max(each for each in _CLASS_SIZES if each <= size)}"
+        flags = f"--image_size {max(each for each in CLASS_SIZES if each <= size)}"
     elif kind == "coco":
         model += " --dataset_mode unaligned_coco --instance_level"
     default = size == 256 and kind != "shapes"

@@ -31,7 +31,7 @@ from tqdm import tqdm
 from data.class_layout import class_names_below
 from data.class_names import write_label_map
 from datasets.class_sources import KINDS, Source, files_below, open_sources
-from datasets.command_line import OneLineParser, exit_code
+from datasets.command_line import CLASS_SIZES, OneLineParser, exit_code
 from util.centre_square import centred_corner, shorter_to
 from util.image_decode import BROKEN, decode
 from util.image_folder import is_image, subfolders
@@ -267,7 +267,9 @@ def main(argv: Sequence[str] | None = None) -> int:
                 refuse_second_squares(sources(), args.out, val_fraction=args.val_fraction, kind=args.format)
             result = prepare(sources(), args.out, recipe, workers=args.workers, total=total)
         report(result, args.out)
-        print(f"train with: python train.py --dataroot {shlex.quote(str(args.out))} --name run --model sagan")
+        fitting = [each for each in CLASS_SIZES if each <= args.size] or CLASS_SIZES[:1]
+        words = ["--dataroot", str(args.out), "--name", "run", "--model", "sagan", "--image_size", str(max(fitting))]
+        print(f"train with: python train.py {shlex.join(words)}")
 
     return exit_code(run)
 

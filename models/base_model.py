@@ -16,6 +16,7 @@ from models.losses.gan import GANLoss
 from models.networks.factory import build_discriminator, build_generator, check_image_size
 from models.networks.init import init_weights
 from options.base_options import ModelOptions
+from util.adam_state import check_moments
 from util.engine import Engine
 from util.types import Batch, Losses, TrackedMaps, Visuals
 
@@ -384,6 +385,7 @@ class BaseModel(ABC):
                 f"this model has {', '.join(self.optimizers)}; check --model and the flags that add networks"
             )
         for name, optimizer in self.optimizers.items():
+            check_moments(name, optimizer, state["optimizers"][name])
             settings = [{k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups]
             optimizer.load_state_dict(state["optimizers"][name])
             for group, setting in zip(optimizer.param_groups, settings):

@@ -260,7 +260,15 @@ class SAGANModel(BaseModel):
         return losses
 
     def extra_state(self) -> dict[str, Any]:
-        return {"steps": self._steps, "monitor": self._monitor.state()}
+        return {"steps": self._steps, "monitor": self._monitor.state(), "attention": self._places()}
+
+    def load_training_state(self, state: Mapping[str, Any]) -> None:
+        """As for every model; refuses attention in another place, where layers would fit and mean something else."""
+        kept, now = state["extra"].get("attention", self._places()), self._places()
+        if kept != now:
+            said = [" ".join(f"--attn_res_{key} {place}" for key, place in each.items()) for each in (now, kept)]
+            raise OptionError(f"{said[0]}: the checkpoint was trained with {said[1]}; give these, or start a new run")
+        super().load_training_state(state)
 
     def load_extra_state(self, state: Mapping[str, Any]) -> None:
         self._steps = int(state["steps"])
@@ -319,6 +327,10 @@ class SAGANModel(BaseModel):
             attn_kind=o.attn_kind,
             spectral=not (o.no_sn or o.no_sn_G),
         )
+
+    def _places(self) -> dict[str, int]:
+        """Sizes of the maps with attention, of both networks."""
+        return {"G": self._attention(self.options.attn_res_G), "D": self._attention(self.options.attn_res_D)}
 
     def _attention(self, asked: int) -> int:
         """Size of the map with attention; -1 asks for the usual place."""

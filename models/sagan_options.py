@@ -105,8 +105,8 @@ class SAGANOptions(ModelOptions):
             return replace(self, num_classes=count)
         if 1 < self.num_classes < count:
             raise OptionError(
-                f"--num_classes {self.num_classes}: the data have {count} classes; leave it out, give --max_classes "
-                f"{self.num_classes}, or 1 to ignore the classes"
+                f"--num_classes {self.num_classes}: the data have {count} classes; give --max_classes "
+                f"{self.num_classes} to use the first ones; of a new run leave the flag out, or give 1 for no classes"
             )
         return self
 

@@ -14,6 +14,7 @@ from options.parse import parse_test, parse_train
 from scripts.class_samples import SAMPLES_FILE, facts_of, wanted_samples
 from scripts.result_folders import ResultFolder, RunPlace, words_of_test
 from util.image_folder import scan
+from util.metrics import METRICS, expand
 
 if TYPE_CHECKING:
     from options.evaluate_options import EvaluateOptions
@@ -55,6 +56,24 @@ def training_images(place: RunPlace, dataroot: str = "") -> ClassImages:
     m = options.model
     dataset = ClassFolderDataset(options.data, input_nc=m.input_nc, output_nc=m.output_nc, seed=options.engine.seed)
     return ClassImages(dataset, f"training images in {dataset.root.as_posix()}")
+
+
+def refuse_sides(o: EvaluateOptions) -> None:
+    """Refuse what only translations have: two domains, sources, draws of an input, targets of another size.
+
+    Raises:
+        ValueError: naming the flag.
+    """
+    of_translations = [each for each in expand(o.metrics or ("kid",)) if METRICS[each].by != "features"]
+    of_translations += ["mean_kid"] if "mean_kid" in o.metrics else []
+    wrong = {
+        f"--metrics {','.join(of_translations)}": bool(of_translations),
+        f"--domain {o.domain}": o.domain != "B",
+        f"--resize {o.resize}": o.resize > 0 and not o.real,
+    }
+    for flag, given in wrong.items():
+        if given:
+            raise ValueError(f"{flag}: has no use for the run {o.name}, which draws from noise; leave it out")
 
 
 def num_samples(o: EvaluateOptions, training: ClassImages | None) -> int:

@@ -79,6 +79,8 @@ def chosen_classes(asked: SampleOptions, names: Sequence[str]) -> list[int]:
     if asked.generate_all:
         return list(range(len(names)))
     for label in asked.class_id:
+        if len(names) == 1 and label > 0:
+            raise OptionError(f"--class_id {label}: the run has no classes; leave it out")
         if label >= len(names):
             raise OptionError(f"--class_id {label}: the run has {len(names)} classes, 0 to {len(names) - 1}")
     labels = [label for label in asked.class_id if label >= 0] or [label_of(name, names) for name in asked.class_name]

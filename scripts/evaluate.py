@@ -89,7 +89,7 @@ def split_words(argv: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def _run(o: EvaluateOptions, m: MetricOptions, given: frozenset[str], test_flags: list[str]) -> int:
-    from scripts.class_evaluation import PHASE, draws_from_noise, num_samples, stale, training_images
+    from scripts.class_evaluation import PHASE, draws_from_noise, num_samples, refuse_sides, stale, training_images
     from scripts.epoch_series import Series
     from scripts.result_folders import RunPlace, choose, make_missing
     from util.metrics import needs_real
@@ -106,10 +106,12 @@ def _run(o: EvaluateOptions, m: MetricOptions, given: frozenset[str], test_flags
         raise ValueError(f"-- {stray[0]}: say which results are meant before the --, by --name, --epoch and --phase")
     place = RunPlace(o.name, Path(o.checkpoints_dir), Path(o.results_dir))
     from_noise = draws_from_noise(place)
-    if o.n_samples and not from_noise:
-        raise ValueError(f"--n_samples {o.n_samples}: the run {o.name} translates images; leave it out")
     phase = PHASE if from_noise and "phase" not in given else o.phase
     folders = choose(place, phase, o.epoch, any_phase="phase" not in given and not from_noise)
+    if o.n_samples and not from_noise:
+        raise ValueError(f"--n_samples {o.n_samples}: the run {o.name} translates images; leave it out")
+    if from_noise:
+        refuse_sides(o)
     check_writable(place.results / FILE_NAME, f"--results_dir {o.results_dir}")
     read_measurements(place.results / FILE_NAME)  # a damaged one is told before anything is computed
     metrics = o.metrics or _default_metrics(place)

@@ -264,6 +264,8 @@ def _draw(state: State, options: Mapping[str, Any], file: Path) -> Path:
 
 
 def _export(folder: Path, tag: str, file: Path) -> None:
+    if file.suffix != ".h5" or file.exists():
+        raise ValueError(f"--export {file}: name a new file that ends in .h5")
     options = read_options(folder)
     if foreign := _not_published(options):
         raise ValueError(f"--name {folder.name}: the published program has no {foreign}; it could not read the file")

@@ -170,6 +170,7 @@ def test_other_real_images_and_scores_without_any_need_no_training_data(run, tra
     assert evaluate.main([*words, "--metrics", "is"]) == 0
     assert evaluate.main([*words, "--metrics", "kid", "--real", str(dataroot / "classes" / "train")]) == 0
     found = read_measurements(trained / "results" / "run" / "metrics.json")
+    assert evaluate.main([*words, "--metrics", "intra_fid", "--real", str(dataroot / "classes" / "train")]) == 2
     assert any(each.short == "kid" and each.protocol["real"]["from"].endswith("classes/train") for each in found)
     assert evaluate.main([*words, "--metrics", "kid"]) == 2
     assert evaluate.main([*words, "--metrics", "kid", "--dataroot", str(dataroot / "classes")]) == 0
@@ -215,6 +216,41 @@ def test_several_batches_a_step(workdir, dataroot, said):
     extra = ["--n_critic", "2", "--accum_grad", "2", "--batch_size", "1", "--label_sampling", "balanced"]
     assert train.main([*arguments(dataroot, model="sagan"), *extra]) == 0
     assert "2 steps of batch 4 an epoch" in said()
+
+
+def test_attention_cannot_move_when_a_run_goes_on(run, said):
+    """The layers would fit by name and shape; the moments of Adam would be those of other layers."""
+    before = {file.name: file.stat().st_mtime_ns for file in run.glob("*_opt.json")}
+    words = ["--name", "run", "--continue_train", "--gpu_ids", "-1", "--n_epochs", "9"]
+    assert train.main([*words, "--attn_res_G", "16"]) == 2
+    assert "--attn_res_G 16" in said() and "Traceback" not in said()
+    assert {file.name: file.stat().st_mtime_ns for file in run.glob("*_opt.json")} == before
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda root: (root / "bee").rename(root / "zebu"), "label 1 was bee, and in these data it is cat"),
+        (lambda root: shutil.rmtree(root / "ape"), "label 0 was ape, and in these data it is bee"),
+        (lambda root: shutil.copytree(root / "bee", root / "ant"), "label 0 was ape, and in these data it is ant"),
+        (lambda root: shutil.copytree(root / "bee", root / "yak"), "give --max_classes 3 to use the first ones"),
+    ],
+)
+def test_labels_cannot_shift_when_a_run_goes_on(change, told, run, dataroot, tmp_path, said):
+    names = (run / "label_to_classname.txt").read_text()
+    shutil.copytree(dataroot / "classes" / "train", tmp_path / "data" / "train")
+    change(tmp_path / "data" / "train")
+    words = ["--name", "run", "--continue_train", "--gpu_ids", "-1", "--dataroot", str(tmp_path / "data")]
+    assert train.main([*words, "--n_epochs", "9"]) == 2
+    assert told in said() and (run / "label_to_classname.txt").read_text() == names
+
+
+@pytest.mark.parametrize(
+    "flags", [["--domain", "A"], ["--resize", "64"], ["--metrics", "mean_kid"], ["--metrics", "diversity"]]
+)
+def test_what_only_translations_have_is_refused(flags, run, said):
+    assert evaluate.main(["--name", "run", "--gpu_ids", "-1", *flags]) == 2
+    assert f"{flags[0]} {flags[1]}: has no use for the run run, which draws from noise" in said()
 
 
 @pytest.mark.slow

@@ -134,7 +134,7 @@ class Meter:
             files = ", ".join(self._recent.get(first, [])) or "unknown"
             raise NonFiniteLoss(
                 f"a loss is not finite: {shown}; first in step {first}, files: {files}. The last good checkpoint is "
-                "untouched. Try a lower --lr or --precision fp32, and look at these files"
+                "untouched. Try a lower learning rate or --precision fp32, and look at these files"
             )
         self._recent.clear()
 
@@ -151,7 +151,7 @@ class Meter:
             if not bool(torch.isfinite(sums).all()):
                 raise NonFiniteLoss(
                     f"network {name} has a weight that is not finite; the last good checkpoint is untouched. "
-                    "Try a lower --lr or --precision fp32"
+                    "Try a lower learning rate or --precision fp32"
                 )
 
     def record(self, progress: Progress, lr: float, memory_mb: float) -> ScalarRecord:

@@ -213,6 +213,16 @@ def test_the_history_of_fakes_is_used_and_saved():
     assert state != build("pix2pix", "--pool_size", "3").extra_state()["fake_pool"]
 
 
+def test_a_state_of_other_layers_is_refused():
+    model, wider = build("pix2pix"), build("pix2pix", "--ngf", "6")
+    for each in (model, wider):
+        step(each, make_batch("pix2pix"))
+    before = model.training_state()
+    with pytest.raises(ValueError, match=r"the state of optimizer G belongs to another network"):
+        model.load_training_state(wider.training_state())
+    model.load_training_state(before)
+
+
 def test_a_state_of_another_model_is_refused():
     model = build("pix2pix")
     with pytest.raises(ValueError, match="--model"):

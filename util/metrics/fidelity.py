@@ -142,8 +142,8 @@ def intra_class(
     if {*ours} != {*theirs}:
         alone = sorted({*ours} ^ {*theirs})
         raise ValueError(
-            f"intra-class metrics need the same classes on both sides; {', '.join(alone[:3])} has no partner "
-            f"({len({*ours})} and {len({*theirs})} classes): draw every class, e.g. by --generate_all"
+            f"intra-class metrics need the same classes on both sides; without a partner: {', '.join(alone[:3])} "
+            f"({len({*ours})} and {len({*theirs})} classes): draw every class, and name the real folders alike"
         )
     found: dict[str, float] = {}
     notes: dict[str, None] = {}

@@ -23,6 +23,7 @@ from util.types import ABOUT_A_FAKE, IN_COLOURS
 Pixels = NDArray[Any]
 """``[H, W, 3]``: uint8, or float64 with values 0..255 where the source has 16 bits."""
 
+_LABEL = re.compile(r"^\d{4}_")  # of the folders of samples, 0003_cat
 HALVES = ("", "left", "right")
 _VISUAL = re.compile(rf"_(real|fake|rec|idt)(_[A-Z]({IN_COLOURS})?)?$")
 _DRAW = re.compile(rf"_(fake_[A-Z])_(\d+|mean|std)({IN_COLOURS})?$")  # of test.py --num_samples
@@ -45,14 +46,16 @@ class ImageSet(ABC):
 
     @property
     def classes(self) -> list[str]:
-        """The class of every image: the first folder of its name.
+        """The class of every image: the first folder of its name, without the label that test.py puts before it.
 
         Raises:
             ValueError: images that lie in no folder.
         """
         if alone := [name for name in self.names if "/" not in name]:
             raise ValueError(f"intra-class metrics need images in folders by class; {alone[0]} of {self.label} is not")
-        return [name.split("/")[0] for name in self.names]
+        folders = [name.split("/")[0] for name in self.names]
+        plain = [_LABEL.sub("", folder) for folder in folders]
+        return plain if len({*plain}) == len({*folders}) else folders
 
     @abstractmethod
     def read(self, index: int) -> Pixels:

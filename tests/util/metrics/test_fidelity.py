@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from util.metrics import fidelity as f
+from util.metrics.images import MadeImages
 
 
 def spread(*rows):
@@ -174,7 +175,18 @@ def test_intra_class_is_the_mean_over_classes():
 
 def test_intra_class_names_what_is_missing():
     rows = torch.zeros(4, 2)
-    with pytest.raises(ValueError, match="c has no partner"):
+    with pytest.raises(ValueError, match="without a partner: c "):
         f.intra_class(f.fid, rows, rows, (["a", "a", "b", "b"], ["a", "a", "b", "c"]))
     with pytest.raises(ValueError, match="class b: FID needs two images"):
         f.intra_class(f.fid, rows, rows, (["a", "a", "a", "b"], ["a", "a", "b", "b"]))
+
+
+def test_classes_are_folders_without_the_label_before_the_name():
+    def images(*names: str) -> MadeImages:
+        return MadeImages("drawn", dict.fromkeys(names, np.zeros((2, 2, 3), np.uint8)))
+
+    assert images("0003_cat/1", "0004_dog/1").classes == images("cat/7", "dog/8").classes == ["cat", "dog"]
+    assert images("0003_cat/1", "0004_cat/1").classes == ["0003_cat", "0004_cat"]  # two classes of one name
+    assert images("0003/1").classes == ["0003"]
+    with pytest.raises(ValueError, match="folders by class; 1 of drawn is not"):
+        _ = images("1").classes
