@@ -21,13 +21,16 @@ def drafted(folder: Path, what: str) -> Iterator[Path]:
         what: the flag that decides where, and its value, for messages.
 
     Raises:
-        ValueError: it cannot be written.
+        ValueError: it cannot be written, or a folder of someone else has the draft's name.
     """
     real = folder.resolve()
     draft = real.with_name(f"{real.name}.partial")
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{what}: {folder} is a file; name a folder")
+    if draft.is_dir() and any(draft.iterdir()) and not (draft / "images").is_dir():  # not what a killed run left
+        raise ValueError(f"{what}: {draft} is in the way, where results are made before they are moved; rename it")
     check_writable(folder, what)
+    shutil.rmtree(draft, ignore_errors=True)
     make_folder(draft, what)
     try:
         yield draft
