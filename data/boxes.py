@@ -49,13 +49,13 @@ def draw_placement_around(rng: random.Random, size: Size, boxes: Boxes, options:
     """
     first = boxes[0] if len(boxes) else (0, 0, size[0], size[1])
     x, y = (
-        rng.randint(*_corners(length, options.crop_size, first[axis], first[axis + 2]))
+        rng.randint(*_crop_bounds(length, options.crop_size, first[axis], first[axis + 2]))
         for axis, length in enumerate(size)
     )
     return placement_of(x, y, rng.random() > 0.5, *size, options)
 
 
-def _corners(length: int, crop: int, begin: float, end: float) -> tuple[int, int]:
+def _crop_bounds(length: int, crop: int, begin: float, end: float) -> tuple[int, int]:
     """First and last place where a crop can begin that holds all from ``begin`` to ``end``; any place if there is none.
 
     Args:

@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 from models.networks.ddm_blocks import EPS, float_or_wider
 
-HEADS = 4
+NUM_HEADS = 4
 HEAD_DIM = 32
-INNER = HEADS * HEAD_DIM
+INNER = NUM_HEADS * HEAD_DIM
 
 
 class ChannelNorm(nn.Module):
@@ -61,11 +61,11 @@ class LinearAttention(nn.Module):
         w_q, w_k, w_v = self.to_qkv.weight.flatten(1).chunk(3)  # each [128, C]
         q = F.linear(x, w_q)
         x = x.to(q.dtype)  # autocast would convert x for each product again
-        q = q.unflatten(2, (HEADS, HEAD_DIM)).softmax(dim=-1).flatten(2)  # [N, L, 128]
+        q = q.unflatten(2, (NUM_HEADS, HEAD_DIM)).softmax(dim=-1).flatten(2)  # [N, L, 128]
         k = F.linear(x, w_k).softmax(dim=1)  # [N, L, 128]
-        gathered = (k.transpose(1, 2) @ x).unflatten(1, (HEADS, HEAD_DIM))  # [N, 4, 32, C]
-        context = gathered @ w_v.view(HEADS, HEAD_DIM, channels).transpose(1, 2)  # [N, 4, 32, 32]
-        w_out = out_conv.weight.view(channels, HEADS, HEAD_DIM).permute(1, 2, 0)  # [4, 32, C]
+        gathered = (k.transpose(1, 2) @ x).unflatten(1, (NUM_HEADS, HEAD_DIM))  # [N, 4, 32, C]
+        context = gathered @ w_v.view(NUM_HEADS, HEAD_DIM, channels).transpose(1, 2)  # [N, 4, 32, 32]
+        w_out = out_conv.weight.view(channels, NUM_HEADS, HEAD_DIM).permute(1, 2, 0)  # [4, 32, C]
         mix = (context @ w_out).flatten(1, 2)  # [N, 128, C]
         return norm(q @ (mix * (HEAD_DIM**-0.5 / length)) + out_conv.bias)
 
@@ -81,7 +81,7 @@ class Attention(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         """``[N, L, C]`` -> ``[N, L, C]``."""
         qkv = F.linear(tokens, self.to_qkv.weight.flatten(1))
-        q, k, v = qkv.unflatten(2, (3, HEADS, HEAD_DIM)).permute(2, 0, 3, 1, 4)  # each [N, 4, L, 32]
+        q, k, v = qkv.unflatten(2, (3, NUM_HEADS, HEAD_DIM)).permute(2, 0, 3, 1, 4)  # each [N, 4, L, 32]
         out = F.scaled_dot_product_attention(q, k, v)
         return F.linear(out.transpose(1, 2).flatten(2), self.to_out.weight.flatten(1), self.to_out.bias)
 
