@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from data.loader import Loader
     from models.base_model import BaseModel
     from util.background import BackgroundWriter
-    from util.engine import Engine
     from util.html import HTML
     from util.loggers import Logger
+    from util.run.engine import Engine
 
 logger = logging.getLogger("test")
 
@@ -45,10 +45,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(options: Options) -> int:
-    from data.identity import sample_size
+    from data.base_dataset import sample_size
     from options.files import write_options
-    from util.engine import start_engine
     from util.html import HTML
+    from util.run.engine import start_engine
 
     run, result = options.run, options.result
     folder = run_folder(options)
@@ -86,7 +86,7 @@ def run_folder(options: Options) -> Path:
         FileNotFoundError: there is none.
         ValueError: the name is not one of a run.
     """
-    from util.run_folder import check_name
+    from util.run.folder import check_name
 
     run = options.run
     check_name(run.name)
@@ -108,8 +108,8 @@ def load_trained(options: Options, engine: Engine, folder: Path) -> BaseModel:
         FileNotFoundError: there is no such checkpoint.
         ValueError: it is damaged, or of another network.
     """
-    from util.checkpoint import Checkpointer, checkpoint_tag
-    from util.run_folder import is_training
+    from util.run.checkpoint import Checkpointer, checkpoint_tag
+    from util.run.folder import is_training
 
     run = options.run
     model = MODELS.get(run.model)(options.model, engine)
@@ -139,8 +139,8 @@ def draw_from_noise(options: Options, engine: Engine, folder: Path, output: str 
     Returns:
         the exit code.
     """
+    from models.sagan.samples import wanted_samples, write_samples
     from options.files import write_options
-    from scripts.class_samples import wanted_samples, write_samples
 
     model = load_trained(options, engine, folder)
     wanted = wanted_samples(options, folder)
@@ -161,7 +161,7 @@ def result_folder(options: Options, what: str) -> Path:
 @contextlib.contextmanager
 def _web_dir(options: Options, output: str = "") -> Iterator[tuple[Path, Path]]:
     """The folder of the results, and a draft that takes the place of what is there once it is whole."""
-    from util.result_folder import drafted
+    from util.files import drafted
 
     web_dir = Path(output) if output else result_folder(options, options.data.phase)
     with drafted(web_dir, f"--output {output}" if output else f"--results_dir {options.result.results_dir}") as draft:
@@ -207,8 +207,8 @@ def _translate(options: Options, model: BaseModel, loader: Loader, root: Path, p
     from tqdm import tqdm
 
     from util.background import BackgroundWriter
-    from util.image_io import save_array, to_display
-    from util.inference import ResultNames, translate
+    from util.images.io import save_array, to_display
+    from util.run.inference import ResultNames, translate
     from util.types import ImageRecord
 
     total = int(min(options.result.num_test, loader.num_images))
@@ -251,8 +251,8 @@ def _write(
     formats: dict[str, Any],
 ) -> None:
     """Queue the pictures of one sample, in the depth of the input, and add its row to the page."""
-    from util.image_io import save_array, to_display, write_image
-    from util.inference import caption
+    from util.images.io import save_array, to_display, write_image
+    from util.run.inference import caption
 
     value_range = options.data.value_range if len(options.data.value_range) == 2 else None
     files = []

@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from data.base_dataset import BaseDataset
     from data.loader import Loader
     from models.base_model import BaseModel
-    from util.checkpoint import Checkpointer
-    from util.engine import Engine
-    from util.interrupt import StopSignal
     from util.loggers import LoggerGroup
     from util.metrics.evaluation import Evaluation
-    from util.plan import Plan
-    from util.progress import Meter, Progress
-    from util.run_state import RunState
+    from util.run.checkpoint import Checkpointer
+    from util.run.engine import Engine
+    from util.run.progress import Meter, Progress
+    from util.run.schedule import Plan
+    from util.run.state import RunState
+    from util.run.stop import StopSignal
 
 logger = logging.getLogger("train")
 
@@ -55,7 +55,7 @@ class Session:
 
     def log_scalars(self) -> None:
         """Send the losses of this step to the loggers: the one place where the loop waits for the device."""
-        from util.device import peak_memory_mb
+        from util.run.device import peak_memory_mb
 
         self.meter.check()
         record = self.meter.record(self.progress, self.model.lr, peak_memory_mb(self.engine.device))
@@ -63,7 +63,7 @@ class Session:
 
     def log_images(self, batch: Any) -> None:
         """Send the pictures of the first sample to the loggers."""
-        from util.inference import sample_record
+        from util.run.inference import sample_record
 
         if self.engine.world.is_main:
             p = self.progress
@@ -73,7 +73,7 @@ class Session:
     @property
     def state(self) -> RunState:
         """Everything that must survive a stop."""
-        from util.run_state import RunState
+        from util.run.state import RunState
 
         parts = (self.checkpointer, self.model, self.plan, self.meter, self.evaluation, self.fingerprint)
         return RunState(*parts, self.engine.world)
@@ -85,7 +85,7 @@ class Session:
 
     def resume(self) -> None:
         """Load the checkpoint that ``--epoch``/``--load_iter`` name, to go on with its next batch."""
-        from util.checkpoint import checkpoint_tag
+        from util.run.checkpoint import checkpoint_tag
 
         tag = checkpoint_tag(self.options.run.epoch, self.options.run.load_iter)
         place = self.state.resume(tag, recover=not self.options.loop.dry_run)
@@ -135,7 +135,7 @@ def train(session: Session, stop: StopSignal) -> int:
     Raises:
         NonFiniteLoss: a loss became NaN or infinite; nothing was saved since.
     """
-    from util.seed import seed_step
+    from util.run.engine import seed_step
     from util.types import paths_of
 
     s, log, loop = session, session.options.log, session.options.loop
@@ -188,7 +188,7 @@ def _start(argv: list[str]) -> int:
     """Run the command line, in as many processes as ``--gpu_ids`` names GPUs."""
     options = parse_train(argv, MODELS, DATASETS)
     if "," in options.engine.gpu_ids:
-        from util.distributed import launch_if_several
+        from util.run.distributed import launch_if_several
 
         if (code := launch_if_several(main, (argv,), options.engine.gpu_ids)) is not None:
             return code
@@ -205,7 +205,7 @@ def build_model(argv: Sequence[str], dataset_size: int) -> BaseModel:
     Raises:
         ValueError: bad options.
     """
-    from util.engine import start_engine
+    from util.run.engine import start_engine
 
     options = parse_train(list(argv), MODELS, DATASETS)
     return _make_model(options, start_engine(**vars(options.engine)), dataset_size)
@@ -224,10 +224,10 @@ def _make_model(options: Options, engine: Engine, dataset_size: int) -> BaseMode
 
 
 def _run(options: Options) -> int:
-    from util import distributed
-    from util.engine import start_engine
-    from util.interrupt import StopSignal
-    from util.run_folder import check_name, check_run_folder, open_run_folder
+    from util.run import distributed
+    from util.run.engine import start_engine
+    from util.run.folder import check_name, check_run_folder, open_run_folder
+    from util.run.stop import StopSignal
 
     run, loop = options.run, options.loop
     check_name(run.name)
@@ -257,15 +257,15 @@ def _run(options: Options) -> int:
 
 def _compose(options: Options, engine: Engine, folder: Path) -> Session:
     """Everything a run needs, checked, with nothing written yet."""
+    from data.base_dataset import fingerprint, sample_size
     from data.check import quick_check
-    from data.class_names import CLASSES_FILE, check_labels
     from data.held_out import evaluation_of
-    from data.identity import fingerprint, sample_size
     from data.loader import check_batch_size, loader_of
-    from util.checkpoint import Checkpointer
     from util.loggers import LoggerGroup
-    from util.plan import Plan
-    from util.progress import Meter, Progress
+    from util.run.checkpoint import Checkpointer
+    from util.run.class_names import CLASSES_FILE, check_labels
+    from util.run.progress import Meter, Progress
+    from util.run.schedule import Plan
 
     d, m, world = options.data, options.model, engine.world
     check_batch_size(d.batch_size, world.size)
@@ -310,10 +310,10 @@ def _compose(options: Options, engine: Engine, folder: Path) -> Session:
 
 
 def _train_and_log(s: Session, folder: Path, stop: StopSignal) -> int:
-    from data.class_names import CLASSES_FILE, write_class_names
+    from models.atme.map_files import TrackedMapsLogger
     from options.files import format_options, write_options
     from util.loggers import LoggerGroup, build_loggers
-    from util.loggers.tracked_maps import TrackedMapsLogger
+    from util.run.class_names import CLASSES_FILE, write_class_names
 
     o = s.options
     if s.finished:
@@ -350,7 +350,7 @@ def _train_and_log(s: Session, folder: Path, stop: StopSignal) -> int:
 def _dry_run(s: Session) -> int:
     """Print what the run is going to be, with one measured step on random images. Writes nothing."""
     from options.files import format_options
-    from util.report import describe_step, measure_model
+    from util.run.report import describe_step, measure_model
 
     batch = next(iter(s.loader.batches(s.progress.epoch)))
     lines = _description(s) + describe_step(*measure_model(s.model, batch, s.engine.device), s.plan.total_steps)
@@ -360,7 +360,7 @@ def _dry_run(s: Session) -> int:
 
 
 def _description(s: Session) -> list[str]:
-    from util.report import describe_run
+    from util.run.report import describe_run
 
     loop = s.options.loop
     data = (s.options.run.dataset_mode, s.dataset.summary(), s.loader.num_images, s.loader.batch_size)
@@ -372,7 +372,7 @@ def _description(s: Session) -> list[str]:
 if __name__ == "__main__":
     exit_status = main()
     if "torch" in sys.modules:
-        from util.distributed import leave
+        from util.run.distributed import leave
 
         leave(exit_status)
     sys.exit(exit_status)

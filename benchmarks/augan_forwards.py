@@ -48,7 +48,7 @@ def measure(argv: Sequence[str], way: str, size: int, batch_size: int, seconds: 
 
     import train
     from benchmarks.measure import count_flops, seconds_per_call
-    from util.device import peak_memory_mb
+    from util.run.device import peak_memory_mb
 
     model = train.build_model(["--model", "augan", *argv], dataset_size=1000)
     change(model, way)

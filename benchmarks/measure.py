@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from util.engine import Engine
+from util.run.engine import Engine
 
 
 def seconds_per_call(

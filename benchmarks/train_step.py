@@ -84,7 +84,7 @@ def measure(argv: Sequence[str], size: int, batch_size: int, seconds: float) -> 
 
     import train
     from benchmarks.measure import convolution_rate, count_flops, seconds_per_call
-    from util.device import peak_memory_mb
+    from util.run.device import peak_memory_mb
 
     model = train.build_model(argv, dataset_size=1000)
     channels = (("A", model.options.input_nc), ("B", model.options.output_nc))  # type: ignore[attr-defined]

@@ -26,7 +26,7 @@ def make_step(known: argparse.Namespace) -> tuple[Callable[[], object], dict[str
 
     import train
     from benchmarks.ugatit_plain import PlainDiscriminator, PlainGenerator, PlainTraining
-    from util.engine import start_engine
+    from util.run.engine import start_engine
 
     size, ch = known.crop_size, known.ch
     images = [torch.rand(1, 3, size, size) * 2 - 1 for _ in range(2)]
@@ -56,8 +56,8 @@ def measure(known: argparse.Namespace) -> dict[str, float]:
     """Measure one form in this process."""
     import train  # noqa: F401  (what it imports is no memory of a step)
     from benchmarks.measure import count_flops, seconds_per_call
-    from util.device import peak_memory_mb
-    from util.engine import start_engine
+    from util.run.device import peak_memory_mb
+    from util.run.engine import start_engine
 
     before = peak_memory_mb(start_engine(gpu_ids=known.gpu_ids).device)
     step, networks, device = make_step(known)

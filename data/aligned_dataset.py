@@ -9,8 +9,8 @@ from data import DATASETS
 from data.base_dataset import BaseDataset
 from data.transforms import Prepared
 from options.base_options import DataOptions
-from util.image_folder import describe, has_images, listed, require_images, stem, subfolders
-from util.image_io import Header, Picture
+from util.images.folder import describe, has_images, listed, require_images, stem, subfolders
+from util.images.io import Header, Picture
 
 _ONE_SIDED = "for images without a partner use --model test --dataset_mode single"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import random
 from abc import ABC, abstractmethod
 from collections import Counter
@@ -15,8 +17,8 @@ from torch import Tensor
 from data.cache import PixelCache, fill
 from data.transforms import Placement, Prepared, draw_placement, final_size, finish, prepare
 from options.base_options import DataOptions
-from util.image_folder import describe, nearest
-from util.image_io import Alpha, Header, Picture, read_header, read_image
+from util.images.folder import describe, nearest
+from util.images.io import Alpha, Header, Picture, read_header, read_image
 
 Side = Literal["A", "B"]
 
@@ -196,3 +198,19 @@ class FileDataset(BaseDataset):
 
     def unit_paths(self, unit: int) -> tuple[str, ...]:
         return (self._paths[unit],)
+
+
+def fingerprint(dataset: BaseDataset) -> dict[str, Any]:
+    """Number of samples, and a hash over the files' names below ``--dataroot`` in their order."""
+    digest = hashlib.sha256()
+    for unit in range(dataset.num_units()):
+        for path in dataset.unit_paths(unit):
+            digest.update(os.path.relpath(path, dataset.dataroot).encode("utf-8", "surrogateescape") + b"\n")
+    return {"num_images": len(dataset), "files": digest.hexdigest()[:16]}
+
+
+def sample_size(sample: Mapping[str, Any]) -> tuple[int, int]:
+    """Height and width of a sample's input in pixels, after scaling and cropping."""
+    side = next(key for key in ("A", "image", "B") if key in sample)
+    height, width = sample[side].shape[-2:]
+    return int(height), int(width)

@@ -17,7 +17,7 @@ import torch
 from tqdm import tqdm
 
 from data.transforms import Prepared
-from util.image_io import Format
+from util.images.io import Format
 
 _CHUNK_BYTES = 256 * 2**20
 _ALIGNMENT = 16

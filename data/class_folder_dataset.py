@@ -1,22 +1,123 @@
-"""Images in a folder a class, with the class as their label."""
+"""Images of labelled classes, one folder per class."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import random
-from dataclasses import dataclass
-from pathlib import Path
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePath
 from typing import Any, ClassVar
 
 import numpy as np
 
 from data import DATASETS
 from data.base_dataset import FileDataset
-from data.class_layout import class_names_below, class_root, find_classes, in_turn
-from data.class_names import read_class_names, read_label_map
-from data.transforms import Prepared, cut, dequantise, prepare
+from data.transforms import Prepared, centred_corner, cut, dequantise, final_size, normalise, placement_of, prepare
+from models.sagan.samples import class_folder
 from options.base_options import DataOptions
 from options.schema import OptionError, arg
-from util.image_folder import describe, listed
+from util.images.folder import describe, has_images, holds_images, listed, nearest, scan, subfolders
+from util.images.io import read_header
+from util.metrics.images import ImageSet, Pixels, as_stored
+from util.run.class_names import read_class_names, read_label_map
+
+PHASES = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class ClassFolders:
+    """What lies in a folder of classes.
+
+    Attributes:
+        root: that folder.
+        images: class -> its files, classes by plain order of their names as published, files in natural order.
+        empty: class folders without an image.
+        loose: whether images lie beside the class folders.
+    """
+
+    root: Path
+    images: dict[str, list[str]] = field(default_factory=dict)
+    empty: tuple[str, ...] = ()
+    loose: bool = False
+
+    def remarks(self) -> list[str]:
+        """What of the folder is not used, one line each."""
+        found = []
+        if self.empty:
+            many = len(self.empty) > 1
+            found.append(
+                f"{self.root}: {len(self.empty)} class folder{'s have' if many else ' has'} no images and "
+                f"{'are' if many else 'is'} left out: {listed(list(self.empty))}"
+            )
+        if self.loose:
+            found.append(f"{self.root}: images that lie beside the class folders have no class and are left out")
+        return found
+
+
+def class_root(dataroot: Path, phase: str) -> Path:
+    """The folder that holds the class folders of a phase: DATAROOT/PHASE, or DATAROOT itself for ``train``.
+
+    The data root itself only where it has no folder of any usual phase, and never for a test, which would then be done
+    on the images of the training.
+
+    Raises:
+        FileNotFoundError: there are no class folders; the message says what is there instead.
+    """
+    folder = dataroot / phase
+    if subfolders(folder):
+        return folder
+    flags, there = f"--dataroot {dataroot} --phase {phase}", subfolders(dataroot)
+    phases = [name for name in PHASES if name in there]
+    if phase == "train" and not phases and there:
+        return dataroot
+    if folder.is_dir():
+        raise FileNotFoundError(
+            f"{flags}: no class folders in {folder}; {describe(folder)}: "
+            f"put the images of each class into {folder / 'CLASS'}"
+        )
+    if there and not phases:
+        raise FileNotFoundError(
+            f"{flags}: there is no folder {folder}, and the classes in {dataroot} are those of the training: give "
+            f"--phase train to use them, or put other images into {folder / 'CLASS'}"
+        )
+    raise FileNotFoundError(
+        f"{flags}: there is no folder {folder}; {describe(nearest(folder))}: give the --phase that is there, "
+        f"or put the images of each class into {folder / 'CLASS'}"
+    )
+
+
+def class_names_below(root: Path) -> list[str]:
+    """Names of the folders in ``root`` that hold images, in plain order."""
+    return [name for name in sorted(subfolders(root)) if holds_images(root / name)]
+
+
+def find_classes(root: Path) -> ClassFolders:
+    """The classes of a folder; hidden folders are passed over, subfolders belong to their class."""
+    files = {name: scan(root / name) for name in sorted(subfolders(root))}
+    return ClassFolders(
+        root,
+        {name: paths for name, paths in files.items() if paths},
+        tuple(name for name, paths in files.items() if not paths),
+        has_images(root),
+    )
+
+
+def in_turn(classes: Sequence[Sequence[str]], count: float) -> list[list[str]]:
+    """Of every class its first files, ``count`` of them in all or all there are, taken from the classes in turn."""
+    sizes = [len(files) for files in classes]
+    if sum(sizes) <= count:
+        return [list(files) for files in classes]
+    full = bisect_right(range(max(sizes)), count, key=lambda depth: sum(min(size, depth) for size in sizes)) - 1
+    taken, left = [], int(count) - sum(min(size, full) for size in sizes)
+    for files in classes:
+        more = left > 0 and len(files) > full
+        left -= more
+        taken.append(list(files[: full + more]))
+    return taken
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,3 +293,67 @@ def _captions(file: str, folders: tuple[str, ...], total: int) -> tuple[str, ...
             f"in the order of the labels"
         )
     return names[: len(folders)]
+
+
+class ClassImages(ImageSet):
+    """Images of a class folder data set, scaled and cropped as in training; never flipped, the crop in the middle.
+
+    Args:
+        dataset: the images.
+        label: where they come from, for messages and protocols.
+        classes: only the images with these labels; None for all.
+
+    Attributes:
+        labels: class of each image.
+        class_names: by label.
+        paths: file of each image.
+    """
+
+    def __init__(self, dataset: ClassFolderDataset, label: str, classes: Collection[int] | None = None) -> None:
+        self.label, self.class_names, self._dataset = label, dataset.class_names, dataset
+        wanted = set(dataset.labels if classes is None else classes)
+        self._units = [unit for unit, number in enumerate(dataset.labels) if number in wanted]
+        self.labels = [dataset.labels[unit] for unit in self._units]
+        self.paths = [dataset.unit_paths(unit)[0] for unit in self._units]
+        self.names = _names(self.paths, self.labels, dataset)
+        self._digest = ""
+
+    def of_classes(self, classes: Collection[int]) -> ClassImages:
+        """Those of these images that have one of the labels."""
+        return ClassImages(self._dataset, self.label, set(classes) & set(self.labels))
+
+    def read(self, index: int) -> Pixels:
+        """One image, uint8 ``[H, W, 3]``; of files with more depth, the values rounded to 8 bit."""
+        options = self._dataset.options
+        (prepared,) = self._dataset.fetch(self._units[index])
+        height, width = prepared.array.shape[:2]
+        corner = centred_corner(width, height, options.crop_size)
+        pixels = cut(prepared, placement_of(*corner, False, width, height, options), options)
+        return as_stored(normalise(pixels, options.value_range), "uint8")
+
+    def digest(self) -> str:
+        if not self._digest:
+            o = self._dataset.options
+            how = [o.preprocess, o.load_size, o.crop_size, list(o.value_range), o.alpha, self._dataset.input_nc]
+            whole = hashlib.sha256(json.dumps(how).encode())
+            for path in self.paths:
+                whole.update(hashlib.sha256(Path(path).read_bytes()).digest())
+            self._digest = whole.hexdigest()
+        return self._digest
+
+    def look(self) -> dict[str, Any]:
+        headers = [read_header(path) for path in self.paths]
+        sizes = sorted({final_size(each.width, each.height, self._dataset.options) for each in headers})
+        shown = [f"{width}x{height}" for width, height in sizes]
+        size = shown[0] if len(shown) == 1 else f"{shown[0]} to {shown[-1]} ({len(shown)} sizes)"
+        return {"size": size, "depth": " and ".join(sorted({each.format for each in headers}))}
+
+
+def _names(paths: Sequence[str], labels: Sequence[int], dataset: ClassFolderDataset) -> list[str]:
+    """Class folder and file below it, without suffix but where two files differ in nothing else."""
+    inside = [PurePath(*PurePath(path).relative_to(dataset.root).parts[1:]) for path in paths]
+    folders = [class_folder(label, dataset.class_names) for label in labels]
+    short = [f"{folder}/{file.with_suffix('').as_posix()}" for folder, file in zip(folders, inside)]
+    uses = Counter(short)
+    whole = [f"{folder}/{file.as_posix()}" for folder, file in zip(folders, inside)]
+    return [long if uses[name] > 1 else name for name, long in zip(short, whole)]

@@ -12,9 +12,9 @@ from data.base_dataset import FileDataset
 from data.transforms import Prepared, prepare
 from options.base_options import DataOptions
 from options.schema import OptionError
-from util.image_folder import has_images, require_images
-from util.image_io import Header
-from util.lab import split_colours
+from util.images.folder import has_images, require_images
+from util.images.io import Header
+from util.images.lab import split_colours
 
 _PROBED = 16  # files whose headers say whether there are colours at all
 

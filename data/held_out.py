@@ -12,8 +12,8 @@ from data.loader import Loader, loader_of
 from options.base_options import DataOptions
 from options.parse import Options
 from options.test_options import as_in_test
-from util.engine import Engine
-from util.inference import held_out_pictures
+from util.run.engine import Engine
+from util.run.inference import held_out_pictures
 
 if TYPE_CHECKING:
     from util.metrics.evaluation import Evaluation

@@ -9,7 +9,7 @@ from data import DATASETS
 from data.base_dataset import FileDataset
 from data.transforms import Prepared, prepare
 from options.base_options import DataOptions
-from util.image_folder import describe, has_images, require_images, subfolders
+from util.images.folder import describe, has_images, require_images, subfolders
 
 
 @DATASETS.register("single")

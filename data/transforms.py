@@ -18,8 +18,18 @@ from PIL import Image
 from torch import Tensor
 
 from options.base_options import DataOptions
-from util.centre_square import centred_corner, shorter_to
-from util.image_io import Format, Picture
+from util.images.io import Format, Picture
+
+
+def shorter_to(width: int, height: int, size: int) -> tuple[int, int]:
+    """Width and height after scaling by which the shorter side becomes ``size``; the other is cut to whole pixels."""
+    return (size, size * height // width) if width <= height else (size * width // height, size)
+
+
+def centred_corner(width: int, height: int, size: int) -> tuple[int, int]:
+    """x and y where the square of ``size`` pixels in the middle begins; 0 where the picture is smaller."""
+    return max(0, (width - size) // 2), max(0, (height - size) // 2)
+
 
 _NONE_MULTIPLE = 4  # --preprocess none: both sides become multiples of this
 _CENTRED = "shorter_and_center_crop"

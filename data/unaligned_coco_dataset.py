@@ -11,8 +11,7 @@ import torch
 
 from data import DATASETS
 from data.base_dataset import Side
-from data.boxes import draw_placement_around, place_boxes, scale_boxes
-from data.coco import CocoImages, image_folder, read_coco
+from data.coco import CocoImages, draw_placement_around, image_folder, place_boxes, read_coco, scale_boxes
 from data.transforms import Prepared
 from data.unaligned_dataset import UnalignedDataset
 from options.base_options import DataOptions

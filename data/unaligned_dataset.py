@@ -10,7 +10,7 @@ from data import DATASETS
 from data.base_dataset import BaseDataset, Side
 from data.transforms import Placement, Prepared
 from options.base_options import DataOptions
-from util.image_folder import require_images, subfolders
+from util.images.folder import require_images, subfolders
 
 
 @DATASETS.register("unaligned")

@@ -12,9 +12,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from datasets.command_line import OneLineParser, exit_code
-from datasets.pairing import FILTERS, in_parallel, read_side, require_folder, resize, save_pair, shown, side_by_side
-from util.image_folder import scan, stem
-from util.image_io import read_header
+from datasets.pairs import FILTERS, in_parallel, read_side, require_folder, resize, save_pair, shown, side_by_side
+from util.images.folder import scan, stem
+from util.images.io import read_header
 
 _JPEG = (".jpg", ".jpeg")
 _LOSSLESS = (".png", ".tif", ".tiff", ".npy")

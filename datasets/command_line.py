@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
-from util.suggest import closest
+from util.registry import closest
 
 CLASS_SIZES = (32, 64, 128, 256)
 """What --image_size of models for classes can be."""

@@ -11,8 +11,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from datasets.command_line import OneLineParser, exit_code
-from datasets.pairing import appearing_whole, in_parallel, read_side, require_folder, save_pair, shown, side_by_side
-from util.image_folder import scan, stem
+from datasets.pairs import appearing_whole, in_parallel, read_side, require_folder, save_pair, shown, side_by_side
+from util.images.folder import scan, stem
 
 
 def find_pairs(root: Path, phase: str) -> tuple[list[tuple[str, str]], bool]:

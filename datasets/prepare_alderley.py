@@ -13,9 +13,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from datasets.command_line import OneLineParser, exit_code
-from datasets.pairing import require_folder, shown
-from datasets.placing import place_images, tell
-from util.image_folder import scan
+from datasets.pairs import place_images, require_folder, shown, tell
+from util.images.folder import scan
 
 _LAST_NIGHT, _LAST_DAY = 13800, 11686  # the published division: about the first four fifths train
 _NUMBER = re.compile(r"(\d+)$")

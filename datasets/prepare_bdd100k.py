@@ -16,9 +16,8 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from datasets.command_line import OneLineParser, exit_code
-from datasets.pairing import require_folder, shown
-from datasets.placing import Placed, place_images, place_json, tell
-from util.image_folder import natural_key
+from datasets.pairs import Placed, place_images, place_json, require_folder, shown, tell
+from util.images.folder import natural_key
 
 _PHASES = {"train": "train", "val": "test"}  # theirs -> ours: their test images have no public labels
 _SIDES = {"night": "A", "daytime": "B"}

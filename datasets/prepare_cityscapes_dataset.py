@@ -17,8 +17,8 @@ import numpy as np
 from PIL import Image
 
 from datasets.command_line import OneLineParser, exit_code
-from datasets.pairing import appearing_whole, in_parallel, read_side, require_folder, save_pair, shown, side_by_side
-from util.image_folder import natural_key
+from datasets.pairs import appearing_whole, in_parallel, read_side, require_folder, save_pair, shown, side_by_side
+from util.images.folder import natural_key
 
 _PHASES = {"train": "train", "val": "test"}  # theirs -> ours: their test images have no public labels
 _LABELS, _PHOTO = "_gtFine_color.png", "_leftImg8bit.png"

@@ -12,15 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from models import MODELS
-from models.atme_maps import TEST_MAPS, ImageMaps
-from models.networks.ddm_unet import DDMUNet
-from models.networks.w_block import build_w_block
+from models.atme.collapse import CollapseMonitor
+from models.atme.maps import TEST_MAPS, ImageMaps, MapMemory
+from models.atme.unet import DDMUNet
+from models.atme.w_block import build_w_block
 from models.pix2pix_model import Pix2PixModel, Pix2PixOptions
 from options.base_options import ModelOptions
 from options.schema import OptionError, arg
-from util.collapse import CollapseMonitor
-from util.engine import Engine
-from util.map_memory import MapMemory
+from util.run.engine import Engine
 from util.types import Batch, Losses, TrackedMaps, Visuals
 
 _SEVERAL_MAPS = re.compile(r"multiscale|ms\d+|pix2pixhd|sesame|sesam")

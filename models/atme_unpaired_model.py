@@ -13,15 +13,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models import MODELS
-from models.atme_maps import ImageMaps
+from models.atme.collapse import CollapseMonitor
+from models.atme.maps import ImageMaps
+from models.atme.w_block import build_w_block
 from models.atme_model import ATMENetworkOptions, build_ddm_unet
 from models.base_model import BaseModel, Step
-from models.networks.w_block import build_w_block
 from options.base_options import CycleOptions
 from options.schema import OptionError
-from util.collapse import CollapseMonitor
-from util.engine import Engine
-from util.image_pool import ImagePool
+from util.images.pool import ImagePool
+from util.run.engine import Engine
 from util.types import Batch, Losses, TrackedMaps, Visuals
 
 SIDES = ("A", "B")  # the source domain of a direction; its target is the other

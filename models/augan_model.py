@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -10,21 +11,237 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models import MODELS
-from models.augan_judges import INST, OTHER, judged_images, loss_names
-from models.augan_options import AUGANOptions
+from models.augan.losses import domain_loss, instance_crops, mean_feature_distance, mean_over_images, uncertain_l1
+from models.augan.networks import UPSAMPLES, DomainClassifier, Fork, PaperGenerator, PortGenerator, pad_to_multiple
 from models.base_model import BaseModel, Step
 from models.losses.gan import Prediction, final_maps
-from models.losses.instance_crops import instance_crops, mean_over_images
 from models.losses.penalties import unpaired_gradient_penalty
-from models.losses.uncertainty import domain_loss, mean_feature_distance, uncertain_l1
-from models.networks.augan import DomainClassifier, Fork, pad_to_multiple
 from models.networks.factory import build_discriminator
-from options.base_options import ModelOptions
-from util.box_frames import draw_boxes
-from util.engine import Engine
-from util.image_pool import ImagePool
-from util.plasma import draw_plasma
+from options.base_options import CycleOptions, ModelOptions, OneWayOptions
+from options.schema import OptionError, arg
+from util.images.draw import draw_boxes, draw_plasma
+from util.images.pool import ImagePool
+from util.run.engine import Engine
 from util.types import Batch, Losses, Visuals
+
+_PORT: Mapping[str, Any] = {
+    "n_discriminators": 3,
+    "ms_reduce": "sum",
+    "lambda_perc": 20.0,
+    "lambda_dc": 1.0,
+    "lambda_GAN_rec": 1.0,
+    "adam_eps": 1e-4,
+    "dilation": 2,
+    "upsample": "bilinear",
+}
+PUBLISHED: Mapping[str, Mapping[str, Any]] = {
+    "paper": {
+        "n_discriminators": 1,
+        "ms_reduce": "mean",
+        "lambda_perc": 1.0,
+        "lambda_dc": 0.0,
+        "lambda_GAN_rec": 0.0,
+        "adam_eps": 1e-8,
+        "dilation": 1,
+        "upsample": "transposed",
+    },
+    "port": _PORT,
+    "fork_gan": _PORT,
+}
+"""Variant -> its value of every option that is None unless given."""
+
+BLOCKS = {"resnet_9blocks": 9, "resnet_6blocks": 6}
+
+
+@dataclass(frozen=True, kw_only=True)
+class AUGANOptions(CycleOptions, OneWayOptions):
+    """The published defaults; see ``docs/augan.md`` for those that depend on the variant."""
+
+    no_dropout: bool = True
+    augan_variant: str = arg(
+        "paper",
+        choices=tuple(PUBLISHED),
+        help="paper: the authors' method; port: its PyTorch version; fork_gan: that without T-net and uncertainty",
+    )
+    lambda_rec: float = arg(10.0, minimum=0.0, help="weight of the reconstructions' L1")
+    lambda_identity: float = 0.0
+    lambda_perc: float | None = arg(
+        None, minimum=0.0, help="weight of feature matching before and after translation (default: paper 1, port 20)"
+    )
+    lambda_dc: float | None = arg(
+        None, minimum=0.0, help="weight of the domain classifier; 0 = none (default: paper 0, port 1)"
+    )
+    lambda_conf: float = arg(1.0, minimum=0.0, help="weight of the uncertainty term")
+    lambda_GAN_rec: float | None = arg(
+        None,
+        minimum=0.0,
+        help="weight of reconstructions' and refinements' adversarial terms (default: paper 0, port 1)",
+    )
+    lambda_gp: float = arg(10.0, minimum=0.0, help="weight of the gradient penalty of --gan_mode wgangp")
+    no_uncertainty: bool = arg(False, help="no uncertainty head; the plain cycle loss for A")
+    n_discriminators: int | None = arg(
+        None,
+        minimum=1,
+        maximum=3,
+        help="for each domain: 1, or 3 for translation, reconstruction and refinement (default: paper 1, port 3)",
+    )
+    ms_reduce: str | None = arg(
+        None, choices=("sum", "mean"), help="adversarial loss over the scales of --netD (default: paper mean, port sum)"
+    )
+    dilation: int | None = arg(
+        None, minimum=1, maximum=16, help="of the residual blocks' convolutions (default: paper 1, port 2)"
+    )
+    upsample: str | None = arg(
+        None,
+        choices=UPSAMPLES,
+        help="in the decoders (default: paper transposed, bilinear with --norm none; port bilinear)",
+    )
+    feature_noise: float = arg(0.02, minimum=0.0, help="deviation of the noise in the reconstruction, in training only")
+    adam_eps: float | None = arg(None, minimum=1e-16, help="epsilon of Adam (default: paper 1e-8, port 1e-4)")
+    instance_level: bool = arg(False, help="losses on the objects too; needs --dataset_mode unaligned_coco")
+    lambda_inst: float = arg(1.0, minimum=0.0, help="weight of these")
+    save_uncertainty: bool = arg(False, help="test.py: also the uncertainty of A -> B, as conf_A.npy and in colours")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.netG not in BLOCKS:
+            raise OptionError(f"--netG {self.netG}: augan has resnet_9blocks and resnet_6blocks")
+        if self.n_discriminators == 2:
+            raise OptionError("--n_discriminators 2: give 1 or 3")
+        if self.n_discriminators == 3 and not self.chosen("lambda_GAN_rec"):
+            raise OptionError(
+                f"--n_discriminators 3: with --augan_variant {self.augan_variant} reconstructions are not judged; give "
+                "--lambda_GAN_rec 1 as well"
+            )
+        if self.upsample == "transposed" and (self.augan_variant != "paper" or self.norm == "none"):
+            raise OptionError(
+                f"--upsample transposed: not with --augan_variant {self.augan_variant} --norm {self.norm}; use bilinear"
+            )
+        if self.augan_variant == "paper" and self.uncertain and not self.lambda_conf:
+            raise OptionError("--lambda_conf 0: it would leave A without a cycle loss; give --no_uncertainty")
+        if self.save_uncertainty and (not self.uncertain or self.test_direction == "BtoA"):
+            raise OptionError(
+                "--save_uncertainty: only the translation from A to B of a run with uncertainty has one; give "
+                "--save_uncertainty False"
+            )
+        if self.augan_variant == "port" and self.uncertain and self.lambda_conf and self.input_nc != self.output_nc:
+            raise OptionError(
+                f"--input_nc {self.input_nc} and --output_nc {self.output_nc}: the uncertainty of --augan_variant port "
+                "compares an image with its translation; give --no_uncertainty, or --augan_variant paper"
+            )
+
+    @property
+    def uncertain(self) -> bool:
+        """Whether G_A has the head that gives the uncertainty."""
+        return self.augan_variant != "fork_gan" and not self.no_uncertainty
+
+    @property
+    def conf_is_cycle(self) -> bool:
+        """Whether the uncertainty weighs the cycle of A, as in the paper."""
+        return self.augan_variant == "paper" and self.uncertain
+
+    def chosen(self, name: str) -> Any:
+        """The value of an option, or its variant's where it was not given."""
+        value = getattr(self, name)
+        if value is not None:
+            return value
+        return "bilinear" if name == "upsample" and self.norm == "none" else PUBLISHED[self.augan_variant][name]
+
+    def generator(self, input_nc: int, output_nc: int, *, adverse: bool) -> PaperGenerator | PortGenerator:
+        """A generator of this variant.
+
+        Args:
+            input_nc: channels of the images that it translates.
+            output_nc: channels of the translations.
+            adverse: it translates from the adverse domain A, and has T-net and uncertainty where the variant has them.
+        """
+        shape: dict[str, Any] = {
+            "ngf": self.ngf,
+            "norm": self.norm,
+            "dropout": 0.0 if self.no_dropout else self.dropout,
+            "transfer": adverse and self.augan_variant != "fork_gan",
+            "uncertainty": adverse and self.uncertain,
+            "dilation": self.chosen("dilation"),
+        }
+        blocks = BLOCKS[self.netG]
+        if self.augan_variant == "paper":
+            upsample = self.chosen("upsample")
+            return PaperGenerator(input_nc, output_nc, num_blocks=blocks // 2, upsample=upsample, **shape)
+        return PortGenerator(input_nc, output_nc, num_blocks=blocks, **shape)
+
+
+OTHER = {"A": "B", "B": "A"}
+INST = "_inst"  # ending of what belongs to the instance level
+
+
+@dataclass(frozen=True)
+class Judged:
+    """An image that a generator makes and a discriminator judges.
+
+    Attributes:
+        image: its name, e.g. ``fake_B``.
+        source: the side whose real image it is made of.
+        domain: the side whose real images it shall look like.
+        judge: the discriminator's name.
+        loss: the name of the generator's loss.
+        weight: of that loss.
+    """
+
+    image: str
+    source: str
+    domain: str
+    judge: str
+    loss: str
+    weight: float
+
+
+def judged_images(n_discriminators: int, lambda_GAN_rec: float) -> dict[str, list[Judged]]:
+    """Discriminator -> what it judges. Names follow CycleGAN: D_A belongs to G_A and judges domain B.
+
+    Args:
+        n_discriminators: 3 for one for each kind of image, 1 for one a domain.
+        lambda_GAN_rec: weight of reconstructions and refinements; with 0 nobody judges them.
+    """
+    found: list[Judged] = []
+    for side, other in OTHER.items():
+        found.append(Judged(f"fake_{other}", side, other, f"D_{side}", f"G_{side}", 1.0))
+        if lambda_GAN_rec:
+            rec, refined = (f"D_rec_{side}", f"D_rec_fake_{side}") if n_discriminators == 3 else (f"D_{other}",) * 2
+            found.append(Judged(f"rec_{side}", side, side, rec, f"G_{side}_rec", lambda_GAN_rec))
+            found.append(Judged(f"rec_fake_{side}", other, side, refined, f"G_{side}_fake_rec", lambda_GAN_rec))
+    by_judge: dict[str, list[Judged]] = {}
+    for each in found:
+        by_judge.setdefault(each.judge, []).append(each)
+    return by_judge
+
+
+def loss_names(o: AUGANOptions, judged: Mapping[str, Sequence[Judged]], *, penalised: bool) -> tuple[str, ...]:
+    """What a step reports, in the published order: side by side, what concerns both sides, and then the objects.
+
+    Args:
+        o: the model's options.
+        judged: of ``judged_images``.
+        penalised: with gradient penalties.
+    """
+    every = [each for images in judged.values() for each in images]
+    names: list[str] = []
+    for level in ("", INST) if o.instance_level else ("",):
+        for side in OTHER:
+            judges = [judge for judge in judged if judge.endswith(side)]
+            names += [judge + level for judge in judges]
+            names += [f"{judge}_gp" for judge in judges if penalised and not level]
+            names += [each.loss + level for each in every if each.loss.startswith(f"G_{side}")]
+            names += [f"cycle_{side}{level}"] if level or side == "B" or not o.conf_is_cycle else []
+            names += [f"idt_{side}"] if o.lambda_identity and not level else []
+            names += [f"{side}_rec{level}"]
+        if not level:
+            classified = o.chosen("lambda_dc") > 0
+            names += ["G_DC"] if classified else []
+            names += ["Perc"] if o.chosen("lambda_perc") else []
+            names += ["DC"] if classified else []
+            names += ["Conf"] if o.uncertain and o.lambda_conf else []
+    return tuple(names)
+
 
 MULTIPLE = 4  # of both sides of an image, for every generator
 MOST_UNCERTAIN = 3.0  # s is log(10 |e|) at its best, log 20 = 3.0 for the largest error that there is

@@ -17,7 +17,7 @@ from models.networks.factory import build_discriminator, build_generator, check_
 from models.networks.init import init_weights
 from options.base_options import ModelOptions
 from util.adam_state import check_moments
-from util.engine import Engine
+from util.run.engine import Engine
 from util.types import Batch, Losses, TrackedMaps, Visuals
 
 logger = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from models import MODELS
 from models.pix2pix_model import Pix2PixModel, Pix2PixOptions
 from options.base_options import ModelOptions
 from options.schema import OptionError
-from util.lab import join_colours
+from util.images.lab import join_colours
 from util.types import Visuals
 
 

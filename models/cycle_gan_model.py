@@ -16,8 +16,8 @@ from models.base_model import BaseModel, Step
 from models.losses.penalties import unpaired_gradient_penalty
 from options.base_options import CycleOptions
 from options.schema import arg
-from util.engine import Engine
-from util.image_pool import ImagePool
+from util.images.pool import ImagePool
+from util.run.engine import Engine
 from util.types import Batch, Losses, Visuals
 
 

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from models import MODELS
-from models.losses.perceptual import PerceptualLoss
-from models.losses.vgg_weights import load_vgg
+from models.losses.perceptual import PerceptualLoss, load_vgg
 from models.networks.vgg import TAPS, VGGFeatures
 from models.pix2pix_model import Pix2PixModel, Pix2PixOptions
 from options.schema import arg

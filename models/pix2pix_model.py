@@ -16,8 +16,8 @@ from models.losses.feature_matching import feature_matching
 from models.losses.penalties import gradient_penalty
 from options.base_options import ModelOptions
 from options.schema import OptionError, arg
-from util.engine import Engine
-from util.image_pool import ImagePool
+from util.images.pool import ImagePool
+from util.run.engine import Engine
 from util.types import Batch, Losses, Visuals
 
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from models import MODELS
-from models.networks.noise import NOISE_LAYERS, GeneratorNoise, check_noises
+from models.networks.generator_noise import NOISE_LAYERS, GeneratorNoise, check_noises
 from models.pix2pix_model import Pix2PixModel, Pix2PixOptions
 from options.schema import arg
-from util.engine import Engine
+from util.run.engine import Engine
 
 
 @dataclass(frozen=True, kw_only=True)

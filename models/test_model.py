@@ -12,8 +12,8 @@ from models.base_model import BaseModel
 from models.networks.factory import GENERATOR_NAMES
 from options.base_options import ModelOptions
 from options.schema import arg
-from util.engine import Engine
-from util.suggest import unknown
+from util.registry import unknown
+from util.run.engine import Engine
 from util.types import Batch, Visuals
 
 

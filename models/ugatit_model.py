@@ -12,14 +12,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models import MODELS
+from models.atme.unet import float_or_wider
 from models.base_model import BaseModel, Step
-from models.networks.adalin import ILN, AdaLIN
-from models.networks.ddm_blocks import float_or_wider
-from models.networks.ugatit import Attended, CAMDiscriminator, UGATITGenerator
+from models.ugatit.networks import ILN, AdaLIN, Attended, CAMDiscriminator, UGATITGenerator
 from options.base_options import DataOptions, OneWayOptions
 from options.schema import OptionError, arg
-from util.engine import Engine
-from util.heat_map import draw_heat
+from util.images.draw import draw_heat
+from util.run.engine import Engine
 from util.types import Batch, Losses, Visuals
 
 logger = logging.getLogger(__name__)

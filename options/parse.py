@@ -16,7 +16,7 @@ from options.metric_options import EvalOptions, MetricOptions
 from options.schema import OptionError, Spec, add_arguments, build, convert, specs
 from options.test_options import PHASE_DEFAULTS, ResultOptions
 from options.train_options import LogOptions, LoopOptions, ScheduleOptions
-from util.suggest import closest
+from util.registry import closest
 
 SHARED: dict[str, type] = {"run": RunOptions, "engine": EngineOptions}
 TRAIN: dict[str, type] = {

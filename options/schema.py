@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from util.suggest import unknown
+from util.registry import unknown
 
 
 class OptionError(ValueError):

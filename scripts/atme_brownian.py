@@ -17,15 +17,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from tqdm import tqdm
 
+from models.atme.map_files import MapFolder, draw_pixels, find_maps, published_pixels, read_float_maps, read_pictures
 from scripts.brownian_page import sentences, table, write
 from util.brownian import require_packages
 from util.brownian_report import Analysis, ImageReport, TooFewEpochs, examine_maps, examine_pictures
 from util.exit_code import EXIT_DONE, run_command
-from util.image_folder import subfolders
+from util.images.folder import subfolders
 from util.map_frames import float_frames, published_frames, save_gif
-from util.noise_maps import MapFolder, draw_pixels, find_maps, published_pixels, read_float_maps, read_pictures
-from util.run_folder import check_name, check_writable, make_folder
-from util.suggest import closest
+from util.registry import closest
+from util.run.folder import check_name, check_writable, make_folder
 
 PROGRAM = "atme_brownian.py"
 MAPS = "images_noisy"

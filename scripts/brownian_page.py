@@ -14,9 +14,9 @@ from typing import Any
 from scripts.brownian_charts import Chart, charts
 from util.brownian import LJUNG_BOX_LAGS, SeriesReport
 from util.brownian_report import LOG_2, Analysis, ImageReport, mean_of_known
+from util.files import replace_text
 from util.html import image_row, page
 from util.svg_plot import STYLE
-from util.text_file import replace_text
 
 PAGE_STYLE = """
 .charts{grid-template-columns:repeat(auto-fill,minmax(min(100%,430px),1fr))}

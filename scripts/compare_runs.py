@@ -14,7 +14,8 @@ from scripts.compared_pictures import Gallery, common_stems, find_pictures, left
 from util.comparison import ComparedRun, Comparison, compare_numbers, compare_options
 from util.comparison_page import MARK, comparison_page
 from util.comparison_table import csv_text, markdown_text
-from util.image_folder import listed, natural_key, subfolders
+from util.files import replace_text
+from util.images.folder import listed, natural_key, subfolders
 from util.loggers.curve import Curve, LossCurves
 from util.loggers.jsonl import FILE_NAME as METRICS_LOG
 from util.loggers.jsonl import read_metrics
@@ -22,10 +23,9 @@ from util.loggers.metric_curves import MetricCurves
 from util.metrics.images import FolderImages
 from util.metrics.measurement import FILE_NAME as METRICS
 from util.metrics.measurement import Measurement, read_measurements
-from util.run_folder import check_name, check_writable, make_folder
-from util.suggest import unknown
+from util.registry import unknown
+from util.run.folder import check_name, check_writable, make_folder
 from util.svg_plot import Points
-from util.text_file import replace_text
 from util.types import EpochRecord, ScalarRecord
 
 logger = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from PIL import Image
 
 from data import DATASETS
 from util.comparison import ComparedRun, ImageCell, joined
-from util.image_folder import natural_key, scan
+from util.images.folder import natural_key, scan
 from util.types import ABOUT_A_FAKE, IN_COLOURS
 
 Pictures = Mapping[str, Mapping[str, Path]]

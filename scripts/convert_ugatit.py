@@ -25,11 +25,11 @@ from torch import Tensor, nn
 
 from data import DATASETS
 from models import MODELS
-from models.networks.ugatit import CAMDiscriminator, UGATITGenerator
+from models.ugatit.networks import CAMDiscriminator, UGATITGenerator
 from options.files import VOLATILE, read_options, write_options
 from options.parse import parse_train
 from util.exit_code import EXIT_DONE, exit_code
-from util.run_folder import check_name, check_writable, make_folder
+from util.run.folder import check_name, check_writable, make_folder
 
 OFFICIAL = {
     "genA2B": "G_A2B",

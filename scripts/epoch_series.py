@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from html import escape
 from pathlib import Path
 
+from util.files import replace_text
 from util.html import page
 from util.metrics.measurement import Measurement, columns
 from util.svg_plot import STYLE, Points, plot, save_svg
-from util.text_file import replace_text
 
 Row = dict[tuple[str, str], Measurement]  # by (name, domain)
 

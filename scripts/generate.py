@@ -16,9 +16,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from models.sagan_options import SampleOptions
+from models.sagan.samples import parse_noise_run, start
+from models.sagan_model import SampleOptions
 from options.schema import OptionError, arg
-from scripts.noise_run import parse_noise_run, start
 from util.exit_code import run_command
 
 

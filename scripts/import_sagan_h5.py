@@ -30,20 +30,20 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from data import DATASETS
-from data.class_names import CLASSES_FILE, read_class_names, write_class_names
 from datasets.command_line import OneLineParser
 from models import MODELS
-from models.networks.sagan import BASE, WIDTHS, SAGANDiscriminator, SAGANGenerator
+from models.sagan.h5 import PREFIX, Entry, Report, by, layout, read_h5, write_h5
+from models.sagan.latent import draw_labels
+from models.sagan.networks import BASE, WIDTHS, SAGANDiscriminator, SAGANGenerator
 from options.files import VOLATILE, read_options, write_options
 from options.parse import parse_train
-from scripts.sagan_layout import PREFIX, Entry, Report, by, layout, read_h5, write_h5
 from util.exit_code import EXIT_DONE, exit_code
-from util.image_grid import tile, to_uint8_truncating
-from util.image_io import save_array
-from util.latent import draw_labels
-from util.pretrained import load_weights
-from util.run_folder import check_name, check_run_folder, check_writable, open_run_folder
-from util.text_file import replace_text
+from util.files import replace_text
+from util.images.draw import tile, to_uint8_truncating
+from util.images.io import save_array
+from util.run.class_names import CLASSES_FILE, read_class_names, write_class_names
+from util.run.folder import check_name, check_run_folder, check_writable, open_run_folder
+from util.run.pretrained import load_weights
 
 Arrays = Mapping[str, NDArray[np.float32]]
 State = dict[str, Tensor]

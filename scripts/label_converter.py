@@ -18,8 +18,7 @@ from tqdm import tqdm
 
 from data.transforms import scaled_size
 from datasets.command_line import OneLineParser, exit_code
-from datasets.pairing import require_folder, shown
-from datasets.placing import place_json
+from datasets.pairs import place_json, require_folder, shown
 from options.base_options import DataOptions
 
 _IN_PIXELS = ("segmentation", "keypoints")  # of COCO; nothing here reads them, so they are left out

@@ -16,18 +16,189 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
-from models.sagan_options import LatentOptions
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from models.sagan.samples import NoiseRun, Sample, batch_size_of, draw, load_noise_run, one_class, parse_noise_run
+from models.sagan_model import LatentOptions
 from options.metric_options import MetricOptions
 from options.schema import OptionError, arg, specs
-from scripts.noise_run import NoiseRun, load_noise_run, one_class, parse_noise_run
 from util.exit_code import EXIT_DONE, run_command
+from util.files import replace_text
+from util.html import HTML
+from util.images.draw import captioned_grid
 from util.metrics import EXTRACTORS
+from util.metrics.extractors import Extractor, load_extractor
+from util.metrics.features import FeatureCache, default_cache, features_of
+from util.metrics.images import ImageSet, MadeImages, Pixels, as_stored
+from util.metrics.suite import NO_CACHE
 
 if TYPE_CHECKING:
-    from scripts.class_images import ClassImages
+    from data.class_folder_dataset import ClassImages
+    from models.sagan.samples import NoiseRun
 
 logger = logging.getLogger("match")
+
+
+_CHUNK = 256  # images that are compared at a time
+_READERS = 4
+_MOST_ROWS = 40  # samples on match.png
+
+
+class Comparison:
+    """A squared distance between images.
+
+    Args:
+        extractor: name of the one whose features are compared; empty for the pixels.
+        device: where that computes.
+        inception_weights: file with the weights of Inception; empty to download.
+        feature_cache: folder for the features of real images; empty: the user's; ``none``: no cache.
+
+    Raises:
+        MissingWeights, ValueError: as ``load_extractor``.
+    """
+
+    def __init__(
+        self, extractor: str, device: torch.device, inception_weights: str = "", feature_cache: str = ""
+    ) -> None:
+        self._device = device
+        self._extractor: Extractor | None = None
+        if extractor:
+            self._extractor = load_extractor(extractor, device, inception_weights=inception_weights)
+        folder = None if feature_cache == NO_CACHE else Path(feature_cache) if feature_cache else default_cache()
+        self._cache = FeatureCache(folder)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What is compared."""
+        if self._extractor is None:
+            return {"values": "0 to 1"}
+        return {**self._extractor.facts(), "layer": self._extractor.features}
+
+    def distances(self, drawn: ImageSet, real: ImageSet) -> NDArray[np.float64]:
+        """``[len(drawn), len(real)]``: the sum of the squared differences, of pixels with values from 0 to 1.
+
+        Raises:
+            ValueError: an image that cannot be read, or pixels of images of different sizes.
+        """
+        if self._extractor is None:
+            one_size = drawn.read(0).shape
+            queries = np.concatenate(list(_pixels(drawn, one_size)))
+            parts = _pixels(real, one_size)
+        else:
+            queries = self._features(drawn, None).numpy()
+            parts = (rows.numpy() for rows in self._features(real, self._cache).split(_CHUNK))
+        columns = [[((part - query) ** 2).sum(1, dtype=np.float64) for query in queries] for part in parts]
+        return np.concatenate(columns, axis=1)
+
+    def _features(self, images: ImageSet, cache: FeatureCache | None) -> Tensor:
+        assert self._extractor is not None
+        found = features_of(images, self._extractor, self._device, cache=cache, progress=cache is not None)
+        return found[self._extractor.features]
+
+
+def _pixels(images: ImageSet, shape: tuple[int, ...]) -> Iterator[NDArray[np.float32]]:
+    """``[n, H * W * 3]`` in 0..1, chunk by chunk."""
+    with ThreadPoolExecutor(_READERS) as readers:
+        for begin in range(0, len(images), _CHUNK):
+            numbers = range(begin, min(begin + _CHUNK, len(images)))
+            pictures = list(readers.map(images.read, numbers))
+            for number, picture in zip(numbers, pictures):
+                if picture.shape != shape:
+                    sizes = [f"{width}x{height}" for height, width, _ in (picture.shape, shape)]
+                    raise ValueError(
+                        f"{images.names[number]} has {sizes[0]} pixels, the samples have {sizes[1]}: compare the "
+                        "features of a network by --features"
+                    )
+            yield np.stack(pictures).reshape(len(pictures), -1).astype(np.float32) / np.float32(255)
+
+
+def write_matches(run: NoiseRun, label: int, real: ClassImages, comparison: Comparison, folder: Path) -> str:
+    """Draw samples of a class, find the nearest real images of each, and show them in a folder.
+
+    ``match.png`` has the sample first and the others by rising distance, which stands below them; of several samples a
+    row each, of the first ones. Beside it are ``match.json``, the single pictures in ``images/``, and ``index.html``.
+
+    Args:
+        run: what draws.
+        label: class of the samples.
+        real: what is searched.
+        comparison: what is compared.
+        folder: is made.
+
+    Returns:
+        name and distance of the nearest image of all.
+    """
+    asked = run.options.test
+    samples = [Sample(label, number) for number in range(asked.num_images)]
+    how = {"seed": asked.sample_seed, "truncation": asked.truncation, "batch_size": batch_size_of(run.options)}
+    drawn = [as_stored(image, "uint8") for image in draw(run.model, samples, **how)]
+    distances = comparison.distances(MadeImages("samples", dict(zip(map(str, samples), drawn))), real)
+    if asked.top_n > len(real):
+        logger.info("--top_n %d: there are %d images, all of them are shown", asked.top_n, len(real))
+    order = np.argsort(distances, axis=1, kind="stable")[:, : asked.top_n].tolist()
+    facts = run.facts
+    title = f"Experiment = {facts['run']}, Epoch = {facts['checkpoint']}, {run.names[label]}: nearest training images"
+    page = HTML(folder, title)
+    width = min(run.options.result.display_winsize, 128)
+    rows = []
+    for number, (picture, row, places) in enumerate(zip(drawn, distances, order)):
+        files = [f"{number:05d}_generated.png"]
+        files += [f"{number:05d}_{rank:03d}_{_flat(real.names[place])}.png" for rank, place in enumerate(places, 1)]
+        for file, each in zip(files, [picture, *map(real.read, places)]):
+            Image.fromarray(each).save(page.get_image_dir() / file)
+        page.add_header(f"sample {number}")
+        captions = [f"{row[place]:.4g} {_class_of(real, place)}" for place in places]
+        page.add_images(files, ["generated", *captions], files, width=width)
+        matches = [_match(real, place, row[place], file) for place, file in zip(places, files[1:])]
+        rows.append({"number": number, "picture": f"images/{files[0]}", "matches": matches})
+    page.save()
+    Image.fromarray(_tile(drawn, distances, order, real)).save(folder / "match.png")
+    facts |= {"class": label, "name": run.names[label], "seed": asked.sample_seed}
+    facts |= {"features": asked.features, **comparison.facts}
+    facts |= {"distance": "squared L2", "real": real.facts(), "samples": rows}
+    replace_text(folder / "match.json", [json.dumps(facts, indent=1)])
+    place = order[distances.min(axis=1).argmin()][0]
+    return f"{real.names[place]} at {distances.min():.4g}"
+
+
+def _match(real: ClassImages, place: int, distance: float, picture: str) -> dict[str, object]:
+    """What the JSON file says of a real image."""
+    label = real.labels[place]
+    facts = {"distance": float(distance), "file": real.paths[place], "picture": f"images/{picture}"}
+    return {**facts, "class": label, "name": real.class_names[label]}
+
+
+def _tile(
+    drawn: list[Pixels], distances: NDArray[np.float64], order: list[list[int]], real: ClassImages
+) -> NDArray[np.uint8]:
+    """Every sample and its nearest images: of one sample in a square, of several a row each."""
+    pictures: list[Pixels] = []
+    captions: list[str] = []
+    for picture, row, places in zip(drawn[:_MOST_ROWS], distances, order):
+        pictures += [picture, *map(real.read, places)]
+        captions += ["generated", *(f"{row[place]:.4g}" for place in places)]
+    values = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2) / 127.5 - 1
+    return captioned_grid(values, captions, across=0 if len(drawn) == 1 else 1 + len(order[0]))
+
+
+def _flat(name: str) -> str:
+    """A name with folders as the name of one file."""
+    return name.replace("/", "_")
+
+
+def _class_of(real: ClassImages, place: int) -> str:
+    """Name of the class where images of several are searched, else nothing."""
+    return real.class_names[real.labels[place]] if len(set(real.labels)) > 1 else ""
+
 
 PIXELS = "pixels"
 _WEIGHTS = specs(MetricOptions)["inception_weights"]
@@ -77,8 +248,7 @@ def _run(argv: list[str]) -> int:
     label = one_class(asked.class_id, asked.class_name, run.names, "--class")
     images = _real(run, label)
     import test
-    from scripts.nearest_images import Comparison, write_matches
-    from util.result_folder import drafted
+    from util.files import drafted
 
     extractor = "" if asked.features == PIXELS else asked.features
     comparison = Comparison(extractor, run.model.engine.device, asked.inception_weights, asked.feature_cache)
@@ -96,8 +266,8 @@ def _real(run: NoiseRun, label: int) -> ClassImages:
         FileNotFoundError: there are none.
         ValueError: they are not of the run's size.
     """
-    from scripts.class_evaluation import training_images
-    from scripts.result_folders import RunPlace
+    from scripts.evaluate import training_images
+    from util.metrics.results import RunPlace
 
     options, asked = run.options, run.options.test
     place = RunPlace(options.run.name, Path(options.run.checkpoints_dir), Path(options.result.results_dir))

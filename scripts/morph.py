@@ -15,13 +15,191 @@ from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+import json
+import math
+from typing import TYPE_CHECKING, Any
 
-from models.sagan_options import LatentOptions
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from models.sagan.latent import numbered_latents
+from models.sagan.samples import batch_size_of, load_noise_run, one_class, parse_noise_run
+from models.sagan_model import LatentOptions
 from options.schema import OptionError, arg
-from scripts.noise_run import load_noise_run, one_class, parse_noise_run
+from util.background import BackgroundWriter
 from util.exit_code import EXIT_DONE, run_command
+from util.files import replace_text
+from util.html import HTML
+from util.images.draw import column_sheet, fitted
+from util.images.io import write_image
+from util.map_frames import save_gif
+
+if TYPE_CHECKING:
+    from models.sagan.samples import NoiseRun
 
 logger = logging.getLogger("morph")
+
+
+_ANIMATED = 128  # pixels of a picture in the animation; smaller ones are enlarged by a whole factor
+_BAR = 24  # pixels below a frame of the animation: where it is on the way
+_PARALLEL = 1e-6  # sine of the angle below which two vectors have no arc between them
+
+
+def positions(count: int) -> list[float]:
+    """Place of every frame on the way: 0 for the first, 1 for the last."""
+    return [frame / (count - 1) for frame in range(count)]
+
+
+def slerp(first: Tensor, last: Tensor, place: float) -> Tensor:
+    """Between vectors on the arc, not on the chord, which leads through shorter vectors than training has seen.
+
+    ``sin((1 - a) w) / sin(w) z0 + sin(a w) / sin(w) z1`` with w the angle between them (White 2016, arXiv:1609.04468);
+    at the ends the vectors themselves. Parallel vectors have the chord only.
+
+    Args:
+        first: ``[N, nz]``, not 0.
+        last: the same.
+        place: a, 0 for the first, 1 for the last.
+
+    Returns:
+        ``[N, nz]`` float32.
+    """
+    if place in (0.0, 1.0):
+        return (last if place else first).clone()
+    z0, z1 = first.double(), last.double()
+    cosine = (z0 * z1).sum(1, keepdim=True) / (z0.norm(dim=1, keepdim=True) * z1.norm(dim=1, keepdim=True))
+    angle = cosine.clamp(-1, 1).acos()
+    sine = angle.sin()
+    arc = (((1 - place) * angle).sin() * z0 + (place * angle).sin() * z1) / sine.clamp_min(_PARALLEL)
+    return torch.where(sine < _PARALLEL, torch.lerp(z0, z1, place), arc).float()
+
+
+def latents_between(first: Tensor, last: Tensor, places: list[float], truncation: float) -> Tensor:
+    """Latent vectors of every frame.
+
+    The arc between two truncated vectors leads out of the bound; what is beyond is cut, and the ends stay.
+
+    Returns:
+        ``[frames, N, nz]``.
+    """
+    arcs = torch.stack([slerp(first, last, place) for place in places])
+    return arcs.clamp(-truncation, truncation) if math.isfinite(truncation) else arcs
+
+
+def labels_between(classes: tuple[int, int], place: float, num_classes: int, count: int) -> Tensor:
+    """What a generator takes for a place between two classes.
+
+    Returns:
+        float32 ``[count, num_classes]``, the weights ``1 - a`` and ``a``; at the ends, which are plain classes, the
+        labels, int64 ``[count]``: then not even the rounding differs from that of a plain sample.
+    """
+    first, last = classes
+    if first == last or place in (0.0, 1.0):
+        return torch.full((count,), last if place == 1.0 else first)
+    weights = torch.zeros(num_classes)
+    weights[first], weights[last] = 1 - place, place
+    return weights.expand(count, -1)
+
+
+def draw_morph(run: NoiseRun, way: Way) -> tuple[Tensor, Tensor]:
+    """All frames. The first one, and with ``--morph latent`` the last one too, are what test.py draws with that seed.
+
+    (The published program goes from the last class to the first, and stops a step before it is there.)
+
+    Returns:
+        float32 ``[frames, N, C, S, S]`` in [-1, 1] on the CPU, and their latent vectors ``[frames, N, nz]``.
+    """
+    asked, size = run.options.test, batch_size_of(run.options)
+    rows = [(way.classes[0], number) for number in range(asked.num_images)]
+    nz, places = run.model.options.nz, positions(asked.n_morphs)
+    first, last = (numbered_latents(seed, rows, nz, truncation=asked.truncation) for seed in way.seeds)
+    if asked.morph == "latent":
+        latents = latents_between(first, last, places, asked.truncation)
+    else:
+        latents = first.expand(len(places), -1, -1)
+    frames = []
+    for z, place in zip(latents, places):
+        y = labels_between(way.classes, place, len(run.names), len(z))
+        frames.append(torch.cat([run.model.sample(*part).cpu() for part in zip(z.split(size), y.split(size))]))
+    return torch.stack(frames), latents
+
+
+def write_morph(run: NoiseRun, way: Way, folder: Path) -> None:
+    """Draw a morph into a folder: ``morph.gif``, ``strip.png``, ``images/``, ``morph.json`` and ``index.html``.
+
+    The strip has a row a sample and a column a frame. The single frames are ``images/<sample>_<frame>.png``.
+
+    Args:
+        run: what draws.
+        way: from where to where.
+        folder: is made.
+    """
+    asked = run.options.test
+    frames, latents = draw_morph(run, way)
+    places = positions(len(frames))
+    facts = run.facts
+    title = f"Experiment = {facts['run']}, Epoch = {facts['checkpoint']}, {way.ends[0]} to {way.ends[1]}"
+    page = HTML(folder, title)
+    files = [[f"{row:05d}_{frame:04d}.png" for frame in range(len(frames))] for row in range(asked.num_images)]
+    with BackgroundWriter() as writer:
+        for row, names in enumerate(files):
+            for frame, name in enumerate(names):
+                writer.submit(write_image, page.get_image_dir() / name, frames[frame, row])
+    shares = [f"{100 * place:.0f} %" for place in places]
+    captions = [way.ends[0], *shares[1:-1], way.ends[1]]
+    Image.fromarray(column_sheet(frames.flatten(0, 1), asked.num_images, captions)).save(folder / "strip.png")
+    animation = [animated(pictures, place, way.ends) for pictures, place in zip(frames, places)]
+    back = animation[-2:0:-1] if asked.loop else []
+    save_gif(folder / "morph.gif", [*animation, *back], duration=round(1000 * asked.duration))
+    page.add_header("all frames")
+    page.add_images(["../morph.gif"], [f"{asked.duration:g} s a frame"], ["../morph.gif"], width=animation[0].width)
+    page.add_images(["../strip.png"], ["a row a sample"], ["../strip.png"], width=1600)
+    for row, names in enumerate(files):
+        page.add_header(f"sample {row}")
+        page.add_images(names, captions, names, width=min(run.options.result.display_winsize, 128))
+    page.save()
+    facts |= {"morph": asked.morph, **_ends(run, way), "duration": asked.duration, "loop": asked.loop}
+    facts["largest_latent"] = float(latents.abs().max())
+    facts["frames"] = [
+        {"place": place, "files": [f"images/{names[frame]}" for names in files]} for frame, place in enumerate(places)
+    ]
+    replace_text(folder / "morph.json", [json.dumps(facts, indent=1)])
+
+
+def _ends(run: NoiseRun, way: Way) -> dict[str, Any]:
+    return {
+        side: {"class": label, "name": run.names[label], "seed": seed}
+        for side, label, seed in zip(("from", "to"), way.classes, way.seeds)
+    }
+
+
+def animated(pictures: Tensor, place: float, ends: tuple[str, str]) -> Image.Image:
+    """A frame of the animation: the samples in as square a grid as possible, below it the way and where this is on it.
+
+    Args:
+        pictures: ``[N, C, S, S]`` in [-1, 1].
+        place: 0 at the beginning, 1 at the end.
+        ends: names of both.
+    """
+    rows = math.ceil(len(pictures) / math.ceil(math.sqrt(len(pictures))))
+    missing = -len(pictures) % rows
+    whole = torch.cat([pictures, pictures.new_ones(missing, *pictures.shape[1:])]) if missing else pictures
+    columns = len(whole) // rows
+    by_column = whole.unflatten(0, (rows, columns)).transpose(0, 1).flatten(0, 1)
+    grid = Image.fromarray(column_sheet(by_column, rows, (), smallest=_ANIMATED))
+    canvas = Image.new("RGB", (grid.width, grid.height + _BAR), "white")
+    canvas.paste(grid)
+    draw, font = ImageDraw.Draw(canvas), ImageFont.load_default()
+    middle, half = grid.height + 6, (grid.width - 12) // 2
+    draw.line((6, middle, grid.width - 6, middle), fill="grey")
+    x = 6 + place * (grid.width - 12)
+    draw.ellipse((x - 4, middle - 4, x + 4, middle + 4), fill="black")
+    names = [fitted(name, half, font) for name in ends]
+    draw.text((4, grid.height + 11), names[0], fill="black", font=font)
+    draw.text((grid.width - 4 - font.getlength(names[1]), grid.height + 11), names[1], fill="black", font=font)
+    return canvas
+
 
 PUBLISHED = (947, 153)
 """From a mushroom to a Maltese dog, where the run has ImageNet's classes."""
@@ -114,8 +292,7 @@ def _run(argv: list[str]) -> int:
     run = load_noise_run(options, folder)
     way = way_of(options.test, run.names)
     import test
-    from scripts.morph_frames import write_morph
-    from util.result_folder import drafted
+    from util.files import drafted
 
     place = test.result_folder(options, way.folder)
     with drafted(place, f"--results_dir {options.result.results_dir}") as draft:

@@ -21,12 +21,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from options.files import read_options
 from util.exit_code import EXIT_DONE, run_command
-from util.image_folder import subfolders
+from util.files import replace_text
+from util.images.folder import subfolders
 from util.loggers.csv_log import FILE_NAME
-from util.run_folder import check_writable, make_folder
-from util.suggest import closest
+from util.registry import closest
+from util.run.folder import check_writable, make_folder
 from util.svg_plot import Points, save_svg
-from util.text_file import replace_text
 
 LOG_4 = math.log(4)
 GUIDE = "log 4"

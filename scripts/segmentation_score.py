@@ -28,9 +28,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datasets.command_line import OneLineParser, exit_code
+from util.files import replace_text
 from util.metrics.images import HALVES, FolderImages, Pixels, pairs
-from util.run_folder import check_writable
-from util.text_file import replace_text
+from util.run.folder import check_writable
 
 Colour = tuple[int, int, int]
 

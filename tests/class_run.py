@@ -11,13 +11,13 @@ import torch
 from PIL import Image
 
 from data import DATASETS
-from data.class_names import CLASSES_FILE, write_class_names
 from datasets.demo_shapes import CLASSES, draw_shape
 from models import MODELS
 from options.files import write_options
 from options.parse import parse_train
 from tests.conftest import SIZE, trainable_args
-from util.engine import start_engine
+from util.run.class_names import CLASSES_FILE, write_class_names
+from util.run.engine import start_engine
 
 NAMES = ("blue_star", "green_square", "red_circle")
 COUNTS = (3, 4, 5)  # images of each

@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from models.networks.sagan import SAGANDiscriminator, SAGANGenerator
-from scripts.sagan_layout import layout
+from models.sagan.h5 import layout
+from models.sagan.networks import SAGANDiscriminator, SAGANGenerator
 from tests.golden_rules import load_golden
 
 INDEX, ARRAYS = load_golden("sagan/golden_sagan")

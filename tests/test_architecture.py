@@ -59,7 +59,7 @@ def module_name(path: str) -> str:
 
 # --- who imports whom -------------------------------------------------------------------------------------------------
 
-FOUNDATION = {"util", "util.registry", "util.types", "util.suggest", "util.metrics"}
+FOUNDATION = {"util", "util.registry", "util.types", "util.metrics"}
 TOP_FOLDERS = {"scripts", "benchmarks", "tests", "datasets"}
 PROJECT = {"train", "test", "options", "data", "models", "util"} | TOP_FOLDERS
 
@@ -239,9 +239,9 @@ VIOLATIONS: list[tuple[Callable[[Tree], list[str]], Tree]] = [
     (upward_imports, {"util/x.py": "import options.schema"}),
     (upward_imports, {"util/x.py": "from data.loader import make_loader"}),
     (upward_imports, {"util/x.py": "def f():\n    import models"}),
-    (upward_imports, {"util/registry.py": "from util.seed import seed_all", "util/seed.py": ""}),
-    (upward_imports, {"util/types.py": "from util import seed", "util/seed.py": ""}),
-    (upward_imports, {"options/x.py": "from util.seed import seed_all"}),
+    (upward_imports, {"util/registry.py": "from util.run.engine import seed_all", "util/run/engine.py": ""}),
+    (upward_imports, {"util/types.py": "from util.run import engine as seed", "util/run/engine.py": ""}),
+    (upward_imports, {"options/x.py": "from util.run.engine import seed_all"}),
     (upward_imports, {"options/x.py": "from models import MODELS"}),
     (upward_imports, {"data/x.py": "from models.networks import unet", "models/networks/unet.py": ""}),
     (upward_imports, {"data/x.py": "import train"}),
@@ -277,17 +277,17 @@ VIOLATIONS: list[tuple[Callable[[Tree], list[str]], Tree]] = [
 
 ALLOWED: Tree = {
     **REQUIREMENTS,
-    "train.py": "import data, models, torch\nfrom options.parse import parse\nfrom util import seed",
+    "train.py": "import data, models, torch\nfrom options.parse import parse\nfrom util.run import engine as seed",
     "test.py": "import train",
-    "options/parse.py": "import argparse\nfrom options import schema\nfrom util.suggest import closest",
+    "options/parse.py": "import argparse\nfrom options import schema\nfrom util.registry import closest",
     "options/schema.py": "from . import base_options",
     "options/base_options.py": "",
-    "util/seed.py": "from util.types import Batch\nimport torch",
+    "util/run/engine.py": "from util.types import Batch\nimport torch",
     "util/types.py": "import dataclasses",
     "util/preprocess.py": "from PIL import Image",
-    "data/loader.py": "from options.base_options import DataOptions\nfrom util import seed\nfrom .folder import scan",
+    "data/loader.py": "from options.base_options import DataOptions\nfrom util.run import engine as seed\nfrom .folder import scan",
     "data/folder.py": "",
-    "models/networks/unet.py": "from models.networks.norm import norm\nimport util.seed",
+    "models/networks/unet.py": "from models.networks.norm import norm\nimport util.run.engine",
     "models/losses/perceptual.py": "from models.networks import vgg",
     "models/base_model.py": "from models.networks.init import init",
     "models/a_model.py": "from models.base_model import BaseModel\nfrom models import MODELS",

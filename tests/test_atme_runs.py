@@ -16,11 +16,11 @@ import test as test_program
 import train
 from data import DATASETS
 from models import MODELS
+from models.atme.maps import owner_of
 from options.parse import parse_train
 from tests.conftest import SIZE, draw_pair
 from tests.runs import ENVIRONMENT, arguments, command, files, torchrun
 from tests.test_resume import run_interrupted
-from util.map_memory import owner_of
 
 AGAIN = ["--name", "run", "--continue_train", "--gpu_ids", "-1"]
 TEST = ["--name", "run", "--gpu_ids", "-1"]

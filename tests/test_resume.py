@@ -137,7 +137,7 @@ def test_a_run_by_steps_that_ends_in_mid_epoch_can_be_extended(tmp_path, dataroo
 
 @pytest.mark.skipif(os.name != "posix", reason="locks are POSIX")
 def test_a_second_start_touches_nothing_of_a_running_one(workdir, dataroot, said):
-    from util.run_folder import open_run_folder
+    from util.run.folder import open_run_folder
 
     assert train.main(arguments(dataroot, epochs="1")) == 0
     run = workdir / "checkpoints" / "run"

@@ -262,7 +262,7 @@ def test_two_processes_have_equal_weights_and_other_noise(tmp_path, dataroot):
         "import sys, torch, torch.distributed as dist\n"
         f"sys.path.insert(0, {str(REPO)!r})\n"
         "import train\n"
-        "from util.seed import seed_step\n"
+        "from util.run.engine import seed_step\n"
         f"m = train.build_model({arguments(dataroot, '--batch_size', '4', model='sagan')!r}, 4)\n"
         "rank = dist.get_rank()\n"
         "seen = []\n"

@@ -15,9 +15,9 @@ import train
 from scripts import evaluate
 from tests.conftest import TRAINABLE_ARGS
 from tests.test_bad_input import complaint, snapshot
-from util.inference import with_samples
 from util.metrics.measurement import read_measurements
-from util.seed import seed_step
+from util.run.engine import seed_step
+from util.run.inference import with_samples
 
 PLAIN = ["--gpu_ids", "-1", "--name", "run"]
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from models.atme.map_files import FloatMaps, Grey, longest_run, probabilities, published_increments, stretch
 from util.brownian import (
     MIN_LENGTH,
     Floats,
@@ -26,7 +27,6 @@ from util.brownian import (
     mean_square_displacement,
     white_noise_band,
 )
-from util.noise_maps import FloatMaps, Grey, longest_run, probabilities, published_increments, stretch
 
 LOG_2 = math.log(2)
 MANY_EPOCHS = 100  # below, the tests have so little power that the report says so

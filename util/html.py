@@ -12,7 +12,7 @@ import dominate
 from dominate.tags import a, br, h1, h3, img, meta, p, section, style, table, td, tr
 from dominate.util import raw
 
-from util.text_file import replace_text
+from util.files import replace_text
 
 STYLE = """
 :root{color-scheme:light dark;--back:#f6f7f9;--card:#fff;--text:#1c2127;--soft:#5b6570;--line:#dfe3e8;--accent:#2563c9}

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from util.noise_maps import FloatMaps, Floats, Grey, longest_run, published_increments, stretch
+from models.atme.map_files import FloatMaps, Floats, Grey, longest_run, published_increments, stretch
 
 PANEL, PADDING, TOP, BOTTOM = 256, 10, 40, 50  # pixels: each map, the room between, above and below them
 FRAME_MS = 200

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 
-from util.text_file import replace_text
+from util.files import replace_text
 
 Points = Sequence[tuple[float, float]]
 

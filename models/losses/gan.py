@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from util.suggest import unknown
+from util.registry import unknown
 
 Prediction = Tensor | Sequence[Tensor] | Sequence[Sequence[Tensor]]
 """A map of logits; or one map a scale; or per scale a list of features whose last entry is the map."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from models.losses.gan import Prediction, final_maps
-from util.suggest import unknown
+from util.registry import unknown
 
 PENALTY_KINDS = ("mixed", "real", "fake")
 

@@ -16,7 +16,7 @@ from models.networks.patchgan import PatchDiscriminator, PixelDiscriminator
 from models.networks.resnet import ResnetGenerator
 from models.networks.sesame import SesamDiscriminator, SesameDiscriminator
 from models.networks.unet import UNetGenerator
-from util.suggest import unknown
+from util.registry import unknown
 
 
 class GeneratorBuilder(Protocol):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from util.suggest import unknown
+from util.registry import unknown
 
 _FILLS: dict[str, Callable[[Tensor, float], object]] = {
     "normal": lambda weight, gain: nn.init.normal_(weight, 0.0, gain),

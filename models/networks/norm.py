@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from util.suggest import unknown
+from util.registry import unknown
 
 NormLayer = Callable[[int], nn.Module]
 """Number of channels -> a fresh layer."""

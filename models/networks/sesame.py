@@ -11,7 +11,7 @@ from torch.nn.utils import spectral_norm  # the older form: its keys are the pub
 
 from models.networks.multiscale import finest_size, half_size
 from models.networks.norm import norm_layer
-from util.suggest import unknown
+from util.registry import unknown
 
 SESAME_NORMS = ("spectralinstance", "instance")
 

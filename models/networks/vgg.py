@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
-from util.suggest import unknown
+from util.registry import unknown
 
 CONVOLUTIONS = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
 """Convolutions of each block (Simonyan and Zisserman 2015, arXiv:1409.1556, Table 1, columns D and E)."""

@@ -35,7 +35,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from options.base_options import GAN_MODES
 from options.parse import Options
 from scripts.experiments.grid import run_table
-from scripts.experiments.table_runs import Row, Table, known_words
+from scripts.experiments.runs import Row, Table, known_words
 
 LABELS = {
     "vanilla": "cross entropy",

@@ -27,7 +27,7 @@ from scripts.experiments.grid import run_table
 
 def choices() -> Sequence[str]:
     """The values of --atme_head."""
-    from models.networks.ddm_unet import HEAD_NAMES
+    from models.atme.unet import HEAD_NAMES
 
     return HEAD_NAMES
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 
 from options.base_options import INIT_TYPES
 from options.parse import Options
-from scripts.experiments.run_columns import Column, RunEnd, epoch_values
-from scripts.experiments.table_runs import Row, Table, known_words
+from scripts.experiments.runs import Row, Table, known_words
+from scripts.experiments.table import Column, RunEnd, epoch_values
 
 LAST_EPOCHS = 3
 

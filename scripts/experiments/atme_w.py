@@ -31,7 +31,7 @@ from scripts.experiments.grid import run_table
 
 def choices() -> Sequence[str]:
     """The values of --atme_w."""
-    from models.networks.w_block import W_BLOCK_NAMES
+    from models.atme.w_block import W_BLOCK_NAMES
 
     return W_BLOCK_NAMES
 

@@ -33,7 +33,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from options.parse import Options
 from scripts.experiments.grid import run_table
-from scripts.experiments.table_runs import Row, Table, words_of
+from scripts.experiments.runs import Row, Table, words_of
 
 CAUTIONS = (
     "Equal epochs give a larger batch fewer updates, equal updates show it more images: see both columns.",

@@ -41,7 +41,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from options.parse import Options
 from scripts.experiments.grid import run_table
-from scripts.experiments.table_runs import Row, Table, known_words
+from scripts.experiments.runs import Row, Table, known_words
 
 LOSSES = {
     "perceptual": {"lambda_perceptual": "10", "lambda_L1": "0"},

@@ -34,8 +34,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from options.parse import Options
 from scripts.experiments.grid import run_table
-from scripts.experiments.table_runs import Row, Table, words_of
-from util.suggest import unknown
+from scripts.experiments.runs import Row, Table, words_of
+from util.registry import unknown
 
 CAUTIONS = (
     "The discriminators differ in size and in what they see; their losses are not comparable, the metrics and the "

@@ -7,22 +7,53 @@ are tables: rows of options, and what they are for.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO, cast
 
 from options.metric_options import MetricOptions
 from options.parse import HelpAsked, Options
-from scripts.experiments.error_line import listening
-from scripts.experiments.result_table import Outcome, ResultTable, TableRow
-from scripts.experiments.run_columns import RunEnd
-from scripts.experiments.run_state import DOMAIN, RESULT_FOLDER, Stage
-from scripts.experiments.table_runs import Plan, Run, Table, parse, plan
+from scripts.experiments.runs import DOMAIN, RESULT_FOLDER, Plan, Run, Stage, Table, parse, plan
+from scripts.experiments.table import Outcome, ResultTable, RunEnd, TableRow
 from util.exit_code import EXIT_BAD_INPUT, EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, exit_code
 from util.metrics import expand, full_name
+
+_KEPT = 8000  # characters: far more than such a line has
+
+
+class Listener:
+    """A stream that passes everything on to another one, and remembers the end of it."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._end = ""
+
+    def write(self, text: str) -> int:
+        """As a stream's."""
+        self._end = (self._end + text)[-_KEPT:]
+        return self._stream.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    @property
+    def error(self) -> str:
+        """What came after the last ``error:`` of a line (see ``util.exit_code``); empty if nothing did."""
+        found = [line.partition(": error: ")[2] for line in self._end.splitlines() if ": error: " in line]
+        return found[-1].strip() if found else ""
+
+
+@contextlib.contextmanager
+def listening() -> Iterator[Listener]:
+    """Listen to what this process writes to stderr. What its children write is not heard."""
+    listener = Listener(sys.stderr)
+    with contextlib.redirect_stderr(cast(TextIO, listener)):
+        yield listener
+
 
 _STOPS = (EXIT_BAD_INPUT, EXIT_INTERRUPTED, 143)  # 143: SIGTERM
 """Exit codes of a step that end the whole table; with any other one a row has failed and the next has its turn."""

@@ -35,8 +35,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from options.parse import Options
 from scripts.experiments.grid import run_table
-from scripts.experiments.run_columns import Column, RunEnd, epoch_values
-from scripts.experiments.table_runs import Row, Table, known_words
+from scripts.experiments.runs import Row, Table, known_words
+from scripts.experiments.table import Column, RunEnd, epoch_values
 
 ROWS = {"L1": (True, False), "perceptual": (False, True), "both": (True, True)}
 """Which of the two terms a row has."""

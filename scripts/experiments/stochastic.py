@@ -31,7 +31,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from options.parse import Options
 from scripts.experiments.grid import run_table
-from scripts.experiments.table_runs import Row, Table, words_of
+from scripts.experiments.runs import Row, Table, words_of
 
 CAUTIONS = (
     "Diversity says how far the draws of an image are apart, not whether they are good; look at the pictures.",

@@ -17,8 +17,8 @@ from options.parse import parse_test, parse_train
 from options.schema import OptionError
 from scripts import check_data
 from tests.data.test_datasets import make
-from util.image_codecs import encode_png16
-from util.lab import join_colours
+from util.images.decode import encode_png16
+from util.images.lab import join_colours
 
 RED = (53.24 / 50 - 1, 80.09 / 110, 67.20 / 110)
 PLAIN = {"preprocess": "none", "no_flip": True}

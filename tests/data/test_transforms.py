@@ -20,7 +20,7 @@ from data.transforms import (
     to_channels,
 )
 from options.base_options import DataOptions
-from util.image_io import Picture
+from util.images.io import Picture
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "atme_transforms"
 CASES = json.loads((GOLDEN / "transforms.json").read_text())["cases"]

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from datasets import combine_A_and_B, make_dataset_aligned, prepare_cityscapes_dataset
-from datasets.pairing import resize, side_by_side
-from util.image_io import read_image
+from datasets.pairs import resize, side_by_side
+from util.images.io import read_image
 
 
 def save(path: Path, value: int, size: tuple[int, int] = (8, 6), mode: str = "RGB") -> Path:

@@ -11,11 +11,11 @@ import torch
 import torch.nn.functional as F
 
 import train
-from models.atme_maps import ImageMaps
+from models.atme.maps import ImageMaps
 from tests.conftest import SIZE, trainable_args
 from tests.golden_rules import fill, load_golden, uniform_input
-from util.distributed import World
-from util.engine import Engine
+from util.run.distributed import World
+from util.run.engine import Engine
 
 N = 7
 MAP = (2, 2)  # D's map of 32x32 images: 32 / 2**3 - 2
@@ -328,7 +328,7 @@ def test_the_monitor_sees_every_step_with_the_weight_of_its_images():
 def test_the_monitor_compares_with_the_targets():
     model = build()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("util.collapse.SATURATED", -1.0)  # every picture is, and so are the targets
+        patch.setattr("models.atme.collapse.SATURATED", -1.0)  # every picture is, and so are the targets
         run(model, BATCHES[0])
     report = model.diagnostics()
     assert report["saturated"] == 1 and report["collapsed"] == 0

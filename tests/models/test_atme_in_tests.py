@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from models import MODELS
+from models.atme.maps import owner_of
 from tests.models.test_atme import BATCHES, MAP, build, make_batch, run
-from util.engine import Engine
-from util.inference import held_out_pictures
-from util.map_memory import owner_of
+from util.run.engine import Engine
+from util.run.inference import held_out_pictures
 
 
 def for_test(trained, test_map):

@@ -9,10 +9,10 @@ import torch
 
 import train
 from models import MODELS
+from models.atme.maps import owner_of
 from tests.conftest import trainable_args
 from tests.models.test_atme import MAP, N, make_batch, run
-from util.engine import Engine
-from util.map_memory import owner_of
+from util.run.engine import Engine
 
 
 def build(*argv):

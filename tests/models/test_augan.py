@@ -15,13 +15,12 @@ from PIL import Image
 
 import test as test_program
 import train
-from models.augan_judges import judged_images
-from models.augan_options import AUGANOptions
+from models.augan_model import AUGANOptions, judged_images
 from options.schema import OptionError
 from tests.conftest import trainable_args
 from tests.golden_rules import uniform_input
 from tests.runs import arguments
-from util.plasma import draw_plasma
+from util.images.draw import draw_plasma
 
 CALM = ("--feature_noise", "0", "--pool_size", "0")
 

@@ -10,11 +10,11 @@ import pytest
 from data import DATASETS
 from data.transforms import scaled_size
 from models import MODELS
-from models.augan_options import AUGANOptions
+from models.augan_model import AUGANOptions
 from options.base_options import DataOptions
 from options.parse import parse_test, parse_train
 from tests.golden_rules import load_golden
-from util.schedule import lr_factor
+from util.run.schedule import lr_factor
 
 MISC = load_golden("augan/golden")[0]["misc"]
 STRETCHED = {  # by the published code, where the other side falls below the crop; here the shape is kept

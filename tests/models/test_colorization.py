@@ -16,11 +16,11 @@ from tests.conftest import SIZE
 from tests.golden_rules import load_golden, structure
 from tests.models.test_models import build, make_batch, step
 from tests.runs import arguments
-from util.checkpoint import FORMAT, Checkpointer
-from util.image_io import read_image
-from util.lab import join_colours
+from util.images.io import read_image
+from util.images.lab import join_colours
 from util.metrics.images import FolderImages
 from util.metrics.measurement import read_measurements
+from util.run.checkpoint import FORMAT, Checkpointer
 
 
 def test_all_pictures_of_a_batch_are_shown_in_colours():

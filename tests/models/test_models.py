@@ -149,7 +149,7 @@ def test_inference_builds_only_what_it_needs(name, workdir, dataroot):
 
 
 def train_engine():
-    from util.engine import Engine
+    from util.run.engine import Engine
 
     return Engine()
 
@@ -243,7 +243,7 @@ def test_the_test_model_cannot_be_trained():
 def test_a_saved_checkpoint_has_exactly_the_references_keys(tmp_path):
     """The published defaults of pix2pix, written by our code: names, shapes and order of the reference's state_dict."""
     from tests.golden_rules import load_golden
-    from util.checkpoint import FORMAT, Checkpointer
+    from util.run.checkpoint import FORMAT, Checkpointer
 
     index, _ = load_golden("atme/golden_pix2pix")
     model = train.build_model(["--model", "pix2pix", "--gpu_ids", "-1"], dataset_size=1)

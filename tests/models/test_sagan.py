@@ -9,9 +9,8 @@ import torch.nn.functional as F
 import train
 from data import DATASETS
 from models import MODELS
-from models.networks.attention import SelfAttention
-from models.networks.sagan import IMAGE_SIZES, SAGANDiscriminator, SAGANGenerator, default_attention
-from models.networks.spectral_sagan import SNConv2d
+from models.sagan.networks import IMAGE_SIZES, SAGANDiscriminator, SAGANGenerator, SelfAttention, default_attention
+from models.sagan.spectral import SNConv2d
 from options.parse import parse_train
 from options.schema import OptionError
 

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from models import MODELS
-from models.networks.noise import NOISES, drawn_noise
+from models.networks.generator_noise import NOISES, drawn_noise
 from tests.models.test_models import build, make_batch, step
-from util.checkpoint import Checkpointer
-from util.engine import Engine
+from util.run.checkpoint import Checkpointer
+from util.run.engine import Engine
 
 Stochastic = MODELS.get("stochastic")
 

@@ -17,10 +17,10 @@ from models import MODELS
 from models.ugatit_model import UGATITModel, UGATITOptions
 from options.parse import parse_train
 from tests.conftest import SIZE, trainable_args
-from tests.models.networks.test_ugatit_networks import fill
+from tests.models.ugatit.test_networks import fill
 from tests.runs import arguments
-from util.plan import Plan
-from util.progress import Progress
+from util.run.progress import Progress
+from util.run.schedule import Plan
 
 SMALL = ["--model", "ugatit", *trainable_args("ugatit")]
 
@@ -262,7 +262,7 @@ def test_options_that_do_not_fit(extra, part) -> None:
 
 
 def test_one_direction_reads_one_folder() -> None:
-    from util.engine import Engine
+    from util.run.engine import Engine
 
     model = UGATITModel(UGATITOptions(ngf=2, n_res=1, light=True, test_direction="AtoB"), Engine())
     assert list(model.networks) == ["G_A2B"]

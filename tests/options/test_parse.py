@@ -16,7 +16,7 @@ from options.files import format_options, read_options, write_options
 from options.parse import HelpAsked, parse_test, parse_train
 from options.schema import OptionError, specs
 from options.train_options import ScheduleOptions
-from util import schedule
+from util.run import schedule
 
 REPO = Path(__file__).resolve().parents[2]
 

@@ -10,7 +10,7 @@ from models import MODELS
 from options.files import write_options
 from options.parse import parse_train
 from scripts.experiments.grid import Commands
-from scripts.experiments.table_runs import Row, Table
+from scripts.experiments.runs import Row, Table
 from tests.conftest import TRAINABLE_ARGS
 from util.metrics.measurement import Measurement, update_measurements
 

@@ -12,7 +12,7 @@ import test as test_program
 from scripts import evaluate
 from tests.measuring import INCEPTION_FILE, draw, save_drawings, save_results, save_run
 from tests.test_bad_input import complaint, snapshot
-from util.image_io import save_array
+from util.images.io import save_array
 
 pytestmark = pytest.mark.usefixtures("offline", "workdir")
 

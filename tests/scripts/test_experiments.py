@@ -15,8 +15,8 @@ from models import MODELS
 from options.parse import parse_train
 from scripts.experiments import batch_size
 from scripts.experiments.grid import Commands, run_table
-from scripts.experiments.result_table import mean_std
-from scripts.experiments.table_runs import Row, Table
+from scripts.experiments.runs import Row, Table
+from scripts.experiments.table import mean_std
 from tests.scripts.fake_programs import SMALL, TWO, Fakes, table_of, value_after
 from util.metrics.measurement import Measurement, update_measurements
 

@@ -16,10 +16,9 @@ from models import MODELS
 from options.parse import parse_train
 from scripts.experiments import atme_heads, atme_w
 from scripts.experiments.atme_rows import collapsed, last_D_entropy, last_D_sum
-from scripts.experiments.error_line import listening
-from scripts.experiments.grid import run_table
-from scripts.experiments.run_columns import Column, RunEnd
-from scripts.experiments.table_runs import Row, Table
+from scripts.experiments.grid import listening, run_table
+from scripts.experiments.runs import Row, Table
+from scripts.experiments.table import Column, RunEnd
 from tests.conftest import trainable_args
 from tests.scripts.fake_programs import Fakes, table_of, value_after
 

@@ -8,8 +8,7 @@ import test
 import train
 from options.metric_options import MetricOptions
 from scripts.experiments.grid import run_table
-from scripts.experiments.run_state import is_measured_with
-from scripts.experiments.table_runs import Row, Table
+from scripts.experiments.runs import Row, Table, is_measured_with
 from tests.measuring import CPU, save_drawings
 from tests.scripts.fake_programs import SMALL, TWO, Fakes
 from util.metrics.evaluation import Evaluation

@@ -13,7 +13,7 @@ from models import MODELS
 from options.parse import parse_train
 from scripts.experiments import perceptual
 from scripts.experiments.grid import run_table
-from scripts.experiments.run_columns import RunEnd
+from scripts.experiments.table import RunEnd
 from tests.conftest import TRAINABLE_ARGS, trainable_args
 from tests.scripts.fake_programs import Fakes, table_of
 

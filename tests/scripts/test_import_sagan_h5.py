@@ -16,15 +16,15 @@ from PIL import Image
 from torch import nn
 
 import test as test_program
-from data.class_names import CLASSES_FILE, read_class_names
-from models.networks.sagan import SAGANDiscriminator, SAGANGenerator
+from models.sagan.h5 import layout, read_h5, write_h5
+from models.sagan.networks import SAGANDiscriminator, SAGANGenerator
 from options.files import read_options
 from scripts import import_sagan_h5
 from scripts.import_sagan_h5 import empty_networks, infer_options
-from scripts.sagan_layout import layout, read_h5, write_h5
 from tests.golden_rules import GOLDEN
 from tests.sagan_golden import CLASSES, INDEX, LATENT, WIDTH, differs, golden_inputs, h5_values
-from util.run_folder import open_run_folder
+from util.run.class_names import CLASSES_FILE, read_class_names
+from util.run.folder import open_run_folder
 
 h5py = pytest.importorskip("h5py")
 

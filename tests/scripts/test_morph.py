@@ -11,9 +11,9 @@ import torch
 from PIL import Image
 
 import test as test_program
+from models.sagan.samples import load_noise_run, parse_noise_run
 from scripts import morph
-from scripts.morph_frames import draw_morph, labels_between, latents_between, slerp
-from scripts.noise_run import load_noise_run, parse_noise_run
+from scripts.morph import draw_morph, labels_between, latents_between, slerp
 from tests.class_run import RUN, WITHOUT_EFFECT, bring, flags_without_effect, make_runs
 from tests.conftest import SIZE
 from tests.test_bad_input import complaint, snapshot

@@ -12,7 +12,7 @@ from PIL import Image
 
 from data.class_folder_dataset import ClassFolderDataset, ClassFolderOptions
 from datasets import prepare_class_folder
-from datasets.class_sources import target_names
+from datasets.prepare_class_folder import target_names
 from scripts.prepare_class_folder import main
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)

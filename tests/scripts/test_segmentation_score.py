@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from scripts.segmentation_score import CITYSCAPES, CITYSCAPES_VOID, confusion, main, nearest, scores
-from util.image_io import to_uint8
+from util.images.io import to_uint8
 
 ROAD, SKY, CAR = CITYSCAPES["road"], CITYSCAPES["sky"], CITYSCAPES["car"]
 REAL = [[ROAD, ROAD, ROAD, SKY], [ROAD, SKY, CAR, (0, 0, 0)]]

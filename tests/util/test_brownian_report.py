@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from models.atme.map_files import FloatMaps, published_increments, stretch
 from util.brownian import SeriesReport
 from util.brownian_report import Analysis, ImageReport, TooFewEpochs, examine_maps, examine_pictures, mean_of_known
-from util.noise_maps import FloatMaps, published_increments, stretch
 
 pytest.importorskip("statsmodels")
 

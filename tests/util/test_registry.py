@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from util.suggest import closest, unknown
+from util.registry import closest, unknown
 
 
 @pytest.fixture()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from util.result_folder import drafted
+from util.files import drafted
 
 
 def write(folder: Path, text: str) -> None:

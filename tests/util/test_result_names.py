@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from util.inference import ResultNames
+from util.run.inference import ResultNames
 
 BATCHES = [("rain/1.png", "/b/day.png"), ("rain/1.jpg", "/b/day.png"), ("rain/1.jpg", "/b/other/day.png")]
 

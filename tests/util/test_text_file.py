@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from util.text_file import LineFile, replace_text
+from util.files import LineFile, replace_text
 
 
 def test_replace_text_replaces_the_whole_file_and_leaves_nothing_beside_it(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from util.files import replace_text
 from util.html import image_row, page
 from util.loggers.base import Logger
 from util.loggers.curve import LossCurves
@@ -18,7 +19,6 @@ from util.loggers.jsonl import FILE_NAME as METRICS
 from util.loggers.jsonl import ImageEvent, read_metrics
 from util.loggers.metric_curves import MetricCurves, metric_title, metrics_line
 from util.loggers.svg_chart import chart
-from util.text_file import replace_text
 from util.types import SHEETS, EpochRecord, ImageRecord, ScalarRecord
 
 REFRESH_SECONDS = 30

@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from util.files import LineFile, replace_text
 from util.loggers.base import Logger
-from util.text_file import LineFile, replace_text
 from util.types import EpochRecord, ImageRecord, ScalarRecord
 
 FILE_NAME = "metrics.jsonl"

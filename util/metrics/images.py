@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from util.image_folder import describe, scan
-from util.image_io import read_header, read_image, to_display
+from util.images.folder import describe, scan
+from util.images.io import read_header, read_image, to_display
 from util.types import ABOUT_A_FAKE, IN_COLOURS
 
 Pixels = NDArray[Any]

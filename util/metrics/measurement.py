@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from util.files import replace_text
 from util.metrics import METRICS, fixed
-from util.text_file import replace_text
 
 FILE_NAME = "metrics.json"
 FORMAT = 1

@@ -21,8 +21,8 @@ from tqdm import tqdm
 from util.metrics import LPIPS_NETS
 from util.metrics.fidelity import Number
 from util.metrics.images import ImageSet, Pixels, pairs
-from util.pretrained import MissingWeights, load_weights, patience
-from util.suggest import unknown
+from util.registry import unknown
+from util.run.pretrained import MissingWeights, load_weights, patience
 
 SSIM_WINDOW, SSIM_SIGMA = 11, 1.5
 SSIM_K1, SSIM_K2 = 0.01, 0.03

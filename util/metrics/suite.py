@@ -18,7 +18,7 @@ from util.metrics.features import FeatureCache, Features, default_cache, feature
 from util.metrics.images import ImageSet
 from util.metrics.measurement import Measurement
 from util.metrics.paired import Lpips, paired
-from util.pretrained import MissingWeights
+from util.run.pretrained import MissingWeights
 
 NO_CACHE = "none"
 NO_SOURCE = "mean_kid also needs the images of the source domain, and there are none"

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torchvision.models import VGG16_Weights, VGG19_Weights
 
-from models.losses.vgg_weights import URLS, load_vgg
+from models.losses.perceptual import URLS, load_vgg
 from models.networks.vgg import VGGFeatures, convolution_places
-from util import distributed
-from util.distributed import World
-from util.engine import Engine
+from util.run import distributed
+from util.run.distributed import World
+from util.run.engine import Engine
 
 TAPS = (1, 2)
 

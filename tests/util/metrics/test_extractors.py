@@ -14,7 +14,7 @@ import torch
 from tests.measuring import CPU, INCEPTION_FILE, draw
 from util.metrics import extractors
 from util.metrics.extractors import file_sha256, load_extractor
-from util.pretrained import MissingWeights, patience
+from util.run.pretrained import MissingWeights, patience
 
 
 def batch(*drawings):

@@ -10,7 +10,7 @@ from PIL import Image
 from torch_fidelity.utils import glob_samples_paths
 
 from tests.measuring import CPU, draw, save_drawings, tiny_extractor
-from util.image_io import save_array, to_display, write_image
+from util.images.io import save_array, to_display, write_image
 from util.metrics.features import features_of
 from util.metrics.images import FolderImages, MadeImages, as_stored
 

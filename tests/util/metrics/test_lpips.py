@@ -12,7 +12,7 @@ import torchvision
 from tests.measuring import CPU, draw
 from util.metrics.images import MadeImages
 from util.metrics.paired import Lpips, paired
-from util.pretrained import MissingWeights
+from util.run.pretrained import MissingWeights
 
 HEADS = Path(torchmetrics.__file__).parent / "functional" / "image" / "lpips_models"
 NETS = {"alex": ("alexnet", (1, 4, 7, 9, 11)), "squeeze": ("squeezenet1_1", (1, 4, 7, 9, 10, 11, 12))}

@@ -14,7 +14,7 @@ from tests.measuring import CPU, draw, save_drawings
 from util.metrics import GROUPS, METRICS, expand, full_name
 from util.metrics.images import FolderImages, MadeImages
 from util.metrics.suite import Suite
-from util.pretrained import MissingWeights
+from util.run.pretrained import MissingWeights
 
 
 def drawn(kind, count, *, seed=0, size=24, label="drawn"):

@@ -1,0 +1,1 @@
+"""ATME: its networks, its memory of maps, and the analysis of the maps."""

@@ -1,0 +1,1 @@
+"""AU-GAN and ForkGAN: their networks and losses."""

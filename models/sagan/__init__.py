@@ -1,0 +1,1 @@
+"""SAGAN: its networks, latent vectors, samples and published weights."""

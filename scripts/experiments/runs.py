@@ -1,0 +1,379 @@
+"""The runs of an experiment's table: from its command line, and how far each one is from its folders alone."""
+
+from __future__ import annotations
+
+import argparse
+import enum
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from data import DATASETS
+from datasets.command_line import OneLineParser
+from models import MODELS
+from options.files import PLACE, VOLATILE
+from options.metric_options import MetricOptions
+from options.parse import Options, parse_train
+from options.schema import specs
+from options.train_options import LogOptions, LoopOptions
+from scripts.experiments.table import Column
+from util.metrics import expand
+from util.metrics.measurement import FILE_NAME, Measurement, read_measurements
+from util.registry import unknown
+from util.run.folder import check_name, check_writable, holds_run, is_training
+
+RESULT_FOLDER, DOMAIN = "test_latest", "B"
+
+_BESIDE = {*specs(LogOptions), *specs(LoopOptions)} - VOLATILE.keys()
+"""Options of what a training leaves behind beside its weights: logs, pictures, more checkpoints."""
+_NO_MATTER = {*VOLATILE, *PLACE, *_BESIDE, "cache"} - {"dataroot"}
+"""Options that may differ: the trained weights do not depend on them."""
+
+
+class Stage(enum.Enum):
+    """What is left to train."""
+
+    NEW = "not started"
+    LOST = "stopped before its first checkpoint"
+    INTERRUPTED = "interrupted"
+    TRAINED = "trained"
+
+
+class _State(NamedTuple):
+    """What a checkpoint says of its run: its place, and the evaluations since the best one (for ``--early_stop``)."""
+
+    progress: dict[str, int]
+    waited: int
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """The folders of one run, and what they tell.
+
+    Attributes:
+        options: what is asked for; its ``run.name`` names the folders.
+        results: folder of the run's results.
+    """
+
+    options: Options
+    results: Path
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of its checkpoints."""
+        return Path(self.options.run.checkpoints_dir) / self.options.run.name
+
+    def finish_save(self) -> None:
+        """Finish a save that was cut off, as ``test.py`` does."""
+        from util.run.checkpoint import Checkpointer
+
+        if self.checkpoints.is_dir() and not is_training(self.checkpoints):
+            Checkpointer(self.checkpoints).finish_save()
+
+    def stage(self) -> Stage:
+        """What is left to train.
+
+        Raises:
+            ValueError: the run there was trained with other options, or it cannot be continued.
+        """
+        folder = self.checkpoints
+        if not holds_run(folder):
+            return Stage.NEW
+        self._check_same()
+        state = self._state()
+        if state is None:
+            if any(folder.glob("*.pth")):
+                raise ValueError(f"{folder} has checkpoints but no latest_state.pth; {_REMEDY}")
+            return Stage.LOST
+        from util.run.progress import Progress
+        from util.run.schedule import Plan
+
+        plan = Plan(steps_per_epoch=1, **vars(self.options.schedule))  # finished() does not use steps_per_epoch
+        done = plan.finished(Progress(**state.progress)) or 0 < self.options.eval.early_stop <= state.waited
+        return Stage.TRAINED if done else Stage.INTERRUPTED
+
+    def without_effect(self) -> list[str]:
+        """Options on the command line that say something else than when the run was trained, and come too late:
+        ``--save_epoch_freq 1``. For a run that is ``TRAINED``."""
+        values, saved = self.options.values, self._saved_options()
+        late = (flag for flag in self.options.given & _BESIDE if saved.get(flag, values[flag]) != values[flag])
+        return [f"--{flag} {_shown(values[flag])}" for flag in sorted(late)]
+
+    def counts(self) -> tuple[int, int] | None:
+        """Optimizer steps, and images shown with repetitions counted, until now; None without a checkpoint."""
+        state = self._state()
+        return (state.progress["steps"], state.progress["total_iters"]) if state else None
+
+    def is_tested(self) -> bool:
+        """Whether the results are those of the last checkpoint."""
+        page, state = self.results / RESULT_FOLDER / "index.html", self.checkpoints / "latest_state.pth"
+        return _not_older(page, state)
+
+    def is_evaluated(self, names: Sequence[str]) -> bool:
+        """Whether all of these numbers (full names, ``kid_inception``) were measured with the settings that are asked
+        for, and on the results of now."""
+        page, file = self.results / RESULT_FOLDER / "index.html", self.results / FILE_NAME
+        found = {each.name for each in self.measurements() if is_measured_with(each, self.options.metric)}
+        return _not_older(file, page) and set(names) <= found
+
+    def measurements(self) -> list[Measurement]:
+        """The numbers of its last checkpoint.
+
+        Raises:
+            ValueError: ``metrics.json`` is damaged.
+        """
+        found = read_measurements(self.results / FILE_NAME)
+        return [each for each in found if each.folder == RESULT_FOLDER and each.domain == DOMAIN]
+
+    def _check_same(self) -> None:
+        file = self.checkpoints / "train_opt.json"
+        if not file.is_file():
+            raise ValueError(f"{self.checkpoints} holds a run without train_opt.json; {_REMEDY}")
+        found = differences(self.options.values, self._saved_options())
+        if found:
+            more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+            raise ValueError(
+                f"{self.checkpoints} was trained with other options: {', '.join(found[:3])}{more}; "
+                f"repeat the command it was made by, or {_REMEDY}"
+            )
+
+    def _saved_options(self) -> Mapping[str, Any]:
+        return parse_train(["--config", str(self.checkpoints / "train_opt.json")], MODELS, DATASETS).values
+
+    def _state(self) -> _State | None:
+        import torch
+
+        file = self.checkpoints / "latest_state.pth"
+        if not file.is_file():
+            return None
+        try:  # memory-mapped: the optimizers' tensors, most of the file, are not read
+            state = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+            keys = ("epoch", "epoch_iter", "total_iters", "steps")
+            waited = int(state.get("evaluation", {}).get("waited", 0))
+            return _State({key: int(state["progress"][key]) for key in keys}, waited)
+        except Exception as error:  # torch raises many kinds for a damaged file
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            raise ValueError(f"{file}: damaged or not the state of a run ({reason}); {_REMEDY}") from error
+
+
+_REMEDY = "keep it and give another --name PREFIX, or delete this folder to train it again"
+
+
+def is_measured_with(each: Measurement, o: MetricOptions) -> bool:
+    """Whether a number's protocol is that of these options. Extractor and backbone of LPIPS are part of its name."""
+    fake, real, source = (each.protocol.get(side, {}).get("n", 0) for side in ("fake", "real", "source"))
+    wanted: dict[str, Any] = {}
+    if each.short in ("kid", "mean_kid"):  # a subset has no more images than the smaller side
+        sizes = [min(o.kid_subset_size, fake, other) for other in (real, source)]
+        wanted = {"subset_size": sizes[0] if each.short == "kid" else sizes}
+        wanted |= {"subsets": o.kid_subsets, "seed": o.metric_seed}
+    elif each.short == "is":  # a split has two images or more
+        wanted = {"splits": max(1, min(o.is_splits, fake // 2)), "seed": o.metric_seed}
+    return all(each.protocol.get(key) == value for key, value in wanted.items())
+
+
+def differences(asked: Mapping[str, Any], saved: Mapping[str, Any]) -> list[str]:
+    """``--flag was 1, is 2 now`` for every option that changes what is trained; paths are compared as places."""
+    ignored = set(_NO_MATTER)
+    if not asked.get("eval_freq") and not saved.get("eval_freq"):  # nothing was measured while training
+        ignored |= specs(MetricOptions).keys()
+    found = []
+    for key, now in sorted(asked.items()):
+        before = saved.get(key, now)
+        same = _same_place(before, now) if key == "dataroot" else before == now
+        if key not in ignored and not same:
+            found.append(f"--{key} was {_shown(before)}, is {_shown(now)} now")
+    return found
+
+
+def _same_place(a: Any, b: Any) -> bool:
+    return Path(a).resolve() == Path(b).resolve()
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, (tuple, list)):
+        value = ",".join(map(str, value))
+    return "empty" if value == "" else str(value)
+
+
+def _not_older(file: Path, than: Path) -> bool:
+    return file.is_file() and than.is_file() and file.stat().st_mtime_ns >= than.stat().st_mtime_ns
+
+
+_OURS = {
+    "seed": "give --seeds 0,1,2",
+    "suffix": "give --name PREFIX",
+    "continue_train": "leave it out: what was interrupted is continued",
+    "overwrite": "leave it out: delete the folder of a run to train it again",
+    **dict.fromkeys(("dataroot", "name", "checkpoints_dir", "gpu_ids", "dry_run"), "give it before the lone --"),
+    "epoch": "leave it out: rows start from scratch",
+    "load_iter": "leave it out: rows start from scratch",
+}
+"""Flags of train.py that a table decides itself, and what to do instead."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row, or a part of it.
+
+    Attributes:
+        label: its name in the table.
+        options: the options of train.py that set it apart, flag (without dashes) -> word.
+        variant: where several of one label make up a row of the table, what tells them apart.
+    """
+
+    label: str
+    options: dict[str, str]
+    variant: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """What one script makes.
+
+    Attributes:
+        name: default of ``--name``, and the name of the script.
+        title: heading of the page.
+        heading: of the first column.
+        doc: the script's docstring, for ``--help``.
+        rows: from the script's flags and the options that all rows share.
+        add_flags: adds the script's own flags.
+        cautions: lines below the table: what a reader must know.
+        model: what is trained.
+        columns: between the numbers of updates and images, and the metrics.
+        metrics: default of ``--metrics``.
+        test_words: from the script's flags, what test.py is told besides.
+    """
+
+    name: str
+    title: str
+    heading: str
+    doc: str
+    rows: Callable[[argparse.Namespace, Options], Sequence[Row]]
+    add_flags: Callable[[argparse.ArgumentParser], None] = lambda parser: None
+    cautions: Sequence[str] = ()
+    model: str = "pix2pix"
+    columns: Sequence[Column] = ()
+    metrics: str = "kid,psnr,ssim,l1"
+    test_words: Callable[[argparse.Namespace], Sequence[str]] = lambda args: ()
+
+
+@dataclass(frozen=True)
+class Run:
+    """One row, or one variant of it, with one seed."""
+
+    row: Row
+    seed: int
+    words: list[str]  # of train.py
+    options: Options
+    files: RunFiles
+
+    @property
+    def name(self) -> str:
+        """Its folder's name."""
+        return self.options.run.name
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that a command line asks for.
+
+    Attributes:
+        base: the options that all rows share.
+        runs: every row with every seed, a row's seeds together.
+        metric_words: flags of evaluate.py that say how to measure.
+    """
+
+    base: Options
+    runs: list[Run]
+    metric_words: list[str]
+
+
+def parse(table: Table, argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    """The script's own flags, and the words for train.py: what is unknown here, and all after a lone ``--``."""
+    cut = argv.index("--") if "--" in argv else len(argv)
+    parser = OneLineParser(table.doc)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.usage = f"python scripts/experiments/{table.name}.py --dataroot DIR [options] [options of train.py]"
+    parser.add_argument("--dataroot", required=True, help="folder of the data set")
+    parser.add_argument("--name", default=table.name, metavar="PREFIX", help="of all runs, and folder of the table")
+    table.add_flags(parser)
+    parser.add_argument("--seeds", default="0", help="train every row with each of these seeds (default: 0)")
+    parser.add_argument("--metrics", default=table.metrics, help="what evaluate.py measures (default: %(default)s)")
+    parser.add_argument("--feature_extractor", default="", help="of KID, FID, IS; see evaluate.py")
+    parser.add_argument("--inception_weights", default="", metavar="FILE", help="see evaluate.py")
+    parser.add_argument("--checkpoints_dir", default="./checkpoints", help="folder of all runs")
+    parser.add_argument("--results_dir", default="./results", help="folder of results and tables")
+    parser.add_argument("--gpu_ids", default="", help="GPUs; -1 = CPU (default: the first GPU, else CPU)")
+    parser.add_argument("--evaluate_again", action="store_true", help="also measure what was measured before")
+    parser.add_argument("--dry_run", action="store_true", help="say what is done already and what would be run")
+    args, rest = parser.parse_known_args(argv[:cut])
+    args.metrics, args.seeds = words_of(args.metrics), _seeds(args.seeds)
+    for flag in ("feature_extractor", "inception_weights"):  # train.py takes them too, for --eval_freq
+        rest += [f"--{flag}", getattr(args, flag)] if getattr(args, flag) else []
+    return args, rest + argv[cut + 1 :]
+
+
+def words_of(text: str) -> list[str]:
+    """``"1, 4"`` -> ``["1", "4"]``."""
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def known_words(flag: str, text: str, known: Sequence[str]) -> list[str]:
+    """The words of a flag that names rows.
+
+    Raises:
+        ValueError: one that is not ``known``; the message has the closest match.
+    """
+    for word in words_of(text):
+        if word not in known:
+            raise unknown(f"{flag} {word}", word, known)
+    return words_of(text)
+
+
+def _seeds(text: str) -> list[int]:
+    seeds = words_of(text)
+    if not seeds or not all(seed.isdecimal() for seed in seeds) or len(set(map(int, seeds))) != len(seeds):
+        raise ValueError(f"--seeds {text}: give different whole numbers, e.g. 0,1,2")
+    return [int(seed) for seed in seeds]
+
+
+def plan(table: Table, args: argparse.Namespace, passed: list[str]) -> Plan:
+    """Every run of the table, its command line parsed by train.py's own parser.
+
+    Raises:
+        ValueError: a bad flag.
+    """
+    check_name(args.name)
+    check_writable(Path(args.results_dir) / args.name, f"--results_dir {args.results_dir}")
+    expand(args.metrics)
+    if not Path(args.dataroot).is_dir():
+        raise ValueError(f"--dataroot {args.dataroot}: no such folder")
+    given = parse_train(["--model", table.model, *passed], MODELS, DATASETS).given
+    for flag in sorted(given & _OURS.keys()):
+        raise ValueError(f"--{flag}: the table decides that; {_OURS[flag]}")
+    common = ["--dataroot", args.dataroot, "--model", table.model, *passed]
+    base = parse_train(common, MODELS, DATASETS)
+    rows = list(table.rows(args, base))
+    for flag in sorted(given & {flag for row in rows for flag in row.options}):
+        raise ValueError(f"--{flag}: the rows of this table set it; leave it out")
+    runs = [_make_run(args, common, row, seed) for row in rows for seed in args.seeds]
+    names = [run.name for run in runs]
+    if len(set(names)) != len(names) or not names:
+        twice = next((f"{run.row.label} {run.row.variant}".strip() for run in runs if names.count(run.name) > 1), "")
+        raise ValueError(f"row {twice} is there twice; name every row once" if twice else "there are no rows to train")
+    how = sorted(given & specs(MetricOptions).keys())
+    metric_words = [word for flag in how for word in (f"--{flag}", str(base.values[flag]))]
+    return Plan(base, runs, metric_words)
+
+
+def _make_run(args: argparse.Namespace, common: list[str], row: Row, seed: int) -> Run:
+    which = re.sub(r"[^A-Za-z0-9.]+", "_", f"{row.label} {row.variant}").strip("_")
+    name = f"{args.name}_{which}_seed{seed}"
+    own = [word for flag, value in row.options.items() for word in (f"--{flag}", value)]
+    words = [*common, *own, "--name", name, "--seed", str(seed), "--checkpoints_dir", args.checkpoints_dir]
+    words += ["--gpu_ids", args.gpu_ids] if args.gpu_ids else []
+    options = parse_train(words, MODELS, DATASETS)
+    return Run(row, seed, words, options, RunFiles(options, Path(args.results_dir) / name))

@@ -1,0 +1,97 @@
+"""Several processes on the CPU over gloo, started by the same launcher that ``--gpu_ids 0,1`` uses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from util.run import distributed
+from util.run.distributed import World, world_from_environment
+
+CPU = torch.device("cpu")
+
+
+def make_net() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 3, 3), nn.BatchNorm2d(3))
+
+
+def images() -> torch.Tensor:
+    return torch.randn(4, 2, 9, 7, generator=torch.Generator().manual_seed(1)) * 3 + 5
+
+
+def use(net: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """A mean over the batch that also needs the second derivative, as a gradient penalty does."""
+    x = x.clone().requires_grad_()
+    out = (net(x) * torch.linspace(0, 1, 3)[:, None, None]).square().mean((1, 2, 3))
+    (slope,) = torch.autograd.grad(out.sum(), x, create_graph=True)
+    return out.mean() + slope.square().sum((1, 2, 3)).mean()
+
+
+def process(folder: str, code: int) -> int:
+    """What each process runs: batch norm over all of them, averaged gradients; results go to a file."""
+    world = world_from_environment()
+    distributed.start(world, CPU)
+    net = distributed.synchronise_batch_norm(make_net(), CPU)
+    if world.rank == 1:
+        nn.init.zeros_(net[0].weight)
+    distributed.broadcast_parameters(net)
+    part = images().chunk(world.size)[world.rank]
+    use(net, part).backward()
+    distributed.average_gradients(net.parameters())
+    total = distributed.sum_over_processes(torch.tensor([world.rank + 1.0]))
+    assert distributed.gather(f"rank {world.rank}") == ["rank 0", "rank 1"]
+    grads = [parameter.grad for parameter in net.parameters()]
+    torch.save([grads, net.state_dict(), total], Path(folder) / f"{world.rank}.pth")
+    distributed.barrier()
+    distributed.stop()
+    return code
+
+
+def failing(folder: str) -> int:
+    raise RuntimeError("one process fails")
+
+
+@pytest.fixture(autouse=True)
+def small_buckets(monkeypatch):
+    monkeypatch.setattr(distributed, "BUCKET_BYTES", 64)
+
+
+@pytest.mark.slow
+def test_two_processes_compute_what_one_computes(tmp_path):
+    assert distributed.launch(process, (str(tmp_path), 0), 2) == 0
+    net = make_net()
+    use(net, images()).backward()
+    for rank in range(2):
+        grads, state, total = torch.load(tmp_path / f"{rank}.pth", weights_only=True)
+        assert float(total) == 3.0
+        for mine, parameter in zip(grads, net.parameters()):
+            torch.testing.assert_close(mine, parameter.grad, rtol=1e-4, atol=1e-5)
+        for key, value in net.state_dict().items():
+            torch.testing.assert_close(state[key], value, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_exit_codes_come_through_the_launcher(tmp_path):
+    assert distributed.launch(process, (str(tmp_path), 2), 2) == 2
+    assert distributed.launch(failing, (str(tmp_path),), 2) == 1
+
+
+def test_alone_nothing_is_sent():
+    assert world_from_environment() == World()
+    value = torch.tensor([2.0])
+    assert distributed.sum_over_processes(value) is value
+    net = make_net()
+    assert distributed.synchronise_batch_norm(net, CPU) is net and type(net[1]) is nn.BatchNorm2d
+    distributed.barrier()
+    distributed.stop()
+
+
+def test_the_environment_of_torchrun_is_read(monkeypatch):
+    for name, value in (("WORLD_SIZE", "4"), ("RANK", "3"), ("LOCAL_RANK", "1")):
+        monkeypatch.setenv(name, value)
+    world = world_from_environment()
+    assert world == World(rank=3, size=4, local_rank=1) and not world.is_main

@@ -1,0 +1,77 @@
+"""Files that survive a kill: text replaced whole or appended line by line, folders of results replaced whole."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from util.run.folder import check_writable, make_folder
+
+
+def replace_text(path: Path, pieces: Iterable[str]) -> None:
+    """Write the joined pieces to ``path`` by a temporary file beside it and a rename.
+
+    A reader, and a start after a kill, sees the old content or the new one, never a part. Line ends stay as given.
+    A file name that is no Unicode (Python keeps its bytes as lone surrogates) is written with backslashes.
+
+    Raises:
+        OSError: the folder is missing or not writable, or the disk is full. The old file is then untouched.
+    """
+    temporary = path.with_name(path.name + ".tmp")
+    with open(temporary, "w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+        file.writelines(pieces)
+    os.replace(temporary, path)
+
+
+class LineFile:
+    """A text file that grows by whole lines; each line is handed to the system before ``append`` returns.
+
+    A killed process leaves at most one cut line, the last, which is known by its missing line end.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file = open(path, "a", encoding="utf-8", errors="backslashreplace", newline="")  # noqa: SIM115 (open as long as the run)
+
+    def append(self, line: str) -> None:
+        """Add ``line`` (without line end)."""
+        self._file.write(line + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+@contextlib.contextmanager
+def drafted(folder: Path, what: str) -> Iterator[Path]:
+    """A draft of the folder, beside it; its content takes the place of what is there once the context ends well.
+
+    ``images`` is replaced as a whole; of the rest, files of the same name.
+
+    Args:
+        folder: of the results.
+        what: the flag that decides where, and its value, for messages.
+
+    Raises:
+        ValueError: it cannot be written, or a folder of someone else has the draft's name.
+    """
+    real = folder.resolve()
+    draft = real.with_name(f"{real.name}.partial")
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{what}: {folder} is a file; name a folder")
+    if draft.is_dir() and any(draft.iterdir()) and not (draft / "images").is_dir():  # not what a killed run left
+        raise ValueError(f"{what}: {draft} is in the way, where results are made before they are moved; rename it")
+    check_writable(folder, what)
+    shutil.rmtree(draft, ignore_errors=True)
+    make_folder(draft, what)
+    try:
+        yield draft
+        folder.mkdir(exist_ok=True)
+        shutil.rmtree(folder / "images", ignore_errors=True)
+        for each in draft.iterdir():
+            each.replace(folder / each.name)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)

@@ -1,0 +1,1 @@
+"""Pictures: files, folders, drawing, colours."""
