@@ -240,7 +240,7 @@ VIOLATIONS: list[tuple[Callable[[Tree], list[str]], Tree]] = [
     (upward_imports, {"util/x.py": "from data.loader import make_loader"}),
     (upward_imports, {"util/x.py": "def f():\n    import models"}),
     (upward_imports, {"util/registry.py": "from util.run.engine import seed_all", "util/run/engine.py": ""}),
-    (upward_imports, {"util/types.py": "from util.run import engine as seed", "util/run/engine.py": ""}),
+    (upward_imports, {"util/types.py": "from util.run import engine", "util/run/engine.py": ""}),
     (upward_imports, {"options/x.py": "from util.run.engine import seed_all"}),
     (upward_imports, {"options/x.py": "from models import MODELS"}),
     (upward_imports, {"data/x.py": "from models.networks import unet", "models/networks/unet.py": ""}),
@@ -277,7 +277,7 @@ VIOLATIONS: list[tuple[Callable[[Tree], list[str]], Tree]] = [
 
 ALLOWED: Tree = {
     **REQUIREMENTS,
-    "train.py": "import data, models, torch\nfrom options.parse import parse\nfrom util.run import engine as seed",
+    "train.py": "import data, models, torch\nfrom options.parse import parse\nfrom util.run import seed",
     "test.py": "import train",
     "options/parse.py": "import argparse\nfrom options import schema\nfrom util.registry import closest",
     "options/schema.py": "from . import base_options",
@@ -285,8 +285,8 @@ ALLOWED: Tree = {
     "util/run/engine.py": "from util.types import Batch\nimport torch",
     "util/types.py": "import dataclasses",
     "util/preprocess.py": "from PIL import Image",
-    "data/loader.py": "from options.base_options import DataOptions\nfrom util.run import engine as seed\nfrom .folder import scan",
-    "data/folder.py": "",
+    "data/loader.py": "from options.base_options import DataOptions\nfrom util.run import seed\nfrom .x import scan",
+    "data/x.py": "",
     "models/networks/unet.py": "from models.networks.norm import norm\nimport util.run.engine",
     "models/losses/perceptual.py": "from models.networks import vgg",
     "models/base_model.py": "from models.networks.init import init",

@@ -14,7 +14,7 @@ from PIL import Image
 
 import test as test_program
 from data.class_folder_dataset import ClassFolderDataset, ClassFolderOptions, ClassImages
-from scripts import match, nearest_images
+from scripts import match
 from tests.class_run import COUNTS, NAMES, RUN, WITHOUT_EFFECT, bring, draw_classes, flags_without_effect, make_runs
 from tests.conftest import SIZE
 from tests.measuring import tiny_extractor
