@@ -93,7 +93,7 @@ def test_features_of_a_network_are_kept_and_told(here, monkeypatch):
         made.append(tiny_extractor(name))
         return made[-1]
 
-    monkeypatch.setattr(nearest_images, "load_extractor", load)
+    monkeypatch.setattr(match, "load_extractor", load)
     argv = [*RUN, "--class_id", "0", "--features", "inception", "--feature_cache", "kept"]
     for _ in range(2):
         assert match.main(argv) == 0
