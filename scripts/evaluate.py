@@ -27,6 +27,7 @@ import test
 from data import DATASETS
 from data.class_folder_dataset import ClassImages
 from models import MODELS
+from models.base_model import draws_from_noise
 from models.sagan.samples import SAMPLES_FILE, facts_of, training_images, wanted_samples
 from options.evaluate_options import BETWEEN_RUNS, RECORDS, EvaluateOptions
 from options.files import read_options
@@ -52,10 +53,10 @@ PHASE = "eval"
 """Part of the name of the result folders: what test.py drew for looking at, ``test_latest``, stays as it is."""
 
 
-def draws_from_noise(place: RunPlace) -> bool:
+def is_from_noise(place: RunPlace) -> bool:
     """Whether a run's model makes its images from noise alone, by the run's options."""
     model = str(read_options(place.checkpoints, required=False).get("model") or "")
-    return model in MODELS.names() and MODELS.get(model).draws_from_noise
+    return model in MODELS.names() and draws_from_noise(MODELS.get(model))
 
 
 def refuse_sides(o: EvaluateOptions) -> None:
@@ -170,7 +171,7 @@ def _run(o: EvaluateOptions, m: MetricOptions, given: frozenset[str], test_flags
     if stray := [word for word in test_flags if word.split("=")[0] in OWN_FLAGS]:
         raise ValueError(f"-- {stray[0]}: say which results are meant before the --, by --name, --epoch and --phase")
     place = RunPlace(o.name, Path(o.checkpoints_dir), Path(o.results_dir))
-    from_noise = draws_from_noise(place)
+    from_noise = is_from_noise(place)
     phase = PHASE if from_noise and "phase" not in given else o.phase
     folders = choose(place, phase, o.epoch, any_phase="phase" not in given and not from_noise)
     if o.n_samples and not from_noise:
@@ -285,7 +286,7 @@ def _compare(o: EvaluateOptions, m: MetricOptions, given: frozenset[str], test_f
     from scripts.compare_runs import compare
 
     for name in o.runs:
-        if draws_from_noise(RunPlace(name, Path(o.checkpoints_dir), Path(o.results_dir))):
+        if is_from_noise(RunPlace(name, Path(o.checkpoints_dir), Path(o.results_dir))):
             raise ValueError(
                 f"--compare {name}: it draws from noise, and the page shows translations of the same images; "
                 f"measure it alone: python scripts/evaluate.py --name {name}"

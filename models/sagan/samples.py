@@ -20,6 +20,7 @@ from tqdm import tqdm
 from data import DATASETS
 from data.class_folder_dataset import ClassFolderDataset, ClassFolderOptions, ClassImages
 from models import MODELS
+from models.base_model import draws_from_noise
 from models.sagan.latent import draw_labels, numbered_latents
 from models.sagan.sheets import Columns, sample_sheet
 from models.trained import TrainedRun, drafted_results, folder_of, load_run
@@ -312,7 +313,7 @@ def parse_noise_run(program: str, argv: Sequence[str], record: type, *, used: It
     options = parse_test(argv, MODELS, DATASETS, program=program, test_record=record)
     folder_of(options)
     run = options.run
-    if not MODELS.get(run.model).draws_from_noise:
+    if not draws_from_noise(MODELS.get(run.model)):
         raise ValueError(
             f"--name {run.name}: a run of --model {run.model}, which does not draw from noise but translates images: "
             f"use python test.py --name {run.name} --dataroot DIR"

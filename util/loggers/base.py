@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from util.types import EpochRecord, ImageRecord, ScalarRecord, TrackedMaps
+from util.types import EpochRecord, ImageRecord, ScalarRecord
 
 
 class Logger:
@@ -34,9 +34,6 @@ class Logger:
     def log_images(self, record: ImageRecord) -> None:
         """The visuals of one sample, every ``--display_freq`` images."""
 
-    def log_tracked(self, records: Sequence[TrackedMaps]) -> None:
-        """Maps of tracked training images, after every step that had some. In every process, of its own images."""
-
     def log_epoch(self, record: EpochRecord) -> None:
         """An epoch is over."""
 
@@ -65,10 +62,6 @@ class LoggerGroup(Logger):
     def log_images(self, record: ImageRecord) -> None:
         for logger in self.loggers:
             logger.log_images(record)
-
-    def log_tracked(self, records: Sequence[TrackedMaps]) -> None:
-        for logger in self.loggers:
-            logger.log_tracked(records)
 
     def log_epoch(self, record: EpochRecord) -> None:
         for logger in self.loggers:
