@@ -12,7 +12,7 @@ from PIL import Image
 
 from data import DATASETS
 from data.class_names import CLASSES_FILE, write_class_names
-from datasets.demo_shapes import CLASSES, draw_shape
+from datasets.demo.shapes import CLASSES, draw_shape
 from models import MODELS
 from options.files import write_options
 from options.parse import parse_train
