@@ -13,6 +13,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ _NOTE = "demo.json"  # marks a folder as drawn by this script, with the argument
 _STAGE = ".drawing"  # images lie here until all are drawn
 _CATEGORIES = ("car", "lamp")  # of the boxes: ids 1 and 2
 
-Draw = Callable[[np.random.Generator, int, int], Picture]  # (generator, size, index)
+Draw = Callable[..., Picture]  # (generator, size), of a kind with classes (generator, size, label)
 FindBoxes = Callable[[np.random.Generator, int], list[tuple[str, Box]]]  # of the image from an equal generator
 
 
@@ -52,35 +53,13 @@ class Kind:
         return [(phase + domain, draw) for phase in ("train", "test") for domain, draw in self.draws.items()]
 
 
-def _day(rng: np.random.Generator, size: int, index: int) -> Picture:
-    return draw_street(rng, size, night=False)
-
-
-def _night(rng: np.random.Generator, size: int, index: int) -> Picture:
-    return draw_street(rng, size, night=True)
-
-
+_DAY, _NIGHT = partial(draw_street, night=False), partial(draw_street, night=True)
 KINDS = {
-    "facades": Kind(0, 256, {"": lambda rng, size, index: draw_facade(rng, size)}),
-    "daynight": Kind(1, 256, {"A": _day, "B": _night}),
-    "shapes": Kind(2, 64, {"": lambda rng, size, index: draw_shape(rng, size, index % len(CLASSES))}, CLASSES),
-    "coco": Kind(3, 256, {"A": _night, "B": _day}, find_boxes=street_boxes),
+    "facades": Kind(0, 256, {"": draw_facade}),
+    "daynight": Kind(1, 256, {"A": _DAY, "B": _NIGHT}),
+    "shapes": Kind(2, 64, {"": draw_shape}, CLASSES),
+    "coco": Kind(3, 256, {"A": _NIGHT, "B": _DAY}, find_boxes=street_boxes),
 }
-
-
-def _parser() -> OneLineParser:
-    parser = OneLineParser((__doc__ or "").split("\n")[0])
-    parser.formatter_class = argparse.HelpFormatter
-    parser.add_argument("kind", choices=sorted(KINDS), help="what to draw")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the data set")
-    parser.add_argument("--n_train", type=int, default=200, help="images in each training folder (default: 200)")
-    parser.add_argument("--n_test", type=int, default=40, help="images in each test folder (default: 40)")
-    parser.add_argument("--size", type=int, help="width and height in pixels (default: 256; shapes: 64)")
-    parser.add_argument("--seed", type=int, default=0, help="another seed gives other images (default: 0)")
-    parser.add_argument(
-        "--overwrite", action="store_true", help="replace the image folders of a DIR that holds other files, too"
-    )
-    return parser
 
 
 def _check(kind: Kind, size: int, n_train: int, n_test: int, seed: int) -> None:
@@ -98,7 +77,8 @@ def _check(kind: Kind, size: int, n_train: int, n_test: int, seed: int) -> None:
 
 def draw_image(kind: Kind, folder: int, index: int, *, size: int, seed: int) -> Picture:
     """Image ``index`` (from 0) of a folder: a function of these arguments alone."""
-    return kind.folders[folder][1](np.random.default_rng([seed, kind.key, folder, index]), size, index)
+    label = (index % len(kind.classes),) if kind.classes else ()
+    return kind.folders[folder][1](np.random.default_rng([seed, kind.key, folder, index]), size, *label)
 
 
 def image_name(kind: Kind, folder: int, index: int) -> str:
@@ -109,11 +89,10 @@ def image_name(kind: Kind, folder: int, index: int) -> str:
 
 def coco_annotations(kind: Kind, folder: int, count: int, *, size: int, seed: int) -> dict[str, Any]:
     """The COCO annotation file of a folder of a kind with boxes; image 0001.png has the id 1."""
-    images: list[dict[str, Any]] = []
+    names = [Path(image_name(kind, folder, index)).name for index in range(count)]
+    images = [{"id": id, "file_name": name, "width": size, "height": size} for id, name in enumerate(names, start=1)]
     annotations: list[dict[str, Any]] = []
     for index in range(count):
-        name = Path(image_name(kind, folder, index)).name
-        images.append({"id": index + 1, "file_name": name, "width": size, "height": size})
         rng = np.random.default_rng([seed, kind.key, folder, index])
         for category, (x0, y0, x1, y1) in kind.find_boxes(rng, size) if kind.find_boxes else []:
             bbox = [round(value, 2) for value in (x0, y0, x1 - x0, y1 - y0)]
@@ -232,7 +211,18 @@ def train_command(kind: str, out: Path, size: int) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Draw a data set; returns the exit code."""
-    args = vars(_parser().parse_args(argv))
+    parser = OneLineParser((__doc__ or "").split("\n")[0])
+    parser.formatter_class = argparse.HelpFormatter
+    parser.add_argument("kind", choices=sorted(KINDS), help="what to draw")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the data set")
+    parser.add_argument("--n_train", type=int, default=200, help="images in each training folder (default: 200)")
+    parser.add_argument("--n_test", type=int, default=40, help="images in each test folder (default: 40)")
+    parser.add_argument("--size", type=int, help="width and height in pixels (default: 256; shapes: 64)")
+    parser.add_argument("--seed", type=int, default=0, help="another seed gives other images (default: 0)")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace the image folders of a DIR that holds other files, too"
+    )
+    args = vars(parser.parse_args(argv))
     name, out = args.pop("kind"), args.pop("out")
     args["size"] = size = KINDS[name].size if args["size"] is None else args["size"]
 

@@ -42,15 +42,11 @@ def tint(colour: Colour, factor: float) -> Colour:
 
 def resized(values: Array, height: int, width: int) -> Array:
     """A [H, W, C] array brought to [height, width, C] by bicubic interpolation."""
-
-    def resize(channel: Array) -> Array:
-        image = Image.fromarray(np.ascontiguousarray(channel, np.float32))
-        return np.asarray(image.resize((width, height), Image.Resampling.BICUBIC))
-
-    return np.stack([resize(values[:, :, i]) for i in range(values.shape[2])], axis=2)
+    channels = [Image.fromarray(np.ascontiguousarray(values[:, :, i], np.float32)) for i in range(values.shape[2])]
+    return np.stack([np.asarray(each.resize((width, height), Image.Resampling.BICUBIC)) for each in channels], axis=2)
 
 
-def soft_noise(rng: np.random.Generator, like: Array, cell: float, aspect: float = 1.0) -> Array:
+def noise(rng: np.random.Generator, like: Array, cell: float, aspect: float = 1.0) -> Array:
     """Smooth noise [H, W, 1], about -1 to 1, for an array [H, W, C]; ``cell`` is the height of its blobs in pixels."""
     height, width = like.shape[:2]
     grid = max(2, round(height / cell) + 1), max(2, round(width / cell / aspect) + 1)

@@ -8,24 +8,13 @@ from dataclasses import KW_ONLY, dataclass, replace
 import numpy as np
 from PIL import Image, ImageDraw
 
-from datasets.demo.canvas import UNITS, Array, Box, Canvas, Colour, Picture, Point, mix, outline, rgb, soft_noise, tint
+from datasets.demo.canvas import UNITS, Array, Box, Canvas, Colour, Picture, Point, mix, noise, outline, rgb, tint
 
 PALETTE = {
-    "background": "0000de",
-    "facade": "002fff",
-    "window": "0080ff",
-    "door": "00cfff",
-    "cornice": "1fffe0",
-    "sill": "70fe8e",
-    "balcony": "c0ff3e",
-    "blind": "fff000",
-    "deco": "ff9f00",
-    "molding": "ff5000",
-    "pillar": "fe0000",
-    "shop": "ae0000",
-    "roof": "8c1aa8",
-    "street": "505a64",
-}
+    "background": "0000de", "facade": "002fff", "window": "0080ff", "door": "00cfff", "cornice": "1fffe0",
+    "sill": "70fe8e", "balcony": "c0ff3e", "blind": "fff000", "deco": "ff9f00", "molding": "ff5000",
+    "pillar": "fe0000", "shop": "ae0000", "roof": "8c1aa8", "street": "505a64",
+}  # fmt: skip
 """Label colours: the twelve of the CMP facades and two more, because here roofs and streets are drawn, too."""
 
 _SKY_TOP, _SKY_LOW, _PAVEMENT, _ASPHALT = rgb("6f9fd0"), rgb("d5e3ec"), rgb("aca79e"), rgb("64666c")
@@ -47,10 +36,8 @@ class Style:
     awning: Colour
     door: Colour
     _: KW_ONLY
-    window_width: tuple[float, float] = (0.42, 0.55)  # share of a bay
-    shops: float = 0.4  # probability
-    arches: float = 0.0
-    balconies: float = 0.3
+    window_width: float = 0.48  # share of a bay
+    arches: bool = False  # doors, and some floors of windows
     shutters: bool = False
     heads: bool = False  # a ledge over each window
     pillars: bool = False  # on the first floor, and a band of stone between the floors
@@ -61,16 +48,12 @@ def _colours(words: str) -> Iterator[Colour]:
 
 
 STYLES = (
-    Style("brick", "gable", *_colours("a8543f ddd2bf f2efe8 6d4038 2f6b4f 2d5a49"), arches=0.4, balconies=0.2),
-    Style("plaster", "mansard", *_colours("dcbf86 f1e6cf f4efe4 59646f 8f2f38 6b4329"), arches=0.3,
-          balconies=0.5, heads=True, pillars=True),
-    Style("plaster", "hip", *_colours("ece3d0 cdbb9d fbf9f4 b4593a c8872e 49703f"), shops=0.15,
-          window_width=(0.32, 0.4), shutters=True),
-    Style("panel", "flat", *_colours("b9bec2 dfe2e3 3a4148 70767b 33506e 39424c"), shops=0.5,
-          window_width=(0.62, 0.74), balconies=0.8),
-    Style("plaster", "hip", *_colours("c98a78 f2e2d3 fbf6ef 77514a 3f6d8c 35506b"), shops=0.7, arches=0.2,
-          balconies=0.4, heads=True),
-)  # fmt: skip
+    Style("brick", "gable", *_colours("a8543f ddd2bf f2efe8 6d4038 2f6b4f 2d5a49"), arches=True),
+    Style("plaster", "mansard", *_colours("dcbf86 f1e6cf f4efe4 59646f 8f2f38 6b4329"), heads=True, pillars=True),
+    Style("plaster", "hip", *_colours("ece3d0 cdbb9d fbf9f4 b4593a c8872e 49703f"), window_width=0.36, shutters=True),
+    Style("panel", "flat", *_colours("b9bec2 dfe2e3 3a4148 70767b 33506e 39424c"), window_width=0.68),
+    Style("plaster", "hip", *_colours("c98a78 f2e2d3 fbf6ef 77514a 3f6d8c 35506b"), arches=True, heads=True),
+)
 
 
 @dataclass(frozen=True)
@@ -105,10 +88,11 @@ class House:
         self._add("facade", x0, top, x1, base)
         self.wall = self.parts[-1].box
         self._add("molding", x0, base - 5, x1, base)
-        arched, balcony = (rng.integers(1, floors) if rng.random() < p else 0 for p in (style.arches, style.balconies))
-        every, all_floors = rng.integers(1, 3), style.roof == "flat" and rng.random() < 0.5
-        width = min(bay * rng.uniform(*style.window_width), 0.95 * rise)
-        entrance, shops = rng.choice([0, bays // 2, bays - 1]), rng.random() < style.shops
+        arched, balcony = rng.integers(1, 2 * floors, 2)  # these floors, if the house is so high
+        arched, every = arched * style.arches, rng.integers(1, 3)  # every bay, or every second one
+        all_floors = style.roof == "flat" and rng.random() < 0.5
+        width = min(bay * style.window_width * rng.uniform(0.88, 1.12), 0.95 * rise)
+        entrance, shops = rng.choice([0, bays // 2, bays - 1]), rng.random() < 0.4
         for level in range(floors):
             low = base - level * rise
             if level == 1 or (level and style.pillars):
@@ -116,7 +100,7 @@ class House:
             for i, x in enumerate(middles):
                 if level == 0 and i == entrance:
                     half = min(bay * 0.27, 11)
-                    self._add("door", x - half, low - rise * 0.78, x + half, low, arched=style.arches > 0)
+                    self._add("door", x - half, low - rise * 0.78, x + half, low, arched=style.arches)
                 elif level == 0 and shops:
                     self._add("shop", x - bay * 0.43, low - rise + 6, x + bay * 0.43, low - 1)
                 else:
@@ -208,7 +192,7 @@ def paint_sky(canvas: Canvas, rng: np.random.Generator, horizon: float) -> None:
     box = (0, 0, UNITS, horizon)
     canvas.fill(box, _SKY_TOP, _SKY_LOW, surface=1)
     sky = canvas.view(box)[:, :, :3]
-    clouds = soft_noise(rng, sky, 26 * canvas.scale, 2.5) + 0.4 * soft_noise(rng, sky, 10 * canvas.scale, 2.5)
+    clouds = noise(rng, sky, 26 * canvas.scale, 2.5) + 0.4 * noise(rng, sky, 10 * canvas.scale, 2.5)
     sky += (1 - sky) * 0.55 * (clouds - 0.05).clip(0, 1)
 
 
@@ -256,15 +240,13 @@ def _facade(canvas: Canvas, part: Part, house: House, rng: np.random.Generator) 
         tone, joint = _blocks(view, canvas.scale, 30, 15, rng)
         view *= (1 + 0.02 * tone) * (1 - 0.2 * joint)
     for cell, strength in ((2.2, 0.02), (40, 0.035)):  # roughness and grime
-        view *= 1 + strength * soft_noise(rng, view, cell * canvas.scale)
+        view *= 1 + strength * noise(rng, view, cell * canvas.scale)
     canvas.shade(part.box, 1.03, 0.95)
     canvas.shade(part.box, 1.02, 0.97, across=True)
 
 
 def _roof(canvas: Canvas, part: Part, house: House, rng: np.random.Generator) -> None:
     view, (x0, y0), (x1, _) = canvas.view(part.box)[:, :, :3], *part.outline[1:3]
-    if not view.size:
-        return
     with canvas.clipped(part.outline):
         canvas.fill(part.box, house.style.tiles)
         tone, joint = _blocks(view, canvas.scale, 4.2, 4.0, rng)
@@ -373,26 +355,19 @@ def _blind(canvas: Canvas, part: Part, house: House, rng: np.random.Generator) -
 
 def _balcony(canvas: Canvas, part: Part, house: House, rng: np.random.Generator) -> None:
     x0, y0, x1, y1 = part.box
-    modern = house.style.wall == "panel"
     slab = y1 - max(0.2 * (y1 - y0), 2)
     canvas.shade((x0 + 2, y1, min(x1 + 3, house.wall[2]), y1 + 8), 0.42, 1.0)
     canvas.shade((x0, y0, x1, slab), 0.72)
-    if modern:
+    if house.style.wall == "panel":
         canvas.fill((x0, y0, x1, slab), rgb("9db9c4"), alpha=0.62)
-    canvas.bars((x0, y0, x1, slab), rgb("6f7d85") if modern else _IRON, step=14 if modern else 2.9, width=0.9)
-    canvas.fill((x0, y0, x1, y0 + 1.3), rgb("e4e8ea") if modern else _IRON)
+    else:
+        canvas.bars((x0, y0, x1, slab), _IRON, step=2.9, width=0.9)
+    canvas.fill((x0, y0, x1, y0 + 1.3), _IRON)
     stone = mix(house.style.trim, _STONE, 0.4)
     canvas.fill((x0 - 1, slab, x1 + 1, y1), stone, tint(stone, 0.65))
 
 
 _PAINTERS: dict[str, Callable[[Canvas, Part, House, np.random.Generator], None]] = {
-    "facade": _facade,
-    "roof": _roof,
-    "window": _window,
-    "door": _door,
-    "shop": _shop,
-    "pillar": _pillar,
-    "blind": _blind,
-    "balcony": _balcony,
-    **dict.fromkeys(_LEDGES, _ledge),
-}
+    "facade": _facade, "roof": _roof, "window": _window, "door": _door, "shop": _shop, "pillar": _pillar,
+    "blind": _blind, "balcony": _balcony, **dict.fromkeys(_LEDGES, _ledge),
+}  # fmt: skip

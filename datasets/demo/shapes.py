@@ -4,19 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from datasets.demo.canvas import (
-    UNITS,
-    WHITE,
-    Array,
-    Canvas,
-    Picture,
-    blurred,
-    ellipse_points,
-    mix,
-    resized,
-    rgb,
-    soft_noise,
-)
+from datasets.demo.canvas import UNITS, WHITE, Array, Canvas, Picture, blurred, ellipse_points, mix, noise, resized, rgb
 
 _COLOURS = {"red": rgb("d8342c"), "green": rgb("2f9e4f"), "blue": rgb("2b62cf")}
 _SHAPES = ("circle", "square", "triangle", "star")
@@ -71,7 +59,7 @@ def _ground(rng: np.random.Generator, n: int, scale: float) -> Array:
     angle, step = rng.uniform(0, np.pi), rng.uniform(22, 44) * scale
     y, x = np.mgrid[0:n, 0:n] / step
     u, v = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
-    clouds, fine = (soft_noise(rng, x[:, :, None], cell * scale) for cell in (30, 5))
+    clouds, fine = (noise(rng, x[:, :, None], cell * scale) for cell in (30, 5))
     share = (
         (np.abs(u % 1 - 0.5) - 0.25) * step / 2 + 0.5,  # an edge is about two canvas pixels wide
         np.sin(np.pi * u) * np.sin(np.pi * v) * step / (2 * np.pi) + 0.5,

@@ -7,26 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw
 
-from datasets.demo.canvas import (
-    UNITS,
-    Array,
-    Box,
-    Canvas,
-    Colour,
-    Picture,
-    Point,
-    blurred,
-    mix,
-    resized,
-    rgb,
-    soft_noise,
-    tint,
-)
+from datasets.demo.canvas import UNITS, Array, Box, Canvas, Colour, Picture, Point, blurred, noise, resized, rgb, tint
 from datasets.demo.facades import STYLES, WINDOW_LIGHTS, House, paint_ground, paint_house, paint_sky
 
 _ZOOM = 0.62  # houses are smaller than in the facades
-_LINE, _POST, _BARK, _HAZE = rgb("dcdcd4"), rgb("2e3438"), rgb("5a4636"), rgb("a9bbcd")
-_LEAF_DARK, _LEAF_LIGHT = rgb("33552c"), rgb("8fb058")
+_LINE, _POST, _BARK, _LEAF, _HAZE = (rgb(colour) for colour in ("dcdcd4", "2e3438", "5a4636", "618242", "a9bbcd"))
 _CAR_PAINTS = [rgb(paint) for paint in ("b23a33", "3d648f", "d5d7d9", "3f4347", "c9a13a", "4d7a5a")]
 _HEADLIGHT, _TAILLIGHT, _LAMP = rgb("fff2cf"), rgb("ff3420"), (2.2, 1.75, 1.1)
 _AMBIENT, _LAMP_LIGHT = (0.19, 0.225, 0.345), (1.0, 0.72, 0.38)
@@ -48,22 +33,42 @@ class Car:
         return [(self.x + self.way * dx * self.scale, self.y - dy * self.scale) for dx, dy in points]
 
 
-@dataclass(frozen=True)
 class Scene:
     """What stands in a street; lengths are canvas units."""
 
-    base: float  # foot of the houses
-    houses: list[House]  # in units of a canvas zoomed by _ZOOM
-    skyline: list[Box]
-    trees: list[tuple[float, float, float]]  # foot, height, radius
-    lamps: list[tuple[float, Point]]  # foot, lamp
-    cars: list[Car]
+    def __init__(self, rng: np.random.Generator, size: int) -> None:
+        self.base = base = rng.uniform(166, 178)  # foot of the houses
+        self.houses: list[House] = []  # in units of a canvas zoomed by _ZOOM
+        x, style, z = -rng.uniform(5, 40), rng.integers(len(STYLES)), _ZOOM
+        while x < UNITS:
+            width, height = rng.uniform(52, 96), rng.uniform(78, 122)
+            style = (style + rng.integers(1, len(STYLES))) % len(STYLES)
+            place = x / z, (x + width) / z, base / z, height / z
+            self.houses.append(House(rng, STYLES[style], *place, UNITS / size / z))
+            x += width + (rng.uniform(12, 26) if rng.random() < 0.18 else 0)
+        widths = rng.uniform(10, 30, 27)
+        self.skyline = [(x - w, base - rng.uniform(60, 130), x, base) for x, w in zip(np.cumsum(widths) - 10, widths)]
+        self.lamps: list[tuple[float, Point]] = []  # foot, lamp
+        x = rng.uniform(18, 60)
+        while x < UNITS - 10:
+            self.lamps.append((x, (x + (11 if x < UNITS / 2 else -11), base + 10 - rng.uniform(66, 72))))
+            x += rng.uniform(78, 110)
+        self.trees = [  # foot, height, radius
+            (x, rng.uniform(46, 60), rng.uniform(15, 21))
+            for x in rng.uniform(10, 246, rng.integers(0, 3))
+            if all(abs(x - foot) > 22 for foot, _ in self.lamps)
+        ]
+        self.cars = []
+        for lane, way, x in zip((0.3, 0.66), (-1, 1), rng.permutation([rng.uniform(20, 95), rng.uniform(140, 215)])):
+            if rng.random() < 0.55:
+                paint = _CAR_PAINTS[rng.integers(len(_CAR_PAINTS))]
+                self.cars.append(Car(x, base + 13 + (UNITS - base - 13) * lane, 0.85 + 0.5 * lane, way, paint))
 
 
 def draw_street(rng: np.random.Generator, size: int, *, night: bool) -> Picture:
     """A street, uint8 [size, size, 3]; from equal generators the day and the night show the same street."""
     plan_rng, paint_rng, light_rng = rng.spawn(3)
-    scene, canvas = _plan(plan_rng, size), Canvas(size)
+    scene, canvas = Scene(plan_rng, size), Canvas(size)
     _paint(canvas, scene, paint_rng)
     if night:
         _turn_to_night(canvas, scene, light_rng)
@@ -75,7 +80,7 @@ def draw_street(rng: np.random.Generator, size: int, *, night: bool) -> Picture:
 
 def street_boxes(rng: np.random.Generator, size: int) -> list[tuple[str, Box]]:
     """What ``draw_street`` shows from an equal generator: ("car" or "lamp", box in pixels), inside the picture."""
-    scene = _plan(rng.spawn(3)[0], size)
+    scene = Scene(rng.spawn(3)[0], size)
     found = []
     for car in scene.cars:
         half = 21.6 * car.scale  # the lights stand out from the body, which is 21 long from its middle
@@ -84,37 +89,6 @@ def street_boxes(rng: np.random.Generator, size: int) -> list[tuple[str, Box]]:
     p = size / UNITS
     inside = [(name, (max(x0, 0) * p, y0 * p, min(x1, UNITS) * p, y1 * p)) for name, (x0, y0, x1, y1) in found]
     return [(name, box) for name, box in inside if box[2] - box[0] >= 1]
-
-
-def _plan(rng: np.random.Generator, size: int) -> Scene:
-    base = rng.uniform(166, 178)
-    houses, x, last, z = [], -rng.uniform(5, 40), -1, _ZOOM
-    while x < UNITS:
-        width, height = rng.uniform(52, 96), rng.uniform(78, 122)
-        last = (last + rng.integers(1, len(STYLES))) % len(STYLES)
-        place = x / z, (x + width) / z, base / z, height / z
-        houses.append(House(rng, STYLES[last], *place, UNITS / size / z))
-        x += width + (rng.uniform(12, 26) if rng.random() < 0.18 else 0)
-    skyline, x = [], -5.0
-    while x < UNITS:
-        width = rng.uniform(10, 30)
-        skyline.append((x, base - rng.uniform(60, 130), x + width, base))
-        x += width
-    lamps, x = [], rng.uniform(18, 60)
-    while x < UNITS - 10:
-        lamps.append((x, (x + (11 if x < UNITS / 2 else -11), base + 10 - rng.uniform(66, 72))))
-        x += rng.uniform(78, 110)
-    trees = [
-        (x, rng.uniform(46, 60), rng.uniform(15, 21))
-        for x in rng.uniform(10, 246, rng.integers(0, 3))
-        if all(abs(x - foot) > 22 for foot, _ in lamps)
-    ]
-    cars = []
-    for lane, way, x in zip((0.3, 0.66), (-1, 1), rng.permutation([rng.uniform(20, 95), rng.uniform(140, 215)])):
-        if rng.random() < 0.55:
-            y = base + 13 + (UNITS - base - 13) * lane
-            cars.append(Car(x, y, 0.85 + 0.5 * lane, way, _CAR_PAINTS[rng.integers(len(_CAR_PAINTS))]))
-    return Scene(base, houses, skyline, trees, lamps, cars)
 
 
 # --- by day -----------------------------------------------------------------------------------------------------------
@@ -151,8 +125,8 @@ def _paint_tree(canvas: Canvas, x: float, height: float, radius: float, foot: fl
     for i in range(90):  # clumps of leaves, back to front, the upper left ones bright
         angle, far = rng.uniform(0, 2 * np.pi), rng.uniform(0, 1) ** 0.5
         dx, dy, size = far * np.cos(angle), far * np.sin(angle) * 1.15, radius * rng.uniform(0.11, 0.3)
-        light = np.clip(0.25 - 0.2 * dx - 0.5 * dy + i / 180 + rng.uniform(-0.12, 0.12), 0, 1)
-        canvas.ellipse((x + dx * radius, top + dy * radius), (size, size), mix(_LEAF_DARK, _LEAF_LIGHT, light))
+        light = np.clip(0.83 - 0.16 * dx - 0.4 * dy + i / 225 + rng.uniform(-0.1, 0.1), 0.6, 1.4)
+        canvas.ellipse((x + dx * radius, top + dy * radius), (size, size), tint(_LEAF, light))
 
 
 def _paint_lamp(canvas: Canvas, x: float, foot: float, lamp: Point) -> None:
@@ -195,7 +169,7 @@ def _turn_to_night(canvas: Canvas, scene: Scene, rng: np.random.Generator) -> No
     n, s = len(canvas.pixels), canvas.scale
     colour, light, surface = np.split(canvas.pixels, (3, 6), axis=2)
     sky = np.asarray(_NIGHT_TOP) + np.linspace(0, 1, n)[:, None, None] * (np.subtract(_NIGHT_LOW, _NIGHT_TOP))
-    sky = sky * (1 + 0.25 * soft_noise(rng, light, 40 * s, 2))
+    sky = sky * (1 + 0.25 * noise(rng, light, 40 * s, 2))
     colour *= _AMBIENT + _illumination(scene, n)
     colour += (sky - colour) * surface.clip(0, 1)
     colour *= 1 - light.sum(axis=2, keepdims=True).clip(0, 0.85)
@@ -227,7 +201,7 @@ def _wet_road(canvas: Canvas, rng: np.random.Generator, start: int) -> None:
     rows = np.arange(n - start)
     mirrored = canvas.pixels[start - 1 - (rows / 1.35).astype(int), :, :3]
     mirrored = 0.55 * mirrored + 0.45 * blurred(mirrored, 2.6 * s)
-    ripple, puddles = (soft_noise(rng, mirrored, cell * s, 4) for cell in (3, 8))
+    ripple, puddles = (noise(rng, mirrored, cell * s, 4) for cell in (3, 8))
     shift = ripple[:, :, 0] * (1 + 4 * rows[:, None] / len(rows)) * 1.3 * s
     columns = (np.arange(n) + shift.astype(int)).clip(0, n - 1)
     road = canvas.pixels[start:, :, :3]
