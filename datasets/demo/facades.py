@@ -209,9 +209,10 @@ def paint_ground(canvas: Canvas, rng: np.random.Generator, base: float, kerb: fl
 
 
 def paint_house(canvas: Canvas, house: House, rng: np.random.Generator) -> None:
-    """Paint all parts of the house in their order, each with its cast shadow."""
+    """Paint all parts of the house that are in the picture in their order, each with its cast shadow."""
     for part in house.parts:
-        _PAINTERS[part.kind](canvas, part, house, rng)
+        if canvas.view(part.box).size:
+            _PAINTERS[part.kind](canvas, part, house, rng)
     x0, _, x1, y1 = house.wall
     canvas.shade((x0, y1 - 7, x1, y1), 1.0, 0.78)  # dirt and the shadow near the ground
 
@@ -230,8 +231,6 @@ def _blocks(view: Array, scale: float, width: float, height: float, rng: np.rand
 def _facade(canvas: Canvas, part: Part, house: House, rng: np.random.Generator) -> None:
     canvas.fill(part.box, house.style.wall_colour)
     view = canvas.view(part.box)[:, :, :3]
-    if not view.size:
-        return
     if house.style.wall == "brick":
         tone, joint = _blocks(view, canvas.scale, 8.5, 3.6, rng)
         view *= 1 + 0.13 * tone

@@ -13,7 +13,7 @@ from datasets.demo.facades import STYLES, WINDOW_LIGHTS, House, paint_ground, pa
 _ZOOM = 0.62  # houses are smaller than in the facades
 _LINE, _POST, _BARK, _LEAF, _HAZE = (rgb(colour) for colour in ("dcdcd4", "2e3438", "5a4636", "618242", "a9bbcd"))
 _CAR_PAINTS = [rgb(paint) for paint in ("b23a33", "3d648f", "d5d7d9", "3f4347", "c9a13a", "4d7a5a")]
-_HEADLIGHT, _TAILLIGHT, _LAMP = rgb("fff2cf"), rgb("ff3420"), (2.2, 1.75, 1.1)
+_HEADLIGHT, _TAILLIGHT, _LAMP = (2.0, 1.9, 1.6), (1.5, 0.3, 0.2), (2.2, 1.75, 1.1)
 _AMBIENT, _LAMP_LIGHT = (0.19, 0.225, 0.345), (1.0, 0.72, 0.38)
 _NIGHT_TOP, _NIGHT_LOW, _RAIN = rgb("0a1226"), rgb("3a4468"), rgb("b8ccf2")
 

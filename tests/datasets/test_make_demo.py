@@ -13,7 +13,7 @@ from PIL import Image
 from data import DATASETS
 from datasets import make_demo
 from datasets.demo.canvas import Canvas, blurred
-from datasets.demo.facades import PALETTE
+from datasets.demo.facades import PALETTE, STYLES, House, Style, paint_house
 from datasets.demo.shapes import CLASSES, draw_shape
 from datasets.demo.street import draw_street
 from datasets.make_demo import train_command
@@ -272,6 +272,14 @@ def test_blur_keeps_the_sum_and_spreads_as_asked() -> None:
     soft = blurred(spot, 3.0)[:, :, 0]
     assert soft.sum() == pytest.approx(1, abs=1e-4)
     assert (soft.sum(axis=0) * (np.arange(65) - 32) ** 2).sum() == pytest.approx(9, abs=1e-2)
+
+
+@pytest.mark.parametrize("x", [-90.0, 258.0])
+@pytest.mark.parametrize("style", STYLES, ids=lambda style: style.roof)
+def test_house_outside_the_picture_leaves_it_alone(style: Style, x: float) -> None:
+    canvas, rng = Canvas(32), np.random.default_rng(0)
+    paint_house(canvas, House(rng, style, x + 4, x + 82, 230, 120, 8), rng)
+    assert not canvas.pixels.any()
 
 
 def test_polygon_covers_its_area() -> None:
