@@ -21,10 +21,10 @@ OLD = Path(__file__).parent / "golden" / "old_runs"
 
 @pytest.mark.parametrize("model", ["pix2pix", "augan"])
 def test_a_run_begun_by_an_earlier_version_ends_as_it_would_have(model, workdir, dataroot):
-    """Weights within 1e-5 and losses within 1e-4, which another processor's rounding makes of equal arithmetic.
+    """On the processor that made them the weights are equal bit for bit.
 
-    On the processor that made them they are equal bit for bit; a history of fakes that starts empty, a lost moment of
-    Adam or another order of the images moves the weights by 1e-4 and more.
+    Measured, largest difference of a weight: 1.2e-7 with AVX2 alone, 1.9e-4 with SSE4.1 alone (AU-GAN, a step of Adam
+    is 2e-4); histories of fakes that start empty 5.3e-4, lost moments of Adam 8.5e-4.
     """
     run = workdir / "checkpoints" / "run"
     shutil.copytree(OLD / model / "begun", run)
@@ -33,7 +33,7 @@ def test_a_run_begun_by_an_earlier_version_ends_as_it_would_have(model, workdir,
         expected, found = (torch.load(each, weights_only=True) for each in (file, run / file.name))
         assert expected.keys() == found.keys()
         for key, value in expected.items():
-            torch.testing.assert_close(found[key], value, rtol=1e-4, atol=1e-5, msg=f"{file.name}: {key}")
+            torch.testing.assert_close(found[key], value, rtol=0, atol=3e-4, msg=f"{file.name}: {key}")
     rows, old_rows = (
         list(csv.DictReader(each.open())) for each in (run / "loss_log.csv", OLD / model / "finished" / "loss_log.csv")
     )
@@ -41,7 +41,7 @@ def test_a_run_begun_by_an_earlier_version_ends_as_it_would_have(model, workdir,
     for row, old in zip(rows, old_rows):
         assert row.keys() == old.keys()
         for name in row.keys() - {"seconds"}:
-            assert float(row[name]) == pytest.approx(float(old[name]), rel=1e-4, abs=1e-4), name
+            assert float(row[name]) == pytest.approx(float(old[name]), rel=1e-3, abs=1e-3), name
 
 
 @pytest.mark.parametrize("model", ["pix2pix", "augan"])
