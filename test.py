@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from models.base_model import BaseModel
     from util.background import BackgroundWriter
     from util.engine import Engine
-    from util.html import HTML
     from util.loggers import Logger
+    from util.pages.html import HTML
 
 logger = logging.getLogger("test")
 
@@ -48,7 +48,7 @@ def _run(options: Options) -> int:
     from data.identity import sample_size
     from options.files import write_options
     from util.engine import start_engine
-    from util.html import HTML
+    from util.pages.html import HTML
 
     run, result = options.run, options.result
     folder = run_folder(options)

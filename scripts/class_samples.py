@@ -23,9 +23,9 @@ from options.parse import Options
 from options.schema import OptionError
 from util.background import BackgroundWriter
 from util.checkpoint import checkpoint_tag
-from util.html import HTML
 from util.image_io import write_image
 from util.latent import draw_labels, numbered_latents
+from util.pages.html import HTML
 from util.sample_sheet import Columns, captioned_grid, sample_sheet
 from util.suggest import unknown
 from util.text_file import replace_text

@@ -90,10 +90,10 @@ def split_words(argv: Sequence[str]) -> tuple[list[str], list[str]]:
 
 def _run(o: EvaluateOptions, m: MetricOptions, given: frozenset[str], test_flags: list[str]) -> int:
     from scripts.class_evaluation import PHASE, draws_from_noise, num_samples, refuse_sides, stale, training_images
-    from scripts.epoch_series import Series
     from scripts.result_folders import RunPlace, choose, make_missing
     from util.metrics import needs_real
     from util.metrics.measurement import FILE_NAME, read_measurements, update_measurements
+    from util.pages.series import Series
     from util.run_folder import check_writable
 
     if o.compare:
@@ -139,7 +139,7 @@ def _run(o: EvaluateOptions, m: MetricOptions, given: frozenset[str], test_flags
     else:
         series = Series(o.name, {folder.path.name: found for folder, found in zip(folders, measured)})
         print(series.table())
-        for file in series.write(place.results):
+        for file in series.write(place.results, o.format):
             logger.info("written: %s", file)
     logger.info("written: %s", place.results / FILE_NAME)
     return EXIT_DONE
@@ -232,12 +232,18 @@ def _compare(o: EvaluateOptions, m: MetricOptions, given: frozenset[str], test_f
     """``--compare``: measure each run where metrics are asked for, then make the page."""
     from dataclasses import replace
 
+    from options.files import PLACE, VOLATILE, read_options
     from scripts.class_evaluation import draws_from_noise
-    from scripts.compare_runs import compare
     from scripts.result_folders import RunPlace
+    from util.pages.comparison import ComparedRun
+    from util.pages.comparison_folder import compare
 
+    compared = []
     for name in o.runs:
-        if draws_from_noise(RunPlace(name, Path(o.checkpoints_dir), Path(o.results_dir))):
+        place = RunPlace(name, Path(o.checkpoints_dir), Path(o.results_dir))
+        options = read_options(place.checkpoints, required=False) or None
+        compared.append(ComparedRun(name, options=options, is_paired=_is_paired(place)))
+        if draws_from_noise(place):
             raise ValueError(
                 f"--compare {name}: it draws from noise, and the page shows translations of the same images; "
                 f"measure it alone: python scripts/evaluate.py --name {name}"
@@ -248,10 +254,11 @@ def _compare(o: EvaluateOptions, m: MetricOptions, given: frozenset[str], test_f
             return code
     output = Path(o.output or Path(o.results_dir) / "comparison")
     page = compare(
-        o.runs,
+        compared,
         checkpoints_dir=Path(o.checkpoints_dir),
         results_dir=Path(o.results_dir),
         output=output,
+        left_out={*PLACE, *VOLATILE},
         folder=f"{o.phase}_latest",
         domain=o.domain,
         num_images=o.num_images,

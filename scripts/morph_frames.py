@@ -13,10 +13,9 @@ from torch import Tensor
 
 from scripts.class_samples import batch_size_of
 from util.background import BackgroundWriter
-from util.html import HTML
-from util.image_io import write_image
+from util.image_io import save_gif, write_image
 from util.latent import numbered_latents
-from util.map_frames import save_gif
+from util.pages.html import HTML
 from util.sample_sheet import column_sheet, fitted
 from util.text_file import replace_text
 

@@ -16,11 +16,11 @@ from PIL import Image
 from torch import Tensor
 
 from scripts.class_samples import Sample, batch_size_of, draw
-from util.html import HTML
 from util.metrics.extractors import Extractor, load_extractor
 from util.metrics.features import FeatureCache, default_cache, features_of
 from util.metrics.images import ImageSet, MadeImages, Pixels, as_stored
 from util.metrics.suite import NO_CACHE
+from util.pages.html import HTML
 from util.sample_sheet import captioned_grid
 from util.text_file import replace_text
 

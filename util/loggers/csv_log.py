@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from util.loggers.base import Logger
-from util.loggers.metric_curves import short_name
+from util.metrics.measurement import short_name
 from util.text_file import LineFile, replace_text
 from util.types import EpochRecord
 

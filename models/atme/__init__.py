@@ -1,0 +1,1 @@
+"""ATME: its networks, maps and their analysis."""
