@@ -57,6 +57,7 @@ _SETTINGS: dict[Any, Any] = {
     "pdf.fonttype": 42,  # publishers refuse Type 3 fonts
 }
 _HINT = "hint:"
+_LARGEST = 1e100  # values beyond count as infinite: the length of the axis would be
 _GUIDE = 11  # number of the look of guides: dark and dashed
 _NAMESPACES = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
 
@@ -66,7 +67,7 @@ _NAMESPACES = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org
 
 @dataclass(frozen=True)
 class Chart:
-    """Several curves over one axis. Points that are not finite are left out.
+    """Several curves over one axis. Points that are not finite, or beyond 1e100, are left out.
 
     Attributes:
         title: headline.
@@ -111,15 +112,23 @@ class Chart:
     def inline(self) -> figure:
         """``<figure>`` with the chart as SVG, in the colours of the page's style sheet."""
         note = "no values" if self.is_empty else self.note
-        element = figure(figcaption(b(self.title), span(note) if note else ""), cls="chart")
+        captions = [b(printable(self.title)), *([span(printable(note))] if note else [])]
+        element = figure(figcaption(*captions), cls="chart")
         if not self.is_empty:
-            label = escape(f"{self.title} over {self.x_label}")
+            label = escape(printable(f"{self.title} over {self.x_label}"))
             with _settings(self.title):
                 element.add(raw(_for_page(_svg(self.figure()), label)))
         return element
 
+    def svg(self) -> str:
+        """The chart as an SVG document of its own, on white and with its headline."""
+        with _settings(self.title):
+            return _with_hints(_svg(self.figure(titled=True)))
+
+    _repr_svg_ = svg  # what a notebook displays
+
     def save(self, path: Path) -> None:
-        """Write the chart as a file of its own, on white and with its headline; a reader never sees a part of it.
+        """Write the chart as a file of its own, as ``svg`` draws it; a reader never sees a part of it.
 
         Args:
             path: ends in ``.svg``, ``.png`` or ``.pdf``.
@@ -128,14 +137,13 @@ class Chart:
             OSError: it cannot be written.
         """
         kind = path.suffix.lower().removeprefix(".")
-        with _settings(self.title):
-            drawn = self.figure(titled=True)
-            if kind == "svg":
-                content = _with_hints(_svg(drawn)).encode("utf-8")
-            else:
-                file = io.BytesIO()
-                drawn.savefig(file, format=kind, dpi=200, metadata={"CreationDate": None} if kind == "pdf" else None)
-                content = file.getvalue()
+        if kind == "svg":
+            content = self.svg().encode("utf-8")
+        else:
+            file, metadata = io.BytesIO(), {"CreationDate": None} if kind == "pdf" else None
+            with _settings(self.title):
+                self.figure(titled=True).savefig(file, format=kind, dpi=200, metadata=metadata)
+            content = file.getvalue()
         temporary = path.with_name(path.name + ".tmp")
         temporary.write_bytes(content)
         os.replace(temporary, path)
@@ -158,7 +166,7 @@ class Chart:
         columns = _legend_columns(names, self.width) if names else 1
 
         # In pixels: the SVG of matplotlib has 72 of them per inch.
-        left, right = max(30.0, 14 + _CHARACTER * max(map(len, y_ticks.values()))), self.width - 14
+        left, right = max(30.0, 14 + _CHARACTER * max(map(len, y_ticks.values()), default=0)), self.width - 14
         top, bottom = 10 + 30 * titled, 40 + _LEGEND_ROW * math.ceil(len(names) / columns)
         height = top + 0.44 * self.width + bottom
         x_ticks = {tick: tick_label(tick) for tick in _ticks(x_range, int((right - left) // 60), whole=x_whole)}
@@ -198,7 +206,7 @@ class Chart:
             axes.fill_between(x, low, high, color=colour, alpha=0.22, linewidth=0)
         if faint := _finite(self.faint.get(name, ())):
             axes.plot(*zip(*faint), color=colour, linewidth=1, alpha=0.28)
-        points = [(x, y, half) for (x, y), half in zip(self.curves[name], self._halves(name)) if math.isfinite(x + y)]
+        points = [(*point, half) for point, half in zip(self.curves[name], self._halves(name)) if _finite([point])]
         if bars := [point for point in points if point[2]]:
             x, y, half = zip(*bars)
             axes.errorbar(x, y, yerr=half, fmt="none", ecolor=colour, elinewidth=1.2, capsize=3)
@@ -229,7 +237,7 @@ class Chart:
     def _halves(self, name: str) -> list[float]:
         """Half length of the error bar of every point, 0 for none."""
         errors = self.errors.get(name) or [None] * len(self.curves[name])
-        return [half if half is not None and math.isfinite(half) else 0.0 for half in errors]
+        return [half if half is not None and half < _LARGEST else 0.0 for half in errors]
 
     def _ranges(self, curves: Mapping[str, Points]) -> tuple[tuple[float, float], tuple[float, float]]:
         """Ends of both axes."""
@@ -238,7 +246,7 @@ class Chart:
         upwards = [y for points in self.guides.values() for _, y in points]
         upwards += [end for name in curves for _, *ends in self.bands.get(name, ()) for end in ends]
         for name, points in curves.items():
-            halves = [half for point, half in zip(self.curves[name], self._halves(name)) if math.isfinite(sum(point))]
+            halves = [half for point, half in zip(self.curves[name], self._halves(name)) if _finite([point])]
             upwards += [end for (_, y), half in zip(points, halves) for end in (y - half, y + half)]
         return _range(along, margin=0.03), _range(upwards, margin=0.05)
 
@@ -284,14 +292,15 @@ def _settings(salt: str) -> Iterator[None]:
 
 
 def _finite(points: Points) -> list[tuple[float, float]]:
-    return [(x, y) for x, y in points if math.isfinite(x) and math.isfinite(y)]
+    return [(x, y) for x, y in points if abs(x) < _LARGEST and abs(y) < _LARGEST]
 
 
 def _range(values: Sequence[float], *, margin: float) -> tuple[float, float]:
     """An axis around the values; it begins at 0 where that is near."""
     low, high = min(values), max(values)
-    if low == high:
-        half = abs(low) / 10 or 1.0
+    size = max(abs(low), abs(high))
+    if high - low <= max(1e-9 * size, 1 / _LARGEST):
+        half = size / 10 if size > 1 / _LARGEST else 1.0
         return low - half, high + half
     room = (high - low) * margin
     return (0.0 if 0 <= low < 0.12 * high else low - room), high + room
@@ -343,7 +352,7 @@ def _svg(drawn: Figure) -> str:
 
 def _with_hints(svg: str) -> str:
     """Turn the group ids that begin with ``hint:`` into titles, which browsers show under the mouse."""
-    return re.sub(rf'<g id="{_HINT}([^"]*)">', r"<g><title>\1</title>", svg)
+    return re.sub(rf"""<g id=(["']){_HINT}(.*?)\1>""", r"<g><title>\2</title>", svg)
 
 
 def _for_page(svg: str, label: str) -> str:
@@ -404,8 +413,8 @@ class Curve:
         return [(bucket.x, bucket.mean) for bucket in self.buckets]
 
     def add(self, x: float, y: float) -> None:
-        """Add the value ``y`` at ``x``; one that is not finite is left out."""
-        if not math.isfinite(y):
+        """Add the value ``y`` at ``x``; one that is not finite, or beyond 1e100, is left out."""
+        if not abs(y) < _LARGEST:
             return
         if len(self.buckets) == self.capacity and self.buckets[-1].count >= self._per_bucket:
             self._halve()

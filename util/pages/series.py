@@ -73,7 +73,7 @@ class Series:
         return [table, site, *charts]
 
     def chart(self, key: tuple[str, str]) -> Chart | None:
-        """The chart of one number (name, domain); None with fewer than two numbered checkpoints."""
+        """The chart of one number (name, domain); None without two numbered checkpoints."""
         points: list[tuple[float, float]] = []
         errors: list[float | None] = []
         label = "epoch" if any(row[key].tag.isdigit() for row in self.rows.values()) else "images"
@@ -86,7 +86,8 @@ class Series:
                 errors.append(std)
         if len(points) < 2:
             return None
-        return Chart(self.titles[key], {self.name: points}, label, errors={self.name: errors})
+        chart = Chart(self.titles[key], {self.name: points}, label, errors={self.name: errors})
+        return None if chart.is_empty else chart
 
     @staticmethod
     def _chart_file(results: Path, key: tuple[str, str], kind: str) -> Path:

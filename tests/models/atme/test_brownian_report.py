@@ -8,8 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from util.brownian import SeriesReport
-from util.brownian_report import Analysis, ImageReport, TooFewEpochs, examine_maps, examine_pictures, mean_of_known
+from models.atme.brownian import (
+    Analysis,
+    ImageReport,
+    SeriesReport,
+    TooFewEpochs,
+    examine_maps,
+    examine_pictures,
+    mean_of_known,
+)
 from util.noise_maps import FloatMaps, published_increments, stretch
 
 pytest.importorskip("statsmodels")
