@@ -62,7 +62,8 @@ class HtmlLogger(Logger):
         self._web = run_dir / "web"
         self._images = self._web / "images"
         self._images.mkdir(parents=True, exist_ok=True)
-        self._options = sorted((options or {}).items())
+        panel = fold("Options", wide_table([], sorted(options.items()), kind="options")) if options else None
+        self._options = raw(panel.render(pretty=False) if panel else "")  # once: it has hundreds of cells
         self._width = display_winsize
         self._freq = update_html_freq
         self._clock = clock
@@ -131,8 +132,7 @@ class HtmlLogger(Logger):
         if self._closed or self._clock() - self._drawn_at >= REFRESH_SECONDS:
             self._charts = self._draw_charts()
             self._drawn_at = self._clock()
-        pieces = [self._status(), self._charts]
-        pieces += [fold("Options", wide_table([], self._options, kind="options"))] if self._options else []
+        pieces = [self._status(), self._charts, self._options]
         pieces += [self._rows[epoch] for epoch in sorted(self._rows, reverse=True)]
         if not self._rows:
             pieces.append(p("No pictures yet.", cls="status"))

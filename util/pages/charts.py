@@ -167,9 +167,9 @@ class Chart:
 
         # In pixels: the SVG of matplotlib has 72 of them per inch.
         left, right = max(30.0, 14 + _CHARACTER * max(map(len, y_ticks.values()), default=0)), self.width - 14
-        top, bottom = 10 + 30 * titled, 40 + _LEGEND_ROW * math.ceil(len(names) / columns)
+        top, bottom = 10 + 30 * titled, 42 + _LEGEND_ROW * math.ceil(len(names) / columns)
         height = top + 0.44 * self.width + bottom
-        x_ticks = {tick: tick_label(tick) for tick in _ticks(x_range, int((right - left) // 60), whole=x_whole)}
+        x_ticks = {tick: tick_label(tick) for tick in _ticks(x_range, int((right - left) // 55), whole=x_whole)}
 
         drawn = Figure((self.width / 72, height / 72), dpi=72, facecolor="white" if titled else "none")
         box = (left / self.width, bottom / height, (right - left) / self.width, 0.44 * self.width / height)
@@ -225,7 +225,7 @@ class Chart:
             frameon=False,
             labelcolor=_INK,
             borderpad=0.2,
-            borderaxespad=0.2,
+            borderaxespad=0.4,
             labelspacing=0.25,
             columnspacing=1.4,
         )

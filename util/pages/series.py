@@ -7,11 +7,11 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from dominate.tags import a, div, html_tag, p, td, th
+from dominate.tags import a, div, html_tag, td, th
 
 from util.metrics.measurement import Measurement, columns
 from util.pages.charts import Chart
-from util.pages.html import page, wide_table
+from util.pages.html import bullets, page, wide_table
 from util.text_file import replace_text
 
 Row = dict[tuple[str, str], Measurement]  # by (name, domain)
@@ -65,7 +65,7 @@ class Series:
         pieces = [
             self._html_table(),
             div((chart.inline() for chart in charts.values()), cls="charts"),
-            *(p(line) for line in (*self.ways, *self.notes)),
+            bullets([*self.ways, *self.notes]),
         ]
         replace_text(site, [page(f"Metrics of {self.name}", pieces)])
         for file, chart in charts.items():
@@ -120,7 +120,8 @@ class Series:
         rows = []
         for folder, row in self.rows.items():
             cells = [
-                td(row[key].shown, cls="number best" if best.get(key) == folder else "number") for key in self.columns
+                td(row[key].shown.replace("+/-", "±"), cls="number best" if best.get(key) == folder else "number")
+                for key in self.columns
             ]
             rows.append([a(folder, href=f"{folder}/index.html"), *cells])
         return wide_table(["results", *(th(self.titles[key], cls="number") for key in self.columns)], rows)

@@ -77,7 +77,7 @@ def test_page_links_the_result_pages_and_marks_the_best(tmp_path):
     page = (tmp_path / "metrics.html").read_text()
     assert "Metrics of my &lt;run&gt;" in page and "<run>" not in page and "a &lt; b" in page
     assert '<a href="test_10/index.html">test_10</a>' in page
-    assert re.findall(r'class="number best">([^<]*)<', page) == ["1.00 +/- 0.10", "15.00 +/- 1.00"]
+    assert re.findall(r'class="number best">([^<]*)<', page) == ["1.00 ± 0.10", "15.00 ± 1.00"]
     assert page.count("<figure") == 2 and page.count('class="number"') == 6
 
 
