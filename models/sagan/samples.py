@@ -30,10 +30,10 @@ from options.schema import OptionError, specs
 from util.background import BackgroundWriter
 from util.exit_code import EXIT_DONE
 from util.files import replace_text
-from util.html import HTML
 from util.images.draw import captioned_grid
 from util.images.io import write_image
 from util.metrics.results import RunPlace
+from util.pages.html import HTML
 from util.registry import unknown
 from util.run.checkpoint import checkpoint_tag
 from util.run.class_names import CLASSES_FILE, class_folder, read_class_names

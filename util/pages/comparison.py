@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from util.metrics.measurement import Measurement, columns
-from util.svg_plot import Points
+from util.pages.charts import Points
 
 ABSENT = "–"
 """Stands where a run has no such option or number."""
@@ -27,6 +27,7 @@ class ComparedRun:
     Attributes:
         name: of the run.
         options: those it was trained with; None without an option file.
+        is_paired: whether ``real_B`` is the target of ``fake_B``.
         measurements: of the result folder that is compared.
         tag: of the checkpoint behind that folder.
         epochs: whole epochs of training; 0 when unknown.
@@ -38,6 +39,7 @@ class ComparedRun:
 
     name: str
     options: Mapping[str, Any] | None = None
+    is_paired: bool = True
     measurements: Sequence[Measurement] = ()
     tag: str = ""
     epochs: int = 0
@@ -103,8 +105,8 @@ class Comparison:
     Attributes:
         runs: in the order of their columns; place 0 has the first colour.
         folder: result folder that is compared, e.g. ``test_latest``.
-        options: as ``util.comparison.compare_options`` sorts them.
-        numbers: as ``util.comparison.compare_numbers`` gives them.
+        options: as ``util.pages.comparison.compare_options`` sorts them.
+        numbers: as ``util.pages.comparison.compare_numbers`` gives them.
         rows: stem of a test image -> its pictures.
         image_remarks: what is to be said of the pictures, in sentences.
         image_warnings: the same, where a reader would be misled without.

@@ -13,9 +13,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from scripts import compare_runs, evaluate
-from scripts.compare_runs import FILES, compare
+from options.files import read_options
+from scripts import evaluate
 from util.metrics.measurement import Measurement, update_measurements
+from util.pages import comparison_folder
+from util.pages.comparison import ComparedRun
+from util.pages.comparison_folder import FILES, compare
 
 OUT = Path("comparison")
 
@@ -55,14 +58,18 @@ def make_run(
 
 def compared(*names: str, **more: object) -> str:
     settings = {"checkpoints_dir": Path("checkpoints"), "results_dir": Path("results"), "output": OUT, **more}
-    return compare(names, **settings).read_text(encoding="utf-8")  # type: ignore[arg-type]
+    options = {name: read_options(Path("checkpoints") / name, required=False) or None for name in names}
+    paired = {name: (known or {}).get("dataset_mode") != "unaligned" for name, known in options.items()}
+    runs = [ComparedRun(name, options=options[name], is_paired=paired[name]) for name in names]
+    settings["left_out"] = {"name", "gpu_ids"}
+    return compare(runs, **settings).read_text(encoding="utf-8")  # type: ignore[arg-type]
 
 
 def shown(text: str) -> dict[str, list[tuple[str, str]]]:
     """Stem -> (file, caption) of its row on the page."""
     rows = {}
     for row in text.split('<section class="entry">')[1:]:
-        files = [unquote(file) for file in re.findall(r'<img src="images/([^"]*)"', row)]
+        files = [unquote(file) for file in re.findall(r'<img [^>]*src="images/([^"]*)"', row)]
         (stem,) = re.findall("<h3>(.*?)</h3>", row)
         rows[stem] = list(zip(files, re.findall(r'alt="([^"]*)"', row)))
     return rows
@@ -161,7 +168,7 @@ def test_equal_names_in_different_folders_stay_apart(workdir: Path) -> None:
 def test_another_folder_has_its_own_numbers(workdir: Path) -> None:
     make_run("a", 1, folder="val_5"), make_run("b", 2, folder="val_5")
     text = compared("a", "b", folder="val_5")
-    assert "Results val_5" in text and '<td class="long">5</td>' in text
+    assert "Results val_5" in text and "<td>5</td>" in text
     assert '<td class="number best">22.00</td>' in text
 
 
@@ -281,7 +288,7 @@ def test_who_is_stopped_keeps_the_old_page(workdir: Path, monkeypatch: pytest.Mo
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(compare_runs, at, stop)
+        patch.setattr(comparison_folder, at, stop)
         with pytest.raises(KeyboardInterrupt):
             compared("a", "c")
     assert (OUT / "index.html").read_text(encoding="utf-8") == before

@@ -8,9 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from models.atme.brownian import (
+    Analysis,
+    ImageReport,
+    SeriesReport,
+    TooFewEpochs,
+    examine_maps,
+    examine_pictures,
+    mean_of_known,
+)
 from models.atme.map_files import FloatMaps, published_increments, stretch
-from util.brownian import SeriesReport
-from util.brownian_report import Analysis, ImageReport, TooFewEpochs, examine_maps, examine_pictures, mean_of_known
 
 pytest.importorskip("statsmodels")
 

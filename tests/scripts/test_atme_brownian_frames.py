@@ -8,7 +8,8 @@ import numpy as np
 from PIL import Image
 
 from models.atme.map_files import FloatMaps
-from util.map_frames import float_frames, frame, published_D, published_frames, save_gif, to_grey
+from scripts.atme_brownian import float_frames, frame, published_D, published_frames, to_grey
+from util.images.io import save_gif
 
 PANELS = (slice(10, 266), slice(276, 532), slice(542, 798))  # 3 x 256 and 4 x 10 make 808
 ROWS = slice(40, 296)

@@ -8,8 +8,9 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
+from dominate.tags import span, td, th
 
-from util.html import HTML, image_link, image_row
+from util.pages.html import HTML, bullets, fold, image_link, image_row, page, warning, wide_table
 
 
 class _Links(HTMLParser):
@@ -33,7 +34,7 @@ def _saved(tmp_path: Path, **kwargs: int) -> tuple[HTML, Path]:
 
 
 def test_a_row_has_the_published_shape() -> None:
-    row = image_row("7", ["7_fake_B.png"], ["fake_B"], ["7_fake_B.png"], width=192)
+    row = image_row("7", ["7_fake_B.png"], ["fake_B"], ["7_fake_B.png"], width=192).render()
     assert "<h3>7</h3>" in row
     assert '<table border="1" style="table-layout: fixed;"><tr>' in row
     assert '<td halign="center" style="word-wrap: break-word;" valign="top"><p><a href="images/7_fake_B.png">' in row
@@ -112,3 +113,31 @@ def test_the_image_folder_is_made(tmp_path: Path) -> None:
     page, _ = _saved(tmp_path)
     assert page.get_image_dir() == tmp_path / "web" / "images"
     assert page.get_image_dir().is_dir()
+
+
+def test_cells_of_a_table_are_escaped_and_may_be_elements() -> None:
+    rows = [["a<b", 1, td("x", cls="number best")], [span("&"), 2, 3]]
+    assert wide_table(["<run>", th("n", cls="number")], rows, kind="facts").render(pretty=False) == (
+        '<div class="wide facts"><table><thead><tr><th>&lt;run&gt;</th><th class="number">n</th></tr></thead><tbody>'
+        '<tr><th>a&lt;b</th><td>1</td><td class="number best">x</td></tr>'
+        "<tr><th><span>&amp;</span></th><td>2</td><td>3</td></tr></tbody></table></div>"
+    )
+    assert "thead" not in wide_table([], [["a", "b"]]).render()
+
+
+def test_sentences_are_escaped() -> None:
+    for element in (bullets(["<i>"]), warning("<i>", ["<i>"]), fold("<i>", bullets(["<i>"]))):
+        assert "<i>" not in element.render() and "&lt;i&gt;" in element.render()
+
+
+def test_every_class_of_a_page_is_in_the_style_sheet() -> None:
+    pieces = [
+        image_row("1", ["a"], ["a"], ["a"]),
+        wide_table([], [["a"]], kind="options"),
+        warning("w", []),
+        bullets([]),
+    ]
+    sheet, body = page("t", pieces).split("</style>")
+    used = {name for names in re.findall(r'class="([^"]*)"', body) for name in names.split()}
+    assert used == {"entry", "wide", "options", "warning", "notes"}
+    assert all(f".{name}" in sheet for name in used)

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from util.comparison import (
+from util.metrics.measurement import Measurement
+from util.pages.comparison import (
     ComparedRun,
     Comparison,
     compare_numbers,
@@ -20,8 +21,7 @@ from util.comparison import (
     option_text,
     soft_doubts,
 )
-from util.comparison_table import csv_text, markdown_text
-from util.metrics.measurement import Measurement
+from util.pages.comparison_page import csv_text, markdown_text
 
 SHA_1, SHA_2 = "1" * 64, "2" * 64
 

@@ -1,4 +1,4 @@
-"""Metrics as the loggers show them: titles, numbers, curves."""
+"""Metrics by their stored names: titles and numbers as they are shown."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import math
 import pytest
 
 from tests.util.loggers.records import epoch
-from util.loggers.metric_curves import MetricCurves, metric_title, metrics_line, scaled, short_name
 from util.metrics import METRICS, full_name
+from util.metrics.measurement import metric_title, metrics_line, scaled, short_name
 
 
 @pytest.mark.parametrize(
@@ -46,13 +46,6 @@ def test_a_line_has_scaled_numbers_with_the_decimals_of_the_metric() -> None:
     assert metrics_line(epoch(5, 500, metrics)) == line
 
 
-def test_curves_hold_what_was_measured_as_it_is_shown() -> None:
-    curves = MetricCurves()
-    curves.add(epoch(1, 100))
-    curves.add(epoch(2, 200, {"psnr": 20.0, "kid_inception": 0.25}))
-    curves.add(epoch(3, 300))
-    curves.add(epoch(4, 400, {"kid_inception": 0.125, "psnr": math.nan}))
-    points = {name: [(b.x, b.mean) for b in curve.buckets] for name, curve in curves.curves.items()}
-    assert points == {"psnr": [(200, 20.0)], "kid_inception": [(200, 25.0), (400, 12.5)]}
-    assert list(points) == ["psnr", "kid_inception"]
-    assert scaled("kid_inception", -0.5) == -50.0 and scaled("later", 3.0) == 3.0
+def test_values_are_scaled_as_their_titles_say() -> None:
+    stored = {"psnr": 20.0, "kid_inception": -0.25, "later": 3.0}
+    assert scaled(stored) == {"psnr": 20.0, "kid_inception": -25.0, "later": 3.0}

@@ -1,27 +1,22 @@
-"""A run's numbers over its checkpoints: a table to read, a CSV file, a page and plots."""
+"""A run's numbers over its checkpoints: a table to read, a CSV file, a page and charts."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Sequence
-from html import escape
+from collections.abc import Sequence
 from pathlib import Path
 
+from dominate.tags import a, div, html_tag, td, th
+
 from util.files import replace_text
-from util.html import page
 from util.metrics.measurement import Measurement, columns
-from util.svg_plot import STYLE, Points, plot, save_svg
+from util.pages.charts import Chart
+from util.pages.html import bullets, page, wide_table
 
 Row = dict[tuple[str, str], Measurement]  # by (name, domain)
 
 SIDES = (("fake", "images"), ("real", "real ones"))
-
-TABLE_STYLE = """
-.series{border-collapse:collapse;font-variant-numeric:tabular-nums}
-.series th,.series td{padding:3px 22px 3px 0;text-align:left;border-top:1px solid var(--line)}
-.series .best{font-weight:700}
-"""
 
 
 class Series:
@@ -54,22 +49,50 @@ class Series:
         lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in cells]
         return "\n".join([*lines, *(f"  {way}" for way in self.ways), *(f"  note: {note}" for note in self.notes)])
 
-    def write(self, results: Path) -> list[Path]:
-        """Write ``metrics.csv``, ``metrics.html`` and a plot a number; returns the files.
+    def write(self, results: Path, kind: str = "svg") -> list[Path]:
+        """Write ``metrics.csv``, ``metrics.html`` and a chart per number; returns the files.
+
+        Args:
+            results: folder of the run's results.
+            kind: of the charts' files: ``svg``, ``png`` or ``pdf``.
 
         Raises:
             OSError: a file cannot be written.
         """
-        files = [results / "metrics.csv", results / "metrics.html"]
-        replace_text(files[0], [self._csv()])
-        plots = [draw for key in self.columns if (draw := self._plot(results, key))]
-        pieces = [f"<style>{STYLE}{TABLE_STYLE}</style>", self._html_table()]
-        pieces += ['<div class="charts">', *(inline for inline, _ in plots), "</div>"]
-        pieces += [f"<p>{escape(line)}</p>" for line in (*self.ways, *self.notes)]
-        replace_text(files[1], [page(f"Metrics of {self.name}", pieces)])
-        for _, write in plots:
-            files.append(write())
-        return files
+        table, site = results / "metrics.csv", results / "metrics.html"
+        replace_text(table, [self._csv()])
+        charts = {self._chart_file(results, key, kind): chart for key in self.columns if (chart := self.chart(key))}
+        pieces = [
+            self._html_table(),
+            div((chart.inline() for chart in charts.values()), cls="charts"),
+            bullets([*self.ways, *self.notes]),
+        ]
+        replace_text(site, [page(f"Metrics of {self.name}", pieces)])
+        for file, chart in charts.items():
+            chart.save(file)
+        return [table, site, *charts]
+
+    def chart(self, key: tuple[str, str]) -> Chart | None:
+        """The chart of one number (name, domain); None without two numbered checkpoints."""
+        points: list[tuple[float, float]] = []
+        errors: list[float | None] = []
+        label = "epoch" if any(row[key].tag.isdigit() for row in self.rows.values()) else "images"
+        for row in self.rows.values():
+            each = row[key]
+            number = each.tag if label == "epoch" else each.tag.removeprefix("iter_")
+            if number.isdigit():
+                value, std = each.scaled
+                points.append((float(number), value))
+                errors.append(std)
+        if len(points) < 2:
+            return None
+        chart = Chart(self.titles[key], {self.name: points}, label, errors={self.name: errors})
+        return None if chart.is_empty else chart
+
+    @staticmethod
+    def _chart_file(results: Path, key: tuple[str, str], kind: str) -> Path:
+        name, domain = key
+        return results / f"metrics_{name}{'' if domain == 'B' else f'_{domain}'}.{kind}"
 
     def _best(self) -> dict[tuple[str, str], str]:
         """Column -> folder with its best value; none where there is one row, or the rows were measured differently."""
@@ -92,44 +115,16 @@ class Series:
             writer.writerow([folder, tag, *("" if number is None else repr(number) for number in numbers)])
         return text.getvalue()
 
-    def _html_table(self) -> str:
+    def _html_table(self) -> html_tag:
         best = self._best()
-        head = "".join(f"<th>{escape(title)}</th>" for title in ("results", *(self.titles[k] for k in self.columns)))
-        lines = [f"<tr>{head}</tr>"]
+        rows = []
         for folder, row in self.rows.items():
-            link = f'<td><a href="{escape(folder)}/index.html">{escape(folder)}</a></td>'
             cells = [
-                f'<td class="{"best" if best.get(key) == folder else "other"}">{escape(row[key].shown)}</td>'
+                td(row[key].shown.replace("+/-", "±"), cls="number best" if best.get(key) == folder else "number")
                 for key in self.columns
             ]
-            lines.append(f"<tr>{link}{''.join(cells)}</tr>")
-        return f'<div class="panel"><table class="series">{"".join(lines)}</table></div>'
-
-    def _plot(self, results: Path, key: tuple[str, str]) -> tuple[str, Callable[[], Path]] | None:
-        """The chart of a number as HTML, and what writes it as a file; None with fewer than two places to draw."""
-        points: list[tuple[float, float]] = []
-        errors: list[float | None] = []
-        label = "epoch" if any(row[key].tag.isdigit() for row in self.rows.values()) else "images"
-        for row in self.rows.values():
-            each = row[key]
-            number = each.tag if label == "epoch" else each.tag.removeprefix("iter_")
-            if number.isdigit():
-                value, std = each.scaled
-                points.append((float(number), value))
-                errors.append(std)
-        if len(points) < 2:
-            return None
-        title = self.titles[key]
-        curves: dict[str, Points] = {self.name: points}
-        spread = {self.name: errors}
-        name, domain = key
-        file = results / f"metrics_{name}{'' if domain == 'B' else f'_{domain}'}.svg"
-
-        def write() -> Path:
-            save_svg(file, title, curves, x_label=label, errors=spread)
-            return file
-
-        return plot(title, curves, x_label=label, errors=spread), write
+            rows.append([a(folder, href=f"{folder}/index.html"), *cells])
+        return wide_table(["results", *(th(self.titles[key], cls="number") for key in self.columns)], rows)
 
 
 def _way(each: Measurement) -> str:

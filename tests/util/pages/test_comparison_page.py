@@ -6,10 +6,9 @@ import re
 from html.parser import HTMLParser
 from typing import Any
 
-from tests.util.test_comparison import SHA_2, kid, psnr, run
-from util.comparison import ComparedRun, Comparison, ImageCell, compare_numbers, compare_options
-from util.comparison_page import MARK, comparison_page
-from util.svg_plot import LIGHT
+from tests.util.pages.test_comparison import SHA_2, kid, psnr, run
+from util.pages.comparison import ComparedRun, Comparison, ImageCell, compare_numbers, compare_options
+from util.pages.comparison_page import MARK, comparison_page
 
 
 class _Page(HTMLParser):
@@ -64,10 +63,9 @@ def test_every_run_keeps_its_colour_on_the_whole_page() -> None:
     silent = run("a", options={})
     text, _ = shown(silent, run("b", losses=curves), rows={"7": [ImageCell("2_b/7.png", "b", 1)]})
     bar = text.split('<nav class="bar">')[1].split("</nav>")[0]
-    assert re.findall(r'<g class="s\d" stroke="(#\w+)"', bar) == list(LIGHT[:2])
+    assert list(dict.fromkeys(re.findall(r"var\(--curve(\d)\)", bar))) == ["0", "1"]
     for part in ('<h2 id="curves">', '<h2 id="images">'):
-        colours = set(re.findall(r'<g class="s\d" stroke="(#\w+)"', text.split(part)[1].split("<h2")[0]))
-        assert colours == {LIGHT[1]}, part
+        assert set(re.findall(r"var\(--curve(\d)\)", text.split(part)[1].split("<h2")[0])) == {"1"}, part
 
 
 def test_head_tells_model_data_set_checkpoint_and_training() -> None:
@@ -82,7 +80,7 @@ def test_head_tells_model_data_set_checkpoint_and_training() -> None:
 
 def test_options_differing_partial_and_same() -> None:
     text, page = shown(A, B)
-    assert '<th>lr</th><td class="long">0.1</td><td class="long">0.2</td>' in text
+    assert "<th>lr</th><td>0.1</td><td>0.2</td>" in text
     said = page.said["options"]
     assert "2 that only some of the runs have" in said and "2 with the same value in all runs" in said
 
@@ -120,6 +118,15 @@ def test_notes_and_runs_that_were_not_measured() -> None:
     assert "Nothing was measured yet" in page.said["metrics"]
 
 
+def lines_of(chart: str) -> list[tuple[str, int]]:
+    """Opacity and number of points of the curves of a chart, which are cut at its axes."""
+    found = []
+    for points, look in re.findall(r'<path d="([^"]*)" clip-path="[^"]*" style="([^"]*--curve[^"]*)"', chart):
+        opacity = re.search(r"stroke-opacity: ([\d.]+)", look)
+        found.append((opacity[1] if opacity else "1", len(re.findall("[ML]", points))))
+    return found
+
+
 def test_curves_of_losses_and_metrics() -> None:
     single = [(float(n), 100.0 + n) for n in range(5)]
     means = [(2.0, 1.0), (4.0, 2.0)]
@@ -133,10 +140,10 @@ def test_curves_of_losses_and_metrics() -> None:
     assert titles == ["KID x100", "G", "D"]
     assert "lower is better" in page.said["curves"] and "No metrics.jsonl with losses of c." in page.said["curves"]
     chart = text.split("<b>G</b>")[1].split("</figure>")[0]
-    counts = [len(points.split()) for points in re.findall(r'points="([^"]*)"', chart)]
-    assert counts == [5, 2, 5]  # pale single values of a, its means, the single values of b, which has no means
+    # pale single values of a, its means, the single values of b, which has no means
+    assert lines_of(chart) == [("0.28", 5), ("1", 2), ("1", 5)]
     many, _ = shown(*runs, run("d"), run("e"))
-    assert len(re.findall("<polyline", many.split("<b>G</b>")[1].split("</figure>")[0])) == 2
+    assert lines_of(many.split("<b>G</b>")[1].split("</figure>")[0]) == [("1", 2), ("1", 5)]
 
 
 def test_a_run_of_one_epoch_without_single_values_has_its_mean() -> None:

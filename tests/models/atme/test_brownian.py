@@ -8,8 +8,8 @@ import math
 import numpy as np
 import pytest
 
-from util import brownian
-from util.brownian import (
+from models.atme import brownian
+from models.atme.brownian import (
     SeriesReport,
     autocorrelation,
     bartlett_band,

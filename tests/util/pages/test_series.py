@@ -7,8 +7,10 @@ import math
 import re
 import xml.etree.ElementTree as ElementTree
 
-from scripts.epoch_series import Series
+import pytest
+
 from util.metrics.measurement import Measurement
+from util.pages.series import Series
 
 
 def sides(count=6):
@@ -75,8 +77,8 @@ def test_page_links_the_result_pages_and_marks_the_best(tmp_path):
     page = (tmp_path / "metrics.html").read_text()
     assert "Metrics of my &lt;run&gt;" in page and "<run>" not in page and "a &lt; b" in page
     assert '<a href="test_10/index.html">test_10</a>' in page
-    assert re.findall(r'class="best">([^<]*)<', page) == ["1.00 +/- 0.10", "15.00 +/- 1.00"]
-    assert page.count("<figure") == 2 and page.count('class="other"') == 4
+    assert re.findall(r'class="number best">([^<]*)<', page) == ["1.00 ± 0.10", "15.00 ± 1.00"]
+    assert page.count("<figure") == 2 and page.count('class="number"') == 6
 
 
 def marks(file):
@@ -115,3 +117,12 @@ def test_domain_is_part_of_the_file_name(tmp_path):
     Series("run", rows).write(tmp_path)
     assert (tmp_path / "metrics_psnr_A.svg").exists()
     assert "PSNR (A)" in (tmp_path / "metrics.html").read_text()
+
+
+def test_numbers_of_a_chart_are_scaled_and_its_file_has_the_format(tmp_path):
+    found = series("5", "10", "latest")
+    chart = found.chart(("kid_inception", "B"))
+    assert chart.curves == {"my <run>": [(5, 3), (10, 1)]} and chart.errors["my <run>"] == pytest.approx([0.1, 0.1])
+    files = found.write(tmp_path, "pdf")
+    assert [file.name for file in files[2:]] == ["metrics_kid_inception.pdf", "metrics_psnr.pdf"]
+    assert all(file.read_bytes().startswith(b"%PDF-") for file in files[2:])
