@@ -29,7 +29,6 @@ from data.class_folder_dataset import ClassImages
 from models import MODELS
 from models.base_model import draws_from_noise
 from models.sagan.samples import SAMPLES_FILE, facts_of, training_images, wanted_samples
-from options.evaluate_options import BETWEEN_RUNS, RECORDS, EvaluateOptions
 from options.files import PLACE, VOLATILE, read_options
 from options.metric_options import MetricOptions
 from options.parse import parse_command, parse_test
