@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-from PIL import Image
-
+from options.schema import arg
 from util.files import replace_text
 from util.html import image_row, page
-from util.loggers.base import Logger
+from util.loggers import LOGGERS
+from util.loggers.base import Logger, RunLog
 from util.loggers.curve import LossCurves
 from util.loggers.jsonl import FILE_NAME as METRICS
 from util.loggers.jsonl import ImageEvent, read_metrics
@@ -21,9 +22,22 @@ from util.loggers.metric_curves import MetricCurves, metric_title, metrics_line
 from util.loggers.svg_chart import chart
 from util.types import SHEETS, EpochRecord, ImageRecord, ScalarRecord
 
+if TYPE_CHECKING:
+    import numpy as np
+
 REFRESH_SECONDS = 30
 
 
+@dataclass(frozen=True, kw_only=True)
+class HtmlOptions:
+    """The page of a run."""
+
+    no_html: bool = arg(False, help="do not write checkpoints/<name>/web/index.html")
+    update_html_freq: int = arg(1000, minimum=1, help="images between two updates of the web page's pictures")
+    display_winsize: int = arg(256, minimum=1, help="width of a picture on the web page (pixels)")
+
+
+@LOGGERS.register("html")
 class HtmlLogger(Logger):
     """Writes ``web/index.html`` and ``web/images/epoch<number>_<visual>.png``.
 
@@ -41,6 +55,8 @@ class HtmlLogger(Logger):
         display_winsize: width of a picture in CSS pixels.
         update_html_freq: images between two drawings of an epoch's pictures.
     """
+
+    Options = HtmlOptions
 
     def __init__(
         self,
@@ -72,6 +88,19 @@ class HtmlLogger(Logger):
         if resume_iters is not None and (run_dir / METRICS).exists():
             self._take_over(run_dir / METRICS, resume_iters)
         self._save()
+
+    @classmethod
+    def open(cls, run: RunLog, options: HtmlOptions) -> HtmlLogger | None:
+        if options.no_html:
+            return None
+        return cls(
+            run.folder,
+            run.name,
+            resume_iters=run.resume_iters,
+            options=run.options,
+            display_winsize=options.display_winsize,
+            update_html_freq=options.update_html_freq,
+        )
 
     def start_epoch(self, epoch: int, last_epoch: int, num_images: int, done: int) -> None:
         self._epochs = f"epoch {epoch} of {last_epoch}"
@@ -153,6 +182,8 @@ def epoch_image(epoch: int, visual: str) -> str:
 
 
 def _write_png(path: Path, pixels: np.ndarray) -> None:
+    from PIL import Image  # this file is read for --help
+
     temporary = path.with_name(path.name + ".tmp")
     Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).save(temporary, format="PNG")
     os.replace(temporary, path)

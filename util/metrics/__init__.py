@@ -145,7 +145,8 @@ def expand(names: Sequence[str], flag: str = "--metrics") -> tuple[str, ...]:
             raise unknown(f"{flag} {name}", name, [*METRICS, *GROUPS])
         found += GROUPS.get(name, (name,))
     if not found:
-        raise ValueError(f"{flag} is empty: name metrics, e.g. {flag} kid,psnr; there are {', '.join(METRICS)}, prc")
+        there = ", ".join([*METRICS, *GROUPS])
+        raise ValueError(f"{flag} is empty: name metrics, e.g. {flag} kid,psnr; there are {there}")
     return tuple(dict.fromkeys(found))
 
 
@@ -173,6 +174,11 @@ def fixed(value: float, decimals: int) -> str:
 def needs_real(names: Sequence[str]) -> bool:
     """Whether one of these short names compares with real images."""
     return any(METRICS[name].needs_real for name in names)
+
+
+def needs_source(names: Sequence[str]) -> bool:
+    """Whether one of these compares with images of the source domain; an unknown name does not."""
+    return any(METRICS[name].needs_source for name in names if name in METRICS)
 
 
 def full_name(short: str, *, extractor: str, lpips_net: str) -> str:
