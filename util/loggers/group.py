@@ -43,9 +43,8 @@ def build_loggers(
     folder.mkdir(parents=True, exist_ok=True)
     old_metrics = resume_iters is not None and (folder / FILE_NAME).exists()
     loggers: list[Logger] = [JsonlLogger(folder, resume_iters)]  # first: it drops what the others must not read
-    past = (
-        [each for each in read_metrics(folder / FILE_NAME) if not isinstance(each, ImageEvent)] if old_metrics else []
-    )
+    records = read_metrics(folder / FILE_NAME) if old_metrics else ()
+    past = [record for record in records if not isinstance(record, ImageEvent)]
     run = RunLog(folder, name, resume_iters, options, past)
     for cls in map(LOGGERS.get, LOGGERS.names()):
         logger = cls.open(run, build(cls.Options, options) if cls.Options else None)
