@@ -32,7 +32,7 @@ from options.files import write_options
 from util.background import BackgroundWriter
 from util.exit_code import EXIT_DONE, run_command
 from util.images.io import save_array, to_display, write_image
-from util.loggers import Logger
+from util.loggers.base import Logger
 from util.loggers.wandb_log import WandbLogger
 from util.pages.html import HTML
 from util.run.engine import Engine, start_engine

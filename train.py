@@ -27,7 +27,7 @@ from data.loader import Loader, check_batch_size, held_out_set, loader_of
 from models.base_model import BaseModel, can_train
 from options.files import PLACE, VOLATILE, format_options, write_options
 from util.exit_code import EXIT_DONE, run_command
-from util.loggers import LoggerGroup, build_loggers
+from util.loggers.group import LoggerGroup, build_loggers
 from util.metrics.evaluation import Evaluation, start_evaluation
 from util.run import distributed
 from util.run.checkpoint import Checkpointer, checkpoint_tag
@@ -344,10 +344,7 @@ def _train_and_log(s: Session, folder: Path, stop: StopSignal) -> int:
         logger.info("%s", format_options(values, o.defaults))
         for line in _description(s):
             logger.info("%s", line)
-        log = {key: value for key, value in vars(o.log).items() if key not in ("print_freq", "display_freq", "no_html")}
-        s.loggers = build_loggers(
-            folder, name=o.run.name, resume_iters=s.logs_until, options=values, html=not o.log.no_html, **log
-        )
+        s.loggers = build_loggers(folder, name=o.run.name, resume_iters=s.logs_until, options=values)
         write_options(values, o.defaults, folder, "train")
         if s.dataset.class_names:
             write_class_names(folder / CLASSES_FILE, s.dataset.class_names)
@@ -359,7 +356,7 @@ def _train_and_log(s: Session, folder: Path, stop: StopSignal) -> int:
     if code:
         where = "" if o.run.checkpoints_dir == "./checkpoints" else f" --checkpoints_dir {o.run.checkpoints_dir}"
         logger.warning("saved; go on with: python train.py --name %s%s --continue_train", o.run.name, where)
-    elif not o.log.no_html:
+    elif not values["no_html"]:
         logger.info("done; pictures and curves: %s", folder / "web" / "index.html")
     return code
 

@@ -29,12 +29,13 @@ from data.class_folder_dataset import ClassImages
 from models import MODELS
 from models.base_model import draws_from_noise
 from models.sagan.samples import SAMPLES_FILE, facts_of, training_images, wanted_samples
+from options.evaluate_options import BETWEEN_RUNS, RECORDS, EvaluateOptions
 from options.files import PLACE, VOLATILE, read_options
 from options.metric_options import MetricOptions
 from options.parse import parse_command, parse_test
 from util.exit_code import EXIT_DONE, run_command
 from util.images.folder import scan
-from util.metrics import METRICS, expand, needs_real
+from util.metrics import METRICS, expand, listing, needs_real, needs_source
 from util.metrics.images import FolderImages, ImageSet
 from util.metrics.measurement import FILE_NAME, Measurement, read_measurements, update_measurements
 from util.metrics.results import ResultFolder, RunPlace, choose, make_missing, words_of_test
@@ -67,8 +68,8 @@ def refuse_sides(o: EvaluateOptions) -> None:
     Raises:
         ValueError: naming the flag.
     """
-    of_translations = [each for each in expand(o.metrics or ("kid",)) if METRICS[each].by != "features"]
-    of_translations += ["mean_kid"] if "mean_kid" in o.metrics else []
+    metrics = {name: METRICS[name] for name in expand(o.metrics or ("kid",))}
+    of_translations = [name for name, metric in metrics.items() if metric.by != "features" or metric.needs_source]
     wrong = {
         f"--metrics {','.join(of_translations)}": bool(of_translations),
         f"--domain {o.domain}": o.domain != "B",
@@ -235,7 +236,7 @@ def _measure_run(
     for number in range(2, folder.num_samples(o.domain) + 1) if suite.of_kind("draws") else ():
         draws.append(FolderImages(folder.images, flag, suffix=f"fake_{o.domain}_{number}", **shared))
     source = None
-    if "mean_kid" in suite.names:
+    if needs_source(suite.names):
         source = (
             _side(o, "--source", o.source)
             if o.source
@@ -324,7 +325,7 @@ def _check_pairs(place: RunPlace, names: Sequence[str]) -> None:
     if wrong and not _is_paired(place):
         raise ValueError(
             f"--metrics {','.join(wrong)}: the run {place.name} was trained on unpaired images, so its outputs have no "
-            "targets; ask for kid, mean_kid, fid, is or prc"
+            f"targets; ask for {listing(lambda metric: metric.by == 'features' and not metric.needs_classes)}"
         )
 
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
 from dominate.dom_tag import dom_tag
 from dominate.tags import div, p, span
 from dominate.util import raw
-from PIL import Image
 
+from options.schema import arg
 from util.files import replace_text
-from util.loggers.base import Logger
+from util.loggers import LOGGERS
+from util.loggers.base import Logger, RunLog
 from util.loggers.jsonl import FILE_NAME as METRICS
 from util.loggers.jsonl import ImageEvent, read_metrics
 from util.metrics.measurement import metric_title, metrics_line, scaled
@@ -22,9 +24,22 @@ from util.pages.charts import Curves
 from util.pages.html import fold, image_row, page, wide_table
 from util.types import SHEETS, EpochRecord, ImageRecord, ScalarRecord
 
+if TYPE_CHECKING:
+    import numpy as np
+
 REFRESH_SECONDS = 30
 
 
+@dataclass(frozen=True, kw_only=True)
+class HtmlOptions:
+    """The page of a run."""
+
+    no_html: bool = arg(False, help="do not write checkpoints/<name>/web/index.html")
+    update_html_freq: int = arg(1000, minimum=1, help="images between two updates of the web page's pictures")
+    display_winsize: int = arg(256, minimum=1, help="width of a picture on the web page (pixels)")
+
+
+@LOGGERS.register("html")
 class HtmlLogger(Logger):
     """Writes ``web/index.html`` and ``web/images/epoch<number>_<visual>.png``.
 
@@ -44,6 +59,8 @@ class HtmlLogger(Logger):
         update_html_freq: images between two drawings of an epoch's pictures.
         clock: seconds; its origin does not matter.
     """
+
+    Options = HtmlOptions
 
     def __init__(
         self,
@@ -79,6 +96,19 @@ class HtmlLogger(Logger):
         if resume_iters is not None and (run_dir / METRICS).exists():
             self._take_over(run_dir / METRICS, resume_iters)
         self._save()
+
+    @classmethod
+    def open(cls, run: RunLog, options: HtmlOptions) -> HtmlLogger | None:
+        if options.no_html:
+            return None
+        return cls(
+            run.folder,
+            run.name,
+            resume_iters=run.resume_iters,
+            options=run.options,
+            display_winsize=options.display_winsize,
+            update_html_freq=options.update_html_freq,
+        )
 
     def start_epoch(self, epoch: int, last_epoch: int, num_images: int, done: int) -> None:
         self._epochs = f"epoch {epoch} of {last_epoch}"
@@ -163,6 +193,8 @@ def epoch_image(epoch: int, visual: str) -> str:
 
 
 def _write_png(path: Path, pixels: np.ndarray) -> None:
+    from PIL import Image  # this file is read for --help
+
     temporary = path.with_name(path.name + ".tmp")
     Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).save(temporary, format="PNG")
     os.replace(temporary, path)

@@ -6,22 +6,37 @@ import logging
 import math
 import socket
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-import numpy as np
-from PIL import Image
-
+from options.schema import arg
+from util.loggers import LOGGERS
+from util.loggers.base import RunLog
 from util.loggers.live import Event, LiveLogger
 from util.metrics.measurement import metric_title, scaled
 from util.pages.charts import Curves
 from util.types import EpochRecord, ImageRecord, ScalarRecord
 
+if TYPE_CHECKING:
+    import numpy as np
+
 MAX_POINTS = 2000
 ADVICE = "Start a server by `python -m visdom.server`, or turn visdom off by --display_id 0."
 
 _CONNECT_SECONDS, _ANSWER_SECONDS = 3.0, 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class VisdomOptions:
+    """visdom."""
+
+    display_id: int = arg(1, help="visdom window; 0 = no visdom")
+    display_ncols: int = arg(4, minimum=1, help="pictures in a row of the visdom panel")
+    display_server: str = arg("http://localhost", help="visdom server")
+    display_port: int = arg(8097, minimum=1, help="port of the visdom server")
+    display_env: str = arg("main", help="visdom environment")
 
 
 class VisdomBoard:
@@ -173,6 +188,7 @@ class VisdomBoard:
         self._client._send({**message, "eid": self._env})
 
 
+@LOGGERS.register("visdom")
 class VisdomLogger(LiveLogger):
     """Shows a run on a visdom server, which may be dead, slow, or come and go.
 
@@ -184,6 +200,8 @@ class VisdomLogger(LiveLogger):
         history: losses and metrics of the part of the run that was trained before.
     """
 
+    Options = VisdomOptions
+
     def __init__(self, board: VisdomBoard, *, history: Iterable[ScalarRecord | EpochRecord] = (), **live: Any) -> None:
         super().__init__(ADVICE, **live)
         self._board = board
@@ -191,6 +209,20 @@ class VisdomLogger(LiveLogger):
         self._metrics = Curves(MAX_POINTS)
         for record in history:
             self._add(record)
+
+    @classmethod
+    def open(cls, run: RunLog, options: VisdomOptions) -> VisdomLogger | None:
+        if options.display_id <= 0:
+            return None
+        board = VisdomBoard(
+            run.name,
+            server=options.display_server,
+            port=options.display_port,
+            env=options.display_env,
+            display_id=options.display_id,
+            ncols=options.display_ncols,
+        )
+        return cls(board, history=run.history)
 
     def deliver(self, events: list[Event], send: bool) -> None:
         scalars = any(isinstance(event, ScalarRecord) for event in events)
@@ -268,6 +300,8 @@ def _label(text: str, height: float) -> dict[str, Any]:
 
 
 def _grid(images: Sequence[np.ndarray], ncols: int) -> np.ndarray:
+    import numpy as np  # this file is read for --help
+
     height, width = (max(image.shape[axis] for image in images) for axis in (0, 1))
     gap = 2
     rows = math.ceil(len(images) / ncols)
@@ -281,6 +315,9 @@ def _grid(images: Sequence[np.ndarray], ncols: int) -> np.ndarray:
 
 def _as_rgb(image: np.ndarray, width: int, height: int) -> np.ndarray:
     """RGB, enlarged until it touches a side of its cell; its shape stays."""
+    import numpy as np
+    from PIL import Image
+
     picture = Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image).convert("RGB")
     factor = min(width / picture.width, height / picture.height)
     size = round(picture.width * factor), round(picture.height * factor)

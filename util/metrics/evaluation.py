@@ -158,7 +158,9 @@ class Evaluation:
         """What a value depends on beside the weights."""
         suite = self.suite
         name = suite.full_name(self.best.short) if self.best.short else ""
-        drawn = f", subsets of {suite.kid['subset_size']}, seed {suite.kid['seed']}" if name.startswith("kid") else ""
+        drawn = ""
+        if name.startswith("kid"):
+            drawn = ", subsets of {kid_subset_size}, seed {metric_seed}".format(**suite.settings)
         return f"{name} on {self.num_images} images of {self.phase}{drawn}"
 
     def _measure(self, model: Snapshot) -> list[Measurement]:

@@ -18,6 +18,16 @@ FORMAT = 1
 
 
 @dataclass(frozen=True)
+class Number:
+    """A number, its spread, how it was made, and what to know before using it."""
+
+    value: float
+    std: float | None = None
+    protocol: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Measurement:
     """One number.
 
