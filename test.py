@@ -10,23 +10,34 @@ import logging
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from data import DATASETS
 from models import MODELS
-from options.parse import Options, parse_test
+from options.parse import Options, answer_help, parse_test
+
+if __name__ == "__main__":
+    answer_help("test.py", MODELS, DATASETS)  # before torch is imported, so that it answers at once
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from data.base_dataset import BaseDataset, sample_size
+from data.loader import Loader, loader_of
+from models.base_model import BaseModel
+from models.sagan.samples import draw_from_noise
+from models.trained import drafted_results, folder_of, load_run
+from options.files import write_options
+from util.background import BackgroundWriter
 from util.exit_code import EXIT_DONE, run_command
-
-if TYPE_CHECKING:
-    from torch import Tensor, nn
-
-    from data.base_dataset import BaseDataset
-    from data.loader import Loader
-    from models.base_model import BaseModel
-    from util.background import BackgroundWriter
-    from util.html import HTML
-    from util.loggers import Logger
-    from util.run.engine import Engine
+from util.html import HTML
+from util.images.io import save_array, to_display, write_image
+from util.loggers import Logger
+from util.loggers.wandb_log import WandbLogger
+from util.run.engine import Engine, start_engine
+from util.run.inference import ResultNames, caption, translate
+from util.types import ImageRecord
 
 logger = logging.getLogger("test")
 
@@ -45,21 +56,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(options: Options) -> int:
-    from data.base_dataset import sample_size
-    from options.files import write_options
-    from util.html import HTML
-    from util.run.engine import start_engine
 
     run, result = options.run, options.result
-    folder = run_folder(options)
+    folder_of(options)  # a run that is not there, before anything is read
     engine = start_engine(**vars(options.engine))
     if MODELS.get(run.model).draws_from_noise:
-        return draw_from_noise(options, engine, folder)
+        return draw_from_noise(load_run(options, engine))
     input_nc, output_nc = options.model.data_channels
     dataset = DATASETS.get(run.dataset_mode)(
         options.data, input_nc=input_nc, output_nc=output_nc, seed=options.engine.seed
     )
-    model = load_trained(options, engine, folder)
+    trained = load_run(options, engine)
+    model = trained.model
     if result.num_samples > 1 and not _draws(model):
         raise ValueError(
             f"--num_samples {result.num_samples}: nothing is drawn in this test, so that all samples would be equal; "
@@ -69,9 +77,9 @@ def _run(options: Options) -> int:
     model.check_size(*sample_size(dataset[0]), what=options.data.size_flags)
 
     title = f"Experiment = {run.name}, Phase = {options.data.phase}, Epoch = {run.epoch}"
-    with _web_dir(options) as (web_dir, draft):
+    with drafted_results(options) as (web_dir, draft):
         count = _translate(options, model, loader, dataset.root, HTML(draft, title))
-    write_options(options.values, options.defaults, folder, "test")
+    write_options(options.values, options.defaults, trained.folder, "test")
     skipped = loader.num_images - count
     logger.info(
         "%d images%s: %s", count, f" ({skipped} left out by --num_test)" if skipped else "", web_dir / "index.html"
@@ -79,99 +87,8 @@ def _run(options: Options) -> int:
     return EXIT_DONE
 
 
-def run_folder(options: Options) -> Path:
-    """The folder of the run.
-
-    Raises:
-        FileNotFoundError: there is none.
-        ValueError: the name is not one of a run.
-    """
-    from util.run.folder import check_name
-
-    run = options.run
-    check_name(run.name)
-    folder = Path(run.checkpoints_dir) / run.name
-    if not folder.is_dir():
-        raise FileNotFoundError(f"--name {run.name}: {folder} does not exist; check --name and --checkpoints_dir")
-    return folder
-
-
-def load_trained(options: Options, engine: Engine, folder: Path) -> BaseModel:
-    """The model of a run with the weights that ``--epoch`` or ``--load_iter`` name, in the mode of ``--eval``.
-
-    Args:
-        options: of the test.
-        engine: where it computes.
-        folder: of the run.
-
-    Raises:
-        FileNotFoundError: there is no such checkpoint.
-        ValueError: it is damaged, or of another network.
-    """
-    from util.run.checkpoint import Checkpointer, checkpoint_tag
-    from util.run.folder import is_training
-
-    run = options.run
-    model = MODELS.get(run.model)(options.model, engine)
-    checkpoints = Checkpointer(folder)
-    if not is_training(folder):
-        checkpoints.finish_save()
-    tag = checkpoint_tag(run.epoch, run.load_iter)
-    for name, net in model.networks.items():
-        checkpoints.load_network(tag, name, net, model.network_aliases.get(name, ()))
-        if run.verbose:
-            logger.info("network %s\n%s", name, net)
-    if model.needs_state:
-        model.load_inference_state((checkpoints.load_state(tag) or {}).get("extra", {}))
-    model.train(not options.result.eval)
-    return model
-
-
-def draw_from_noise(options: Options, engine: Engine, folder: Path, output: str = "") -> int:
-    """A test of a model that needs no images.
-
-    Args:
-        options: of the test.
-        engine: where it computes.
-        folder: of the run.
-        output: folder of the pictures instead of ``result_folder``.
-
-    Returns:
-        the exit code.
-    """
-    from models.sagan.samples import wanted_samples, write_samples
-    from options.files import write_options
-
-    model = load_trained(options, engine, folder)
-    wanted = wanted_samples(options, folder)
-    with _web_dir(options, output) as (web_dir, draft):
-        write_samples(options, model, wanted, draft)
-    write_options(options.values, options.defaults, folder, "test")
-    logger.info("%d images: %s", len(wanted.samples), web_dir / "index.html")
-    return EXIT_DONE
-
-
-def result_folder(options: Options, what: str) -> Path:
-    """``<results_dir>/<name>/<what>_<epoch>``."""
-    run = options.run
-    place = f"{what}_{run.epoch}" + (f"_iter{run.load_iter}" if run.load_iter > 0 else "")
-    return Path(options.result.results_dir) / run.name / place
-
-
-@contextlib.contextmanager
-def _web_dir(options: Options, output: str = "") -> Iterator[tuple[Path, Path]]:
-    """The folder of the results, and a draft that takes the place of what is there once it is whole."""
-    from util.files import drafted
-
-    web_dir = Path(output) if output else result_folder(options, options.data.phase)
-    with drafted(web_dir, f"--output {output}" if output else f"--results_dir {options.result.results_dir}") as draft:
-        yield web_dir, draft
-
-
 def _loader(options: Options, dataset: BaseDataset, model: BaseModel, engine: Engine) -> Loader:
     """Batches in order; one by one where the pictures of a larger batch would not be the same."""
-    from data.loader import loader_of
-
     batch_size = options.data.batch_size
     if batch_size > 1 and (reason := _couples_samples(model)):
         logger.warning("--batch_size %d: 1 is used, because %s", batch_size, reason)
@@ -181,8 +98,6 @@ def _loader(options: Options, dataset: BaseDataset, model: BaseModel, engine: En
 
 def _couples_samples(model: BaseModel) -> str:
     """Why a picture would depend on the others in its batch; empty if it does not."""
-    from torch import nn
-
     if model.draws_at_test:
         return "the model draws random numbers for the batch"
     if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in _active_modules(model)):
@@ -192,8 +107,6 @@ def _couples_samples(model: BaseModel) -> str:
 
 def _draws(model: BaseModel) -> bool:
     """Whether a second look at an image may give another picture."""
-    from torch import nn
-
     dropout = nn.modules.dropout._DropoutNd
     return model.draws_at_test or any(isinstance(module, dropout) and module.p > 0 for module in _active_modules(model))
 
@@ -204,12 +117,6 @@ def _active_modules(model: BaseModel) -> Iterator[nn.Module]:
 
 def _translate(options: Options, model: BaseModel, loader: Loader, root: Path, page: HTML) -> int:
     """Run the model over the data set; returns how many images were written."""
-    from tqdm import tqdm
-
-    from util.background import BackgroundWriter
-    from util.images.io import save_array, to_display
-    from util.run.inference import ResultNames, translate
-    from util.types import ImageRecord
 
     total = int(min(options.result.num_test, loader.num_images))
     names = ResultNames(root, model.visuals_of_B)
@@ -234,8 +141,6 @@ def _translate(options: Options, model: BaseModel, loader: Loader, root: Path, p
 
 
 def _live_logger(options: Options, folder: Path) -> Logger:
-    from util.loggers import Logger
-    from util.loggers.wandb_log import WandbLogger
 
     if not options.result.use_wandb:
         return Logger()
@@ -251,9 +156,6 @@ def _write(
     formats: dict[str, Any],
 ) -> None:
     """Queue the pictures of one sample, in the depth of the input, and add its row to the page."""
-    from util.images.io import save_array, to_display, write_image
-    from util.run.inference import caption
-
     value_range = options.data.value_range if len(options.data.value_range) == 2 else None
     files = []
     for label, image in visuals.items():
@@ -274,7 +176,6 @@ def _stretch(image: Tensor, aspect_ratio: float) -> Tensor:
     """``[C, H, W]`` widened (ratio above 1) or heightened (below 1), as published."""
     if aspect_ratio == 1.0:
         return image
-    import torch.nn.functional as F
 
     height, width = image.shape[-2:]
     size = (height, round(width * aspect_ratio)) if aspect_ratio > 1 else (round(height / aspect_ratio), width)

@@ -1,7 +1,6 @@
 """Train a model: ``python train.py --dataroot DIR --name RUN --model pix2pix``.
 
-As a library: ``main(argv) -> exit code``, ``build_model(argv, dataset_size)``, ``train(session)``. torch is imported
-only once the options are known to be good, so that ``--help`` and a mistyped flag answer at once.
+As a library: ``main(argv) -> exit code``, ``build_model(argv, dataset_size)``, ``train(session)``.
 """
 
 from __future__ import annotations
@@ -11,26 +10,39 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from data import DATASETS
 from models import MODELS
-from options.files import PLACE, VOLATILE
-from options.parse import Options, parse_train
-from util.exit_code import EXIT_DONE, run_command
+from options.parse import Options, answer_help, parse_train
 
-if TYPE_CHECKING:
-    from data.base_dataset import BaseDataset
-    from data.loader import Loader
-    from models.base_model import BaseModel
-    from util.loggers import LoggerGroup
-    from util.metrics.evaluation import Evaluation
-    from util.run.checkpoint import Checkpointer
-    from util.run.engine import Engine
-    from util.run.progress import Meter, Progress
-    from util.run.schedule import Plan
-    from util.run.state import RunState
-    from util.run.stop import StopSignal
+if __name__ == "__main__":
+    answer_help("train.py", MODELS, DATASETS)  # before torch is imported, so that it answers at once
+
+import functools
+
+from data.base_dataset import BaseDataset, fingerprint, sample_size
+from data.check import quick_check
+from data.loader import Loader, check_batch_size, held_out_set, loader_of
+from models.atme.map_files import TrackedMapsLogger
+from models.base_model import BaseModel
+from options.files import PLACE, VOLATILE, format_options, write_options
+from util.exit_code import EXIT_DONE, run_command
+from util.loggers import LoggerGroup, build_loggers
+from util.metrics.evaluation import Evaluation, start_evaluation
+from util.run import distributed
+from util.run.checkpoint import Checkpointer, checkpoint_tag
+from util.run.class_names import CLASSES_FILE, check_labels, write_class_names
+from util.run.device import peak_memory_mb
+from util.run.engine import Engine, seed_step, start_engine
+from util.run.folder import check_name, check_run_folder, open_run_folder
+from util.run.inference import held_out_pictures, sample_record
+from util.run.progress import Meter, Progress
+from util.run.report import describe_run, describe_step, measure_model
+from util.run.schedule import Plan
+from util.run.state import RunState
+from util.run.stop import StopSignal
+from util.types import paths_of
 
 logger = logging.getLogger("train")
 
@@ -55,16 +67,12 @@ class Session:
 
     def log_scalars(self) -> None:
         """Send the losses of this step to the loggers: the one place where the loop waits for the device."""
-        from util.run.device import peak_memory_mb
-
         self.meter.check()
         record = self.meter.record(self.progress, self.model.lr, peak_memory_mb(self.engine.device))
         self.loggers.log_scalars(record)
 
     def log_images(self, batch: Any) -> None:
         """Send the pictures of the first sample to the loggers."""
-        from util.run.inference import sample_record
-
         if self.engine.world.is_main:
             p = self.progress
             shown = self.model.visuals(), self.model.sheets()
@@ -73,8 +81,6 @@ class Session:
     @property
     def state(self) -> RunState:
         """Everything that must survive a stop."""
-        from util.run.state import RunState
-
         parts = (self.checkpointer, self.model, self.plan, self.meter, self.evaluation, self.fingerprint)
         return RunState(*parts, self.engine.world)
 
@@ -85,8 +91,6 @@ class Session:
 
     def resume(self) -> None:
         """Load the checkpoint that ``--epoch``/``--load_iter`` name, to go on with its next batch."""
-        from util.run.checkpoint import checkpoint_tag
-
         tag = checkpoint_tag(self.options.run.epoch, self.options.run.load_iter)
         place = self.state.resume(tag, recover=not self.options.loop.dry_run)
         if place is None:
@@ -135,9 +139,6 @@ def train(session: Session, stop: StopSignal) -> int:
     Raises:
         NonFiniteLoss: a loss became NaN or infinite; nothing was saved since.
     """
-    from util.run.engine import seed_step
-    from util.types import paths_of
-
     s, log, loop = session, session.options.log, session.options.loop
     while not s.finished:
         s.model.train()
@@ -187,12 +188,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _start(argv: list[str]) -> int:
     """Run the command line, in as many processes as ``--gpu_ids`` names GPUs."""
     options = parse_train(argv, MODELS, DATASETS)
-    if "," in options.engine.gpu_ids:
-        from util.run.distributed import launch_if_several
-
-        if (code := launch_if_several(main, (argv,), options.engine.gpu_ids)) is not None:
-            return code
-    return _run(options)
+    launched = distributed.launch_if_several(main, (argv,), options.engine.gpu_ids)
+    return _run(options) if launched is None else launched
 
 
 def build_model(argv: Sequence[str], dataset_size: int) -> BaseModel:
@@ -205,8 +202,6 @@ def build_model(argv: Sequence[str], dataset_size: int) -> BaseModel:
     Raises:
         ValueError: bad options.
     """
-    from util.run.engine import start_engine
-
     options = parse_train(list(argv), MODELS, DATASETS)
     return _make_model(options, start_engine(**vars(options.engine)), dataset_size)
 
@@ -224,10 +219,6 @@ def _make_model(options: Options, engine: Engine, dataset_size: int) -> BaseMode
 
 
 def _run(options: Options) -> int:
-    from util.run import distributed
-    from util.run.engine import start_engine
-    from util.run.folder import check_name, check_run_folder, open_run_folder
-    from util.run.stop import StopSignal
 
     run, loop = options.run, options.loop
     check_name(run.name)
@@ -257,16 +248,6 @@ def _run(options: Options) -> int:
 
 def _compose(options: Options, engine: Engine, folder: Path) -> Session:
     """Everything a run needs, checked, with nothing written yet."""
-    from data.base_dataset import fingerprint, sample_size
-    from data.check import quick_check
-    from data.held_out import evaluation_of
-    from data.loader import check_batch_size, loader_of
-    from util.loggers import LoggerGroup
-    from util.run.checkpoint import Checkpointer
-    from util.run.class_names import CLASSES_FILE, check_labels
-    from util.run.progress import Meter, Progress
-    from util.run.schedule import Plan
-
     d, m, world = options.data, options.model, engine.world
     check_batch_size(d.batch_size, world.size)
     model_class = MODELS.get(options.run.model)
@@ -298,7 +279,7 @@ def _compose(options: Options, engine: Engine, folder: Path) -> Session:
     )
     session.model.class_names = dataset.class_names
     session.model.check_size(*sample_size(sample), what=d.size_flags)
-    session.evaluation = evaluation_of(options, engine, model_class, dataset_class)
+    session.evaluation = _evaluation_of(options, engine, model_class, dataset_class)
     measured = session.evaluation.suite.names if session.evaluation else ()
     session.plan.check_metric((*session.model.loss_names, *measured))
     if options.loop.continue_train:
@@ -309,11 +290,47 @@ def _compose(options: Options, engine: Engine, folder: Path) -> Session:
     return session
 
 
+def _evaluation_of(
+    options: Options, engine: Engine, model_class: Any, dataset_class: type[BaseDataset]
+) -> Evaluation | None:
+    """The evaluation that ``--eval_freq`` asks for, checked; None without it. Every process must call it.
+
+    Args:
+        options: of the training.
+        engine: of this process.
+        model_class: that of ``--model``.
+        dataset_class: that of ``--dataset_mode``.
+
+    Raises:
+        ValueError: no images to measure on, or a metric that cannot be had.
+    """
+    e, m, seed = options.eval, options.model, options.engine.seed
+    if not e.eval_freq:
+        return None
+    what: dict[str, Any] = {"phase": e.eval_phase, "max_images": e.eval_images, "seed": seed}
+    phase, dataset, loader = held_out_set(
+        dataset_class, options.data, input_nc=m.input_nc, output_nc=m.output_nc, **what
+    )
+    model_class.check_sides(dataset[0], "--eval_freq", options.run.dataset_mode, m)
+    m.for_classes(dataset.class_names)
+    make = functools.partial(model_class, m, engine.alone())
+    pictures = functools.partial(held_out_pictures, make, loader, root=dataset.root, seed=seed)
+    return start_evaluation(
+        functools.partial(pictures, value_range=options.data.value_range),
+        engine,
+        phase=phase,
+        num_images=loader.num_images,
+        freq=e.eval_freq,
+        names=e.eval_metrics,
+        explicit="eval_metrics" in options.given,
+        paired=dataset_class.paired,
+        steering={"--save_best": e.save_best, "--plateau_metric": options.schedule.plateau_metric},
+        patience=e.early_stop,
+        settings=vars(options.metric),
+    )
+
+
 def _train_and_log(s: Session, folder: Path, stop: StopSignal) -> int:
-    from models.atme.map_files import TrackedMapsLogger
-    from options.files import format_options, write_options
-    from util.loggers import LoggerGroup, build_loggers
-    from util.run.class_names import CLASSES_FILE, write_class_names
 
     o = s.options
     if s.finished:
@@ -349,9 +366,6 @@ def _train_and_log(s: Session, folder: Path, stop: StopSignal) -> int:
 
 def _dry_run(s: Session) -> int:
     """Print what the run is going to be, with one measured step on random images. Writes nothing."""
-    from options.files import format_options
-    from util.run.report import describe_step, measure_model
-
     batch = next(iter(s.loader.batches(s.progress.epoch)))
     lines = _description(s) + describe_step(*measure_model(s.model, batch, s.engine.device), s.plan.total_steps)
     if s.engine.world.is_main:
@@ -360,7 +374,6 @@ def _dry_run(s: Session) -> int:
 
 
 def _description(s: Session) -> list[str]:
-    from util.run.report import describe_run
 
     loop = s.options.loop
     data = (s.options.run.dataset_mode, s.dataset.summary(), s.loader.num_images, s.loader.batch_size)
@@ -371,8 +384,5 @@ def _description(s: Session) -> list[str]:
 
 if __name__ == "__main__":
     exit_status = main()
-    if "torch" in sys.modules:
-        from util.run.distributed import leave
-
-        leave(exit_status)
+    distributed.leave(exit_status)
     sys.exit(exit_status)

@@ -17,13 +17,12 @@ import numpy as np
 from data import DATASETS
 from data.base_dataset import FileDataset
 from data.transforms import Prepared, centred_corner, cut, dequantise, final_size, normalise, placement_of, prepare
-from models.sagan.samples import class_folder
 from options.base_options import DataOptions
 from options.schema import OptionError, arg
 from util.images.folder import describe, has_images, holds_images, listed, nearest, scan, subfolders
 from util.images.io import read_header
 from util.metrics.images import ImageSet, Pixels, as_stored
-from util.run.class_names import read_class_names, read_label_map
+from util.run.class_names import class_folder, read_class_names, read_label_map
 
 PHASES = ("train", "val", "test")
 

@@ -16,7 +16,6 @@ from models.losses.gan import GANLoss
 from models.networks.factory import build_discriminator, build_generator, check_image_size
 from models.networks.init import init_weights
 from options.base_options import ModelOptions
-from util.adam_state import check_moments
 from util.run.engine import Engine
 from util.types import Batch, Losses, TrackedMaps, Visuals
 
@@ -385,7 +384,7 @@ class BaseModel(ABC):
                 f"this model has {', '.join(self.optimizers)}; check --model and the flags that add networks"
             )
         for name, optimizer in self.optimizers.items():
-            check_moments(name, optimizer, state["optimizers"][name])
+            _check_moments(name, optimizer, state["optimizers"][name])
             settings = [{k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups]
             optimizer.load_state_dict(state["optimizers"][name])
             for group, setting in zip(optimizer.param_groups, settings):
@@ -394,3 +393,22 @@ class BaseModel(ABC):
             if name in state["scaler"]:
                 scaler.load_state_dict(state["scaler"][name])
         self.load_extra_state(state["extra"])
+
+
+def _check_moments(name: str, optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
+    """Refuse the state of an optimizer whose parameters have another order or other shapes.
+
+    Raises:
+        ValueError: naming the optimizer.
+    """
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    numbers = [number for group in state["param_groups"] for number in group["params"]]
+    kept = [state["state"].get(number, {}).get("exp_avg") for number in numbers]
+    fits = len(parameters) == len(kept) and all(
+        moments is None or moments.shape == parameter.shape for parameter, moments in zip(parameters, kept)
+    )
+    if not fits:
+        raise ValueError(
+            f"the state of optimizer {name} belongs to another network, with its layers in another order: give the "
+            "flags that it was trained with, see train_opt.txt"
+        )

@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models import MODELS
-from models.atme.unet import float_or_wider
 from models.base_model import BaseModel, Step
+from models.networks.norm import float_or_wider
 from models.ugatit.networks import ILN, AdaLIN, Attended, CAMDiscriminator, UGATITGenerator
 from options.base_options import DataOptions, OneWayOptions
 from options.schema import OptionError, arg

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -76,6 +77,19 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> None:  # type: ignore[override]
         hint = "; a value that starts with - is written --flag=value" if "expected one argument" in message else ""
         raise OptionError(message + hint)
+
+
+def answer_help(program: str, models: Any, datasets: Any) -> None:
+    """Answer a bare ``--help`` on the command line and end the program; otherwise do nothing.
+
+    A program calls it before it imports torch, so that the help appears at once.
+    """
+    words = sys.argv[1:]
+    asked = {"-h", "--help"} & set(words)
+    if asked and not _first_pass(words)["model"]:
+        records = TRAIN if program == "train.py" else TEST
+        _parser(program, {**records, "data": DataOptions, "model": ModelOptions}, models, datasets, "").print_help()
+        sys.exit(0)
 
 
 def parse_train(argv: Sequence[str], models: Any, datasets: Any) -> Options:

@@ -16,121 +16,33 @@ import shlex
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-import json
-import re
-from dataclasses import dataclass
-from pathlib import PurePath
 
+import json
+from dataclasses import replace
+
+import test
 from data import DATASETS
+from data.class_folder_dataset import ClassImages
 from models import MODELS
-from models.sagan.samples import SAMPLES_FILE, facts_of, wanted_samples
+from models.sagan.samples import SAMPLES_FILE, facts_of, training_images, wanted_samples
+from options.evaluate_options import BETWEEN_RUNS, RECORDS, EvaluateOptions
 from options.files import read_options
 from options.metric_options import MetricOptions
-from options.parse import parse_command, parse_test, parse_train
-from options.schema import OptionError, arg
+from options.parse import parse_command, parse_test
 from util.exit_code import EXIT_DONE, run_command
 from util.images.folder import scan
 from util.metrics import METRICS, expand, needs_real
-from util.metrics.results import ResultFolder, RunPlace, words_of_test
-
-if TYPE_CHECKING:
-    from data.class_folder_dataset import ClassImages
-    from util.metrics.images import FolderImages, ImageSet
-    from util.metrics.measurement import Measurement
-    from util.metrics.results import ResultFolder, RunPlace
-    from util.metrics.suite import Suite
+from util.metrics.images import FolderImages, ImageSet
+from util.metrics.measurement import FILE_NAME, Measurement, read_measurements, update_measurements
+from util.metrics.results import ResultFolder, RunPlace, choose, make_missing, words_of_test
+from util.metrics.suite import Suite
+from util.run.device import device_for, parse_gpu_ids
+from util.run.folder import check_writable
 
 logger = logging.getLogger("evaluate")
-
-
-BETWEEN_RUNS = "\n"
-"""What stands between the runs of ``--compare`` in its one value; their names may hold commas and brackets."""
-
-_TAG = re.compile(r"latest|latest_iter\d+|\d+|iter_\d+|best_\w+")
-
-
-@dataclass(frozen=True, kw_only=True)
-class EvaluateOptions:
-    """Which images, and which numbers."""
-
-    metrics: tuple[str, ...] = arg(
-        (),
-        help="kid, mean_kid, fid, is, prc, psnr, ssim, l1, lpips; of several draws diversity, diversity_lpips; "
-        "of classes intra_kid, intra_fid "
-        "(default: kid; of pairs kid,psnr,ssim,l1)",
-    )
-    name: str = arg("", help="measure the results of this run in place")
-    epoch: tuple[str, ...] = arg(
-        (), help="its checkpoints: latest, 5,10,20, best_kid or all (default: latest); missing results are made"
-    )
-    phase: str = arg("test", help="its phase: results/<name>/<phase>_<epoch>")
-    domain: str = arg("B", choices=("A", "B"), help="fake_B against real_B, or fake_A against real_A")
-    retest: bool = arg(False, help="translate again where results are there already")
-    fake: str = arg("", metavar="DIR", help="measure any folder of images ...")
-    real: str = arg("", metavar="DIR", help="... against this one")
-    source: str = arg("", metavar="DIR", help="images of the source domain, for mean_kid")
-    fake_suffix: str = arg("", help="of --fake only the files whose name ends in _<suffix>, e.g. fake_B")
-    real_suffix: str = arg("", help="of --real only the files whose name ends in _<suffix>, e.g. real_B")
-    real_half: str = arg("", choices=("", "left", "right"), help="of --real that half of every picture, of paired data")
-    resize: int = arg(0, minimum=0, maximum=16384, help="scale all images to so many pixels squared first; 0 = as is")
-    alpha: str = arg("drop", choices=("drop", "white"), help="transparency: ignore it, or put on white")
-    n_samples: int = arg(
-        0, minimum=0, help="samples of a run that draws from noise (default: as many as it learned from)"
-    )
-    dataroot: str = arg("", help="of such a run: its training data, if they were moved")
-    compare: str = arg("", metavar="RUN1 RUN2 ...", help="make a page that compares these runs")
-    num_images: int = arg(20, minimum=0, help="test images on that page")
-    output: str = arg("", help="folder of the page (default: results/comparison), or metrics.json of --fake and --real")
-    checkpoints_dir: str = arg("./checkpoints", help="folder of all runs")
-    results_dir: str = arg("./results", help="folder of all results")
-    gpu_ids: str = arg("", help="GPU to use; -1 = CPU (default: the first GPU, else CPU)")
-    verbose: bool = arg(False, help="print a traceback with every error")
-
-    def __post_init__(self) -> None:
-        ways = {"--name": self.name, "--fake and --real": self.fake, "--compare": self.compare}
-        given = [flag for flag, value in ways.items() if value]
-        if len(given) != 1:
-            what = " and ".join(given) + " together" if given else "nothing to measure"
-            raise OptionError(f"{what}: give one of --name RUN, --fake DIR --real DIR, --compare RUN1 RUN2 ...")
-        if self.compare and len(self.runs) < 2:
-            raise OptionError(f"--compare {self.compare}: give at least two runs")
-        if self.epoch and not self.name:
-            raise OptionError(f"--epoch {','.join(self.epoch)}: belongs to --name RUN")
-        for tag in self.epoch:
-            if tag != "all" and not _TAG.fullmatch(tag):
-                raise OptionError(f"--epoch {tag}: give latest, numbers of epochs, iter_<n>, best_<metric>, or all")
-        if "all" in self.epoch and len(self.epoch) > 1:
-            raise OptionError(f"--epoch {','.join(self.epoch)}: all stands alone")
-        if len(PurePath(self.phase).parts) != 1 or self.phase.strip(". ") == "" or PurePath(self.phase).is_absolute():
-            raise OptionError(f"--phase {self.phase!r}: give the name of a phase, e.g. test")
-        for flag in ("real_suffix", "real_half"):
-            if getattr(self, flag) and not self.real:
-                raise OptionError(f"--{flag} {getattr(self, flag)}: belongs to --real DIR")
-        if self.fake_suffix and not self.fake:
-            raise OptionError(f"--fake_suffix {self.fake_suffix}: belongs to --fake DIR; of a run --domain chooses")
-        wrong = {"--output": self.output and self.name, "--source": self.source and "mean_kid" not in self.metrics}
-        wrong |= {f"--{flag}": getattr(self, flag) and not self.name for flag in ("retest", "n_samples", "dataroot")}
-        for flag, is_wrong in wrong.items():
-            if is_wrong:
-                remedy = {"--source": "give --metrics mean_kid", "--output": "of a run, numbers go to its results"}
-                raise OptionError(f"{flag} has no use here: {remedy.get(flag, 'it belongs to --name RUN')}")
-        try:
-            metrics = expand(self.metrics or ("kid",))
-        except ValueError as error:
-            raise OptionError(str(error)) from None
-        drawn = [name for name in metrics if METRICS[name].by == "draws"]
-        if self.fake and drawn:
-            raise OptionError(f"--metrics {','.join(drawn)}: the draws of an image are found by --name RUN only")
-        if self.fake and not self.real and needs_real(metrics):
-            raise OptionError(f"--fake {self.fake}: the real images are missing; give --real DIR (only IS needs none)")
-
-    @property
-    def runs(self) -> tuple[str, ...]:
-        """Those of ``--compare``, in order."""
-        return tuple(self.compare.split(BETWEEN_RUNS))
 
 
 MOST_SAMPLES = 50_000
@@ -144,30 +56,6 @@ def draws_from_noise(place: RunPlace) -> bool:
     """Whether a run's model makes its images from noise alone, by the run's options."""
     model = str(read_options(place.checkpoints, required=False).get("model") or "")
     return model in MODELS.names() and MODELS.get(model).draws_from_noise
-
-
-def training_images(place: RunPlace, dataroot: str = "") -> ClassImages:
-    """The images that a run was trained on, as it saw them but for flips and noise.
-
-    Args:
-        place: of the run.
-        dataroot: where they are now; empty: where they were.
-
-    Raises:
-        FileNotFoundError: they are not there any more.
-    """
-    from data.class_folder_dataset import ClassFolderDataset, ClassFolderOptions, ClassImages
-
-    argv = ["--name", place.name, "--checkpoints_dir", str(place.checkpoints_dir), "--continue_train", "--no_flip"]
-    argv += ["--dataroot", dataroot] if dataroot else []
-    options = parse_train(argv, MODELS, DATASETS)
-    if not isinstance(options.data, ClassFolderOptions):
-        raise ValueError(
-            f"--name {place.name}: it was trained on --dataset_mode {options.run.dataset_mode}; give --real DIR"
-        )
-    m = options.model
-    dataset = ClassFolderDataset(options.data, input_nc=m.input_nc, output_nc=m.output_nc, seed=options.engine.seed)
-    return ClassImages(dataset, f"training images in {dataset.root.as_posix()}")
 
 
 def refuse_sides(o: EvaluateOptions) -> None:
@@ -225,10 +113,6 @@ OWN_FLAGS = ("--name", "--checkpoints_dir", "--results_dir", "--phase", "--epoch
 """What of test.py's flags says where the results are: they would not be found elsewhere."""
 
 UNPAIRED, PAIRED = ("kid",), ("kid", "psnr", "ssim", "l1")
-RECORDS = {
-    "evaluate": (EvaluateOptions, "what is measured"),
-    "metric": (MetricOptions, "how it is measured"),
-}
 USAGE = (
     "python scripts/evaluate.py --name RUN [options] [-- flags for test.py]\n"
     "       python scripts/evaluate.py --fake DIR --real DIR [options]\n"
@@ -276,10 +160,6 @@ def split_words(argv: Sequence[str]) -> tuple[list[str], list[str]]:
 
 def _run(o: EvaluateOptions, m: MetricOptions, given: frozenset[str], test_flags: list[str]) -> int:
     from scripts.epoch_series import Series
-    from util.metrics import needs_real
-    from util.metrics.measurement import FILE_NAME, read_measurements, update_measurements
-    from util.metrics.results import RunPlace, choose, make_missing
-    from util.run.folder import check_writable
 
     if o.compare:
         return _compare(o, m, given, test_flags)
@@ -306,8 +186,6 @@ def _run(o: EvaluateOptions, m: MetricOptions, given: frozenset[str], test_flags
     if from_noise and not o.real and (needs_real(metrics) or not o.n_samples):
         training = training_images(place, o.dataroot)
     suite = _suite(metrics, m, o.gpu_ids)
-    import test
-
     flags = ["--gpu_ids", o.gpu_ids] if o.gpu_ids else []
     flags += ["--num_images", str(num_samples(o, training))] if from_noise else []
     flags += test_flags
@@ -331,8 +209,6 @@ def _run(o: EvaluateOptions, m: MetricOptions, given: frozenset[str], test_flags
 
 
 def _suite(names: Sequence[str], m: MetricOptions, gpu_ids: str) -> Suite:
-    from util.metrics.suite import Suite
-    from util.run.device import device_for, parse_gpu_ids
 
     return Suite(names, device_for(parse_gpu_ids(gpu_ids), 0), **vars(m))
 
@@ -341,11 +217,6 @@ def _measure_run(
     o: EvaluateOptions, suite: Suite, folder: ResultFolder, from_noise: bool, training: ClassImages | None
 ) -> list[Measurement]:
     """Every number of one result folder; ``training`` is what samples from noise are compared with."""
-    from dataclasses import replace
-
-    from options.files import read_options
-    from util.metrics import needs_real
-    from util.metrics.images import FolderImages
 
     other = "A" if o.domain == "B" else "B"
     saved = read_options(Path(o.checkpoints_dir) / o.name, required=False)
@@ -382,9 +253,6 @@ def _measure_run(
 
 def _folders(o: EvaluateOptions, m: MetricOptions) -> int:
     """``--fake DIR --real DIR``."""
-    from util.metrics.measurement import read_measurements, update_measurements
-    from util.run.folder import check_writable
-
     if o.output:
         check_writable(Path(o.output), f"--output {o.output}")
         if Path(o.output).suffix != ".json" or Path(o.output).is_dir():
@@ -400,7 +268,6 @@ def _folders(o: EvaluateOptions, m: MetricOptions) -> int:
 
 
 def _side(o: EvaluateOptions, flag: str, folder: str, suffix: str = "") -> FolderImages:
-    from util.metrics.images import FolderImages
 
     real = flag == "--real"
     return FolderImages(
@@ -415,10 +282,7 @@ def _side(o: EvaluateOptions, flag: str, folder: str, suffix: str = "") -> Folde
 
 def _compare(o: EvaluateOptions, m: MetricOptions, given: frozenset[str], test_flags: list[str]) -> int:
     """``--compare``: measure each run where metrics are asked for, then make the page."""
-    from dataclasses import replace
-
     from scripts.compare_runs import compare
-    from util.metrics.results import RunPlace
 
     for name in o.runs:
         if draws_from_noise(RunPlace(name, Path(o.checkpoints_dir), Path(o.results_dir))):
@@ -450,8 +314,6 @@ def _default_metrics(place: RunPlace) -> tuple[str, ...]:
 
 def _check_pairs(place: RunPlace, names: Sequence[str]) -> None:
     """Refuse to compare an output with a picture that is not its target."""
-    from util.metrics import METRICS, expand
-
     wrong = [name for name in expand(names) if METRICS[name].by == "pairs"]
     if wrong and not _is_paired(place):
         raise ValueError(
@@ -468,9 +330,6 @@ def _check_draws(
     test_flags: Sequence[str],
 ) -> None:
     """Refuse to look for differences between the draws of an image where there is one; before anything is made."""
-    from util.metrics import METRICS, expand
-    from util.metrics.results import words_of_test
-
     drawn = [name for name in expand(names) if METRICS[name].by == "draws"]
     asked = any(word.split("=")[0] == "--num_samples" for word in test_flags)
     for folder in folders if drawn else ():
@@ -485,8 +344,6 @@ def _check_draws(
 
 def _is_paired(place: RunPlace) -> bool:
     """Whether real_B is the target of fake_B, by the run's options; a run without options counts as paired."""
-    from options.files import read_options
-
     mode = str(read_options(place.checkpoints, required=False).get("dataset_mode") or "aligned")
     return mode not in DATASETS.names() or DATASETS.get(mode).paired
 

@@ -16,10 +16,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from models.sagan.samples import parse_noise_run, start
-from models.sagan_model import SampleOptions
+from models.sagan.sample_options import SampleOptions
+from models.sagan.samples import draw_from_noise, parse_noise_run
+from models.trained import load_run
 from options.schema import OptionError, arg
 from util.exit_code import run_command
+from util.run.engine import start_engine
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,10 +51,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(argv: list[str]) -> int:
-    options, folder = parse_noise_run("scripts/generate.py", argv, GenerateOptions, used=("phase",))
-    import test
-
-    return test.draw_from_noise(options, start(options), folder, options.test.output)
+    options = parse_noise_run("scripts/generate.py", argv, GenerateOptions, used=("phase",))
+    return draw_from_noise(load_run(options, start_engine(**vars(options.engine))), options.test.output)
 
 
 if __name__ == "__main__":

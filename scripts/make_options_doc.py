@@ -20,10 +20,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from data import DATASETS
 from models import MODELS
 from options.base_options import DataOptions, ModelOptions
+from options.evaluate_options import RECORDS, EvaluateOptions
 from options.parse import TEST, TITLES, TRAIN
 from options.schema import Spec, specs
 from options.test_options import PHASE_DEFAULTS
-from scripts.evaluate import RECORDS, EvaluateOptions
 from util.registry import Registry
 
 REPO = Path(__file__).resolve().parent.parent

@@ -27,8 +27,18 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from models.sagan.samples import NoiseRun, Sample, batch_size_of, draw, load_noise_run, one_class, parse_noise_run
-from models.sagan_model import LatentOptions
+from models.sagan.sample_options import LatentOptions
+from models.sagan.samples import (
+    NoiseRun,
+    Sample,
+    batch_size_of,
+    draw,
+    load_noise_run,
+    one_class,
+    parse_noise_run,
+    training_images,
+)
+from models.trained import result_folder
 from options.metric_options import MetricOptions
 from options.schema import OptionError, arg, specs
 from util.exit_code import EXIT_DONE, run_command
@@ -39,6 +49,7 @@ from util.metrics import EXTRACTORS
 from util.metrics.extractors import Extractor, load_extractor
 from util.metrics.features import FeatureCache, default_cache, features_of
 from util.metrics.images import ImageSet, MadeImages, Pixels, as_stored
+from util.metrics.results import RunPlace
 from util.metrics.suite import NO_CACHE
 
 if TYPE_CHECKING:
@@ -242,17 +253,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(argv: list[str]) -> int:
-    options, folder = parse_noise_run("scripts/match.py", argv, MatchOptions, used=("dataroot",))
-    run = load_noise_run(options, folder)
+    options = parse_noise_run("scripts/match.py", argv, MatchOptions, used=("dataroot",))
+    run = load_noise_run(options)
     asked = options.test
     label = one_class(asked.class_id, asked.class_name, run.names, "--class")
     images = _real(run, label)
-    import test
     from util.files import drafted
 
     extractor = "" if asked.features == PIXELS else asked.features
     comparison = Comparison(extractor, run.model.engine.device, asked.inception_weights, asked.feature_cache)
-    place = test.result_folder(options, f"match_{label}")
+    place = result_folder(options, f"match_{label}")
     with drafted(place, f"--results_dir {options.result.results_dir}") as draft:
         nearest = write_matches(run, label, images, comparison, draft)
     logger.info("%d images compared, the nearest is %s: %s", len(images), nearest, place / "index.html")
@@ -266,9 +276,6 @@ def _real(run: NoiseRun, label: int) -> ClassImages:
         FileNotFoundError: there are none.
         ValueError: they are not of the run's size.
     """
-    from scripts.evaluate import training_images
-    from util.metrics.results import RunPlace
-
     options, asked = run.options, run.options.test
     place = RunPlace(options.run.name, Path(options.run.checkpoints_dir), Path(options.result.results_dir))
     images = training_images(place, options.data.dataroot if "dataroot" in options.given else "")

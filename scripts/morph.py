@@ -24,8 +24,9 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from models.sagan.latent import numbered_latents
+from models.sagan.sample_options import LatentOptions
 from models.sagan.samples import batch_size_of, load_noise_run, one_class, parse_noise_run
-from models.sagan_model import LatentOptions
+from models.trained import result_folder
 from options.schema import OptionError, arg
 from util.background import BackgroundWriter
 from util.exit_code import EXIT_DONE, run_command
@@ -288,13 +289,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(argv: list[str]) -> int:
-    options, folder = parse_noise_run("scripts/morph.py", argv, MorphOptions)
-    run = load_noise_run(options, folder)
+    options = parse_noise_run("scripts/morph.py", argv, MorphOptions)
+    run = load_noise_run(options)
     way = way_of(options.test, run.names)
-    import test
     from util.files import drafted
 
-    place = test.result_folder(options, way.folder)
+    place = result_folder(options, way.folder)
     with drafted(place, f"--results_dir {options.result.results_dir}") as draft:
         write_morph(run, way, draft)
     logger.info("%d frames from %s to %s: %s", options.test.n_morphs, *way.ends, place / "index.html")

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from models.networks.norm import float_or_wider
 from util.registry import unknown
 
 EPS = 1e-5
@@ -126,11 +127,6 @@ class Upsample(nn.Sequential):
         kernel = F.pad(kernel, (0, 0, 0, 1)) + F.pad(kernel, (0, 0, 1, 0))
         kernel = F.pad(kernel, (0, 1)) + F.pad(kernel, (1, 0))  # [in, out, 4, 4]
         return F.conv_transpose2d(input, kernel, conv.bias, stride=2, padding=1)
-
-
-def float_or_wider(x: Tensor) -> Tensor:
-    """``x``, half precision widened to float32."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 NUM_HEADS = 4

@@ -113,3 +113,8 @@ def skip_cancelled_biases(net: nn.Module) -> nn.Module:
             if cancels and type(conv) in kinds and conv.bias is not None:
                 conv.__class__ = kinds[type(conv)]
     return net
+
+
+def float_or_wider(x: Tensor) -> Tensor:
+    """``x``, half precision widened to float32."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))

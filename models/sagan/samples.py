@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import math
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -19,22 +18,29 @@ from torch import Tensor
 from tqdm import tqdm
 
 from data import DATASETS
+from data.class_folder_dataset import ClassFolderDataset, ClassFolderOptions, ClassImages
 from models import MODELS
 from models.sagan.latent import draw_labels, numbered_latents
-from options.parse import Options, parse_test
+from models.sagan.sheets import Columns, sample_sheet
+from models.trained import TrainedRun, drafted_results, folder_of, load_run
+from options.files import write_options
+from options.parse import Options, parse_test, parse_train
 from options.schema import OptionError, specs
 from util.background import BackgroundWriter
+from util.exit_code import EXIT_DONE
 from util.files import replace_text
 from util.html import HTML
-from util.images.draw import Columns, captioned_grid, sample_sheet
+from util.images.draw import captioned_grid
 from util.images.io import write_image
+from util.metrics.results import RunPlace
 from util.registry import unknown
 from util.run.checkpoint import checkpoint_tag
-from util.run.class_names import CLASSES_FILE, read_class_names
+from util.run.class_names import CLASSES_FILE, class_folder, read_class_names
+from util.run.engine import start_engine
 
 if TYPE_CHECKING:
-    from models.sagan_model import SAGANModel, SampleOptions
-    from util.run.engine import Engine
+    from models.sagan.sample_options import SampleOptions
+    from models.sagan_model import SAGANModel
 
 logger = logging.getLogger(__name__)
 
@@ -220,12 +226,6 @@ def facts_of(options: Options, wanted: Wanted) -> dict[str, Any]:
     }
 
 
-def class_folder(label: int, names: Sequence[str]) -> str:
-    """Name of the folder with the pictures of a class, such as ``0153_maltese_dog``."""
-    word = re.sub(r"[^a-z0-9]+", "_", names[label].split(",")[0].lower()).strip("_")[:40]
-    return f"{label:04d}_{word}" if word and word != str(label) else f"{label:04d}"
-
-
 def _file_of(sample: Sample, names: Sequence[str], seed: int) -> str:
     folder = f"{class_folder(sample.label, names)}/" if len(names) > 1 else ""
     return f"{folder}{seed:03d}_{sample.number:05d}.png"
@@ -275,33 +275,26 @@ _USED = {"batch_size", "class_names"}  # data options that matter without images
 
 
 @dataclass(frozen=True)
-class NoiseRun:
-    """A run with its weights.
+class NoiseRun(TrainedRun):
+    """A run whose model draws from noise, opened by a command.
 
     Attributes:
-        options: of the command.
-        model: loaded, in test mode.
         names: of its classes, by label.
     """
 
-    options: Options
     model: Any
     names: tuple[str, ...]
 
     @property
     def facts(self) -> dict[str, object]:
         """What a JSON file says of the network that drew, and how."""
-        from util.run.checkpoint import checkpoint_tag
-
-        run, test = self.options.run, self.options.test
-        facts = {"run": run.name, "checkpoint": checkpoint_tag(run.epoch, run.load_iter), "network": self.model.sampled}
+        test, network = self.options.test, self.options.model.sampled  # type: ignore[attr-defined]
+        facts = {"run": self.options.run.name, "checkpoint": self.tag, "network": network}
         return {**facts, "standing_stats": test.standing_stats, "truncation": json_number(test.truncation)}
 
 
-def parse_noise_run(
-    program: str, argv: Sequence[str], record: type, *, used: Iterable[str] = ()
-) -> tuple[Options, Path]:
-    """Options of a command, and the folder of the run.
+def parse_noise_run(program: str, argv: Sequence[str], record: type, *, used: Iterable[str] = ()) -> Options:
+    """Options of a command that draws samples of a run.
 
     Flags about images that go in have no effect: the user is warned, and they are left out of ``given``.
 
@@ -316,43 +309,51 @@ def parse_noise_run(
         FileNotFoundError: there is no such run.
         ValueError: the run's model needs images.
     """
-    import test
-
     options = parse_test(argv, MODELS, DATASETS, program=program, test_record=record)
-    folder = test.run_folder(options)
+    folder_of(options)
     run = options.run
     if not MODELS.get(run.model).draws_from_noise:
         raise ValueError(
             f"--name {run.name}: a run of --model {run.model}, which does not draw from noise but translates images: "
             f"use python test.py --name {run.name} --dataroot DIR"
         )
-
     without = options.given & (WITHOUT_EFFECT | specs(type(options.data)).keys()) - _USED - set(used)
     for flag in sorted(without):
         logger.warning("warning: --%s has no effect on %s: leave it out", flag, program)
-    return replace(options, given=options.given - without), folder
+    return replace(options, given=options.given - without)
 
 
-def start(options: Options) -> Engine:
-    """Where the command computes."""
-    from util.run.engine import start_engine
-
-    return start_engine(**vars(options.engine))
-
-
-def load_noise_run(options: Options, folder: Path) -> NoiseRun:
+def load_noise_run(options: Options) -> NoiseRun:
     """The run with the weights that ``--epoch`` or ``--load_iter`` name, and ``--standing_stats`` if asked for.
 
     Raises:
-        FileNotFoundError, ValueError: as ``test.load_trained``.
+        FileNotFoundError, ValueError: as ``models.trained.load``.
     """
-    import test
-
     file = options.data.class_names if "class_names" in options.given else ""  # type: ignore[attr-defined]
-    model: Any = test.load_trained(options, start(options), folder)
+    run = load_run(options, start_engine(**vars(options.engine)))
+    model: Any = run.model
     if options.test.standing_stats:
         model.take_standing_statistics(options.test.standing_stats, options.test.sample_seed)
-    return NoiseRun(options, model, class_names_of(folder, model.options.num_classes, file))
+    return NoiseRun(options, model, run.folder, class_names_of(run.folder, model.options.num_classes, file))
+
+
+def draw_from_noise(run: TrainedRun, output: str = "") -> int:
+    """A test of a model that needs no images.
+
+    Args:
+        run: opened.
+        output: folder of the pictures; empty for that of test.py.
+
+    Returns:
+        the exit code.
+    """
+    options = run.options
+    wanted = wanted_samples(options, run.folder)
+    with drafted_results(options, output) as (web_dir, draft):
+        write_samples(options, run.model, wanted, draft)
+    write_options(options.values, options.defaults, run.folder, "test")
+    logger.info("%d images: %s", len(wanted.samples), web_dir / "index.html")
+    return EXIT_DONE
 
 
 def one_class(number: int | None, name: str, names: Sequence[str], flag: str) -> int:
@@ -376,3 +377,25 @@ def one_class(number: int | None, name: str, names: Sequence[str], flag: str) ->
     if label >= len(names):
         raise OptionError(f"{flag}_id {label}: the run has {len(names)} classes, 0 to {len(names) - 1}")
     return label
+
+
+def training_images(place: RunPlace, dataroot: str = "") -> ClassImages:
+    """The images that a run was trained on, as it saw them but for flips and noise.
+
+    Args:
+        place: of the run.
+        dataroot: where they are now; empty: where they were.
+
+    Raises:
+        FileNotFoundError: they are not there any more.
+    """
+    argv = ["--name", place.name, "--checkpoints_dir", str(place.checkpoints_dir), "--continue_train", "--no_flip"]
+    argv += ["--dataroot", dataroot] if dataroot else []
+    options = parse_train(argv, MODELS, DATASETS)
+    if not isinstance(options.data, ClassFolderOptions):
+        raise ValueError(
+            f"--name {place.name}: it was trained on --dataset_mode {options.run.dataset_mode}; give --real DIR"
+        )
+    m = options.model
+    dataset = ClassFolderDataset(options.data, input_nc=m.input_nc, output_nc=m.output_nc, seed=options.engine.seed)
+    return ClassImages(dataset, f"training images in {dataset.root.as_posix()}")

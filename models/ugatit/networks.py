@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from models.atme.unet import float_or_wider
+from models.networks.norm import float_or_wider
 from models.networks.spectral import SpectralConv2d, SpectralLinear
 
 EPS = 1e-5

@@ -14,7 +14,7 @@ from PIL import Image
 
 import test as test_program
 from data.class_folder_dataset import ClassFolderDataset, ClassFolderOptions, ClassImages
-from scripts import match, nearest_images
+from scripts import match
 from tests.class_run import COUNTS, NAMES, RUN, WITHOUT_EFFECT, bring, draw_classes, flags_without_effect, make_runs
 from tests.conftest import SIZE
 from tests.measuring import tiny_extractor
@@ -93,7 +93,7 @@ def test_features_of_a_network_are_kept_and_told(here, monkeypatch):
         made.append(tiny_extractor(name))
         return made[-1]
 
-    monkeypatch.setattr(nearest_images, "load_extractor", load)
+    monkeypatch.setattr(match, "load_extractor", load)
     argv = [*RUN, "--class_id", "0", "--features", "inception", "--feature_cache", "kept"]
     for _ in range(2):
         assert match.main(argv) == 0

@@ -43,8 +43,8 @@ def plain_sample(here, label, seed, number, *flags):
 
 def drawn(*flags):
     """The loaded run, its way, and its frames and latent vectors."""
-    options, folder = parse_noise_run("scripts/morph.py", [*RUN, *flags], morph.MorphOptions)
-    run = load_noise_run(options, folder)
+    options = parse_noise_run("scripts/morph.py", [*RUN, *flags], morph.MorphOptions)
+    run = load_noise_run(options)
     way = morph.way_of(options.test, run.names)
     return run, way, *draw_morph(run, way)
 

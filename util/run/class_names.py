@@ -15,6 +15,12 @@ CLASSES_FILE = "label_to_classname.txt"
 _LITERAL = re.compile(r"[0-9]+: ")  # how a row of label_to_classname.txt begins
 
 
+def class_folder(label: int, names: Sequence[str]) -> str:
+    """Name of the folder with the pictures of a class, such as ``0153_maltese_dog``."""
+    word = re.sub(r"[^a-z0-9]+", "_", names[label].split(",")[0].lower()).strip("_")[:40]
+    return f"{label:04d}_{word}" if word and word != str(label) else f"{label:04d}"
+
+
 def read_label_map(path: Path) -> dict[str, int]:
     """Folder name -> label of a file like ``dirname_to_label.txt``, by rising label.
 

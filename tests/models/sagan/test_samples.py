@@ -12,8 +12,9 @@ from torch import nn
 
 from models.sagan.averages import standing_statistics, update_average
 from models.sagan.latent import numbered_latents
+from models.sagan.sheets import Columns, columns_for, sample_sheet
 from models.sagan.spread import ClassMonitor, distance, spread
-from util.images.draw import Columns, captioned_grid, columns_for, sample_sheet
+from util.images.draw import captioned_grid
 
 
 def test_spread_is_the_mean_distance_of_all_pairs():
