@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from dominate.tags import div, p, span
 from dominate.util import raw
 
 from options.schema import arg
-from util.files import replace_text
+from util.files import replace_text, replacing
 from util.loggers import LOGGERS
 from util.loggers.base import Logger, RunLog
 from util.loggers.jsonl import FILE_NAME as METRICS
@@ -195,6 +194,5 @@ def epoch_image(epoch: int, visual: str) -> str:
 def _write_png(path: Path, pixels: np.ndarray) -> None:
     from PIL import Image  # this file is read for --help
 
-    temporary = path.with_name(path.name + ".tmp")
-    Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).save(temporary, format="PNG")
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).save(temporary, format="PNG")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import math
-import os
 import re
 import threading
 import warnings
@@ -18,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from dominate.tags import b, figcaption, figure, span
 from dominate.util import raw
+
+from util.files import replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -144,9 +145,8 @@ class Chart:
             with _settings(self.title):
                 self.figure(titled=True).savefig(file, format=kind, dpi=200, metadata=metadata)
             content = file.getvalue()
-        temporary = path.with_name(path.name + ".tmp")
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
+        with replacing(path) as temporary:
+            temporary.write_bytes(content)
 
     def figure(self, *, titled: bool = False) -> Figure:
         """Draw with matplotlib.
