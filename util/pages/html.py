@@ -155,7 +155,7 @@ def wide_table(heads: Sequence[object], rows: Iterable[Sequence[object]], *, kin
 
     Args:
         heads: of the columns; empty for none.
-        rows: cells as text, as elements, or as ``td`` and ``th`` elements of their own.
+        rows: cells as elements, also ``td`` and ``th`` of their own, or as anything that has a text.
         kind: a class of the style sheet: ``facts`` or ``options``.
     """
     body = tbody(tr(_cell(th if place == 0 else td, cell) for place, cell in enumerate(row)) for row in rows)
@@ -179,7 +179,9 @@ def fold(head: str, body: dom_tag) -> html_tag:
 
 
 def _cell(kind: type[html_tag], content: object) -> html_tag:
-    return content if isinstance(content, (td, th)) else kind(content)
+    if isinstance(content, (td, th)):
+        return content
+    return kind(content if isinstance(content, dom_tag) else str(content))
 
 
 @cache
