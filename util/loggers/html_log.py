@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -69,7 +70,7 @@ class HtmlLogger(Logger):
         self._clock = clock
         self._losses, self._metrics = Curves(), Curves()
         self._charts = raw("")
-        self._drawn_at = clock()  # the first charts come after 30 seconds, so that starting takes no matplotlib
+        self._drawn_at = math.inf
         self._rows: dict[int, dom_tag] = {}  # epoch -> its row of pictures
         self._seen_iters = 0  # place of the last image event
         self._epochs = ""  # "epoch 3 of 200"
@@ -79,6 +80,7 @@ class HtmlLogger(Logger):
         if resume_iters is not None and (run_dir / METRICS).exists():
             self._take_over(run_dir / METRICS, resume_iters)
         self._save()
+        self._drawn_at = -math.inf  # charts come with the first event: a start does not wait for matplotlib
 
     def start_epoch(self, epoch: int, last_epoch: int, num_images: int, done: int) -> None:
         self._epochs = f"epoch {epoch} of {last_epoch}"
