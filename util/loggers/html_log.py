@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -85,7 +86,7 @@ class HtmlLogger(Logger):
         self._clock = clock
         self._losses, self._metrics = Curves(), Curves()
         self._charts = raw("")
-        self._drawn_at = clock()  # the first charts come after 30 seconds, so that starting takes no matplotlib
+        self._drawn_at = math.inf
         self._rows: dict[int, dom_tag] = {}  # epoch -> its row of pictures
         self._seen_iters = 0  # place of the last image event
         self._epochs = ""  # "epoch 3 of 200"
@@ -95,6 +96,7 @@ class HtmlLogger(Logger):
         if resume_iters is not None and (run_dir / METRICS).exists():
             self._take_over(run_dir / METRICS, resume_iters)
         self._save()
+        self._drawn_at = -math.inf  # charts come with the first event: a start does not wait for matplotlib
 
     @classmethod
     def open(cls, run: RunLog, options: HtmlOptions) -> HtmlLogger | None:
