@@ -77,7 +77,11 @@ def test_predictors(compression: str, tmp_path: Path) -> None:
     deep, real = drawn(20, 30, 3), drawn(20, 30, 5, top=1, dtype=np.float32)
     tifffile.imwrite(tmp_path / "2.tif", deep, compression=compression, predictor=2, photometric="rgb")
     tifffile.imwrite(
-        *(tmp_path / "3.tif", real), compression=compression, predictor=3, photometric="minisblack", planarconfig="contig"
+        *(tmp_path / "3.tif", real),
+        compression=compression,
+        predictor=3,
+        photometric="minisblack",
+        planarconfig="contig",
     )
     check(tmp_path / "2.tif", deep)
     check(tmp_path / "3.tif", real)
@@ -117,7 +121,9 @@ def test_0_is_white_means_one_thing_in_every_depth(tmp_path: Path) -> None:
     for bits, dtype in ((8, np.uint8), (12, np.uint16), (16, np.uint16)):
         full = 2**bits - 1
         shown = np.array([[0, 1, full], [full // 2, 7, full - 1]], dtype)
-        tifffile.imwrite(tmp_path / f"{bits}.tif", (full - shown).astype(dtype), photometric="miniswhite", bitspersample=bits)
+        tifffile.imwrite(
+            tmp_path / f"{bits}.tif", (full - shown).astype(dtype), photometric="miniswhite", bitspersample=bits
+        )
         check(tmp_path / f"{bits}.tif", shown)
     tifffile.imwrite(tmp_path / "x.tif", np.zeros((4, 4), np.int16), photometric="miniswhite")
     for read in (read_image, read_header):
@@ -171,7 +177,9 @@ def test_stacks_of_colours_are_refused(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "b.ome.tif", drawn(2, 3, 9, 8), photometric="minisblack", metadata={"axes": "CZYX"})
     for name, sizes in (("a.tif", "I 5, S 3"), ("b.ome.tif", "C 2, Z 3")):
         for read in (read_image, read_header):
-            with pytest.raises(ValueError, match=rf"{name}: is a stack with the axes .* \({sizes}\); .*file of its own"):
+            with pytest.raises(
+                ValueError, match=rf"{name}: is a stack with the axes .* \({sizes}\); .*file of its own"
+            ):
                 read(tmp_path / name)
 
 
@@ -316,7 +324,9 @@ def test_nodata_that_is_no_number(text: str, known: bool, tmp_path: Path) -> Non
 
 def test_the_unit_of_gdal(tmp_path: Path) -> None:
     xml = '<GDALMetadata>\n  <Item name="UNITTYPE" sample="0" role="unittype">m</Item>\n</GDALMetadata>'
-    tifffile.imwrite(tmp_path / "x.tif", np.zeros((3, 4), np.float32), extratags=[(42112, "s", len(xml) + 1, xml, True)])
+    tifffile.imwrite(
+        tmp_path / "x.tif", np.zeros((3, 4), np.float32), extratags=[(42112, "s", len(xml) + 1, xml, True)]
+    )
     assert read_header(tmp_path / "x.tif").unit == "m"
 
 
