@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from data import DATASETS
 from data.base_dataset import BaseDataset
@@ -24,6 +24,7 @@ class AlignedDataset(BaseDataset):
     """
 
     paired: ClassVar[bool] = True
+    layout: ClassVar[str] = "aligned"
 
     def __init__(self, options: DataOptions, *, input_nc: int, output_nc: int, seed: int = 0) -> None:
         super().__init__(options, input_nc=input_nc, output_nc=output_nc, seed=seed)
@@ -42,9 +43,6 @@ class AlignedDataset(BaseDataset):
     def __len__(self) -> int:
         return len(self._a_paths)
 
-    def num_units(self) -> int:
-        return len(self._a_paths)
-
     def counts(self) -> dict[str, int]:
         return {"pairs": len(self)}
 
@@ -54,7 +52,7 @@ class AlignedDataset(BaseDataset):
     def picture_size(self, header: Header) -> tuple[int, int]:
         return (header.width // 2 if self.side_by_side else header.width), header.height
 
-    def decode(self, unit: int) -> tuple[Prepared, ...]:
+    def decode(self, unit: int) -> dict[str, Prepared]:
         a_path, b_path = self._a_paths[unit], self._b_paths[unit]
         if self.side_by_side:
             a, b = split(self.read(a_path), a_path)
@@ -65,20 +63,7 @@ class AlignedDataset(BaseDataset):
                     f"the sides of a pair differ in size: {a_path} is {_size(a)}, {b_path} is {_size(b)}: "
                     f"scale one of them (datasets/combine_A_and_B.py can), or take the pair out"
                 )
-        return self.prepare_side(a, "A", a_path), self.prepare_side(b, "B", b_path)
-
-    def sample(self, epoch: int, index: int) -> dict[str, Any]:
-        a, b = self.fetch(index)
-        placement = self.place(self.rng(epoch, index), a)
-        return {
-            "A": self.tensor(a, placement),
-            "B": self.tensor(b, placement),
-            "A_paths": self._a_paths[index],
-            "B_paths": self._b_paths[index],
-            "A_format": a.format,
-            "B_format": b.format,
-            "index": index,
-        }
+        return {"A": self.prepare_side(a, "A", a_path), "B": self.prepare_side(b, "B", b_path)}
 
 
 def split(picture: Picture, path: str) -> tuple[Picture, Picture]:

@@ -27,8 +27,9 @@ class BaseDataset(torch.utils.data.Dataset[dict[str, Any]], ABC):
     """Base of all data sets.
 
     A data set numbers its files as *units*: what one file (or one pair of files) gives, before anything random. A
-    subclass says how many there are (``num_units``), which files belong to one (``unit_paths``), how it is decoded
-    (``decode``), and how a sample is put together (``sample``). Reading, ``--cache ram``, checks and summaries follow.
+    subclass says how many there are (``__len__``), which files belong to one (``unit_paths``), and how it is decoded
+    (``decode``). Samples, reading, ``--cache ram``, checks and summaries follow. Where a sample is more than the sides
+    of one unit, the subclass overrides ``sample`` too, and ``num_units`` where units and samples differ in number.
 
     Args:
         options: the data options of the run.
@@ -40,10 +41,14 @@ class BaseDataset(torch.utils.data.Dataset[dict[str, Any]], ABC):
         Options: its options, derived from ``DataOptions``.
         option_defaults: other options' defaults that this data set changes.
         paired: whether B is the target of A, so that an output can be compared with it pixel by pixel.
+        layout: how its phases lie on disk, for scripts/check_data.py: ``aligned``, ``unaligned``, ``single``,
+            ``class_folder`` or ``unaligned_coco``; empty for a layout of its own, which is checked by ``unit_paths``.
 
     Attributes:
         root: folder of the input side; results are named by the path below it.
-        remarks: what was left out of what lies there, one line each, for ``check.quick_check``.
+        side_by_side: whether a file holds a pair, A left and B right.
+        remarks: files that are ignored, one warning each, for ``check.quick_check``.
+        why_missing: key of a sample -> why it may be missing, for messages.
 
     Raises:
         FileNotFoundError: no ``--dataroot``, or no images where the layout has them.
@@ -52,8 +57,11 @@ class BaseDataset(torch.utils.data.Dataset[dict[str, Any]], ABC):
     Options: ClassVar[type[DataOptions]] = DataOptions
     option_defaults: ClassVar[Mapping[str, object]] = {}
     paired: ClassVar[bool] = False
+    layout: ClassVar[str] = ""
     root: Path
+    side_by_side: bool = False
     remarks: Sequence[str] = ()
+    why_missing: Mapping[str, str] = {}
 
     def __init__(self, options: DataOptions, *, input_nc: int, output_nc: int, seed: int = 0) -> None:
         if not options.dataroot:
@@ -72,20 +80,30 @@ class BaseDataset(torch.utils.data.Dataset[dict[str, Any]], ABC):
         """Samples of an epoch."""
 
     @abstractmethod
-    def sample(self, epoch: int, index: int) -> dict[str, Any]:
-        """One sample: tensors float32 ``[C, H, W]`` in ``[-1, 1]``, ``*_paths``, ``*_format``, ``index``."""
+    def unit_paths(self, unit: int) -> tuple[str, ...]:
+        """The files of a unit: one for each side of ``decode``, or one for all."""
 
     @abstractmethod
+    def decode(self, unit: int) -> dict[str, Prepared]:
+        """Read and scale a unit, e.g. ``{"A": ..., "B": ...}``; the same result every time."""
+
     def num_units(self) -> int:
         """How many units there are."""
+        return len(self)
 
-    @abstractmethod
-    def unit_paths(self, unit: int) -> tuple[str, ...]:
-        """The files of a unit."""
+    def sample(self, epoch: int, index: int) -> dict[str, Any]:
+        """One sample: tensors float32 ``[C, H, W]`` in ``[-1, 1]``, ``*_paths``, ``*_format``, ``index``.
 
-    @abstractmethod
-    def decode(self, unit: int) -> tuple[Prepared, ...]:
-        """Read and scale a unit; the same result every time."""
+        Here unit ``index``, with one crop and flip for all of its sides.
+        """
+        sides, paths = self.fetch(index), self.unit_paths(index)
+        placement = self.place(self.rng(epoch, index), next(iter(sides.values())))
+        return {
+            **{side: self.tensor(prepared, placement) for side, prepared in sides.items()},
+            **{f"{side}_paths": paths[min(number, len(paths) - 1)] for number, side in enumerate(sides)},
+            **{f"{side}_format": prepared.format for side, prepared in sides.items()},
+            "index": index,
+        }
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -121,7 +139,7 @@ class BaseDataset(torch.utils.data.Dataset[dict[str, Any]], ABC):
             raise IndexError(f"index {index} of a data set of {len(self)} samples")
         return self.sample(epoch, index)
 
-    def fetch(self, unit: int) -> tuple[Prepared, ...]:
+    def fetch(self, unit: int) -> dict[str, Prepared]:
         """``decode``, or its kept result with ``--cache ram``."""
         return self.decode(unit) if self._cache is None else self._cache[unit]
 
@@ -191,9 +209,6 @@ class FileDataset(BaseDataset):
     _paths: list[str]
 
     def __len__(self) -> int:
-        return len(self._paths)
-
-    def num_units(self) -> int:
         return len(self._paths)
 
     def unit_paths(self, unit: int) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ import multiprocessing
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -50,7 +50,7 @@ class PixelCache:
         self._shared, self._chunk_bytes = shared, chunk_bytes
         self._chunks: list[torch.Tensor] = []
         self._used = 0
-        self._slots: list[tuple[_Slot, ...]] = []
+        self._slots: list[dict[str, _Slot]] = []
 
     def __len__(self) -> int:
         return len(self._slots)
@@ -60,12 +60,12 @@ class PixelCache:
         """Memory of all blocks."""
         return sum(chunk.numel() for chunk in self._chunks)
 
-    def append(self, pictures: tuple[Prepared, ...]) -> None:
+    def append(self, pictures: Mapping[str, Prepared]) -> None:
         """Keep the pictures of the next unit."""
-        self._slots.append(tuple(self._store(picture) for picture in pictures))
+        self._slots.append({side: self._store(picture) for side, picture in pictures.items()})
 
-    def __getitem__(self, unit: int) -> tuple[Prepared, ...]:
-        return tuple(Prepared(self._view(slot), slot.format) for slot in self._slots[unit])
+    def __getitem__(self, unit: int) -> dict[str, Prepared]:
+        return {side: Prepared(self._view(slot), slot.format) for side, slot in self._slots[unit].items()}
 
     def _store(self, picture: Prepared) -> _Slot:
         size = -(-picture.array.nbytes // _ALIGNMENT) * _ALIGNMENT
@@ -84,7 +84,7 @@ class PixelCache:
         return raw.view(slot.dtype).reshape(slot.shape)
 
 
-def fill(decode: Callable[[int], tuple[Prepared, ...]], count: int, *, copies: int = 1) -> PixelCache:
+def fill(decode: Callable[[int], Mapping[str, Prepared]], count: int, *, copies: int = 1) -> PixelCache:
     """Decode units 0 to ``count - 1`` into a cache, several at a time.
 
     Args:
@@ -110,10 +110,10 @@ def fill(decode: Callable[[int], tuple[Prepared, ...]], count: int, *, copies: i
     return cache
 
 
-def estimate(decode: Callable[[int], tuple[Prepared, ...]], count: int) -> int:
+def estimate(decode: Callable[[int], Mapping[str, Prepared]], count: int) -> int:
     """Bytes that all units need, from the mean of a few of them."""
     probes = sorted({(count - 1) * step // (_PROBES - 1) for step in range(_PROBES)})
-    sizes = [sum(picture.array.nbytes for picture in decode(unit)) for unit in probes]
+    sizes = [sum(picture.array.nbytes for picture in decode(unit).values()) for unit in probes]
     return int(sum(sizes) / len(sizes) * count)
 
 

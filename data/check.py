@@ -6,9 +6,9 @@ import hashlib
 import os
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ from data.base_dataset import BaseDataset
 from data.class_folder_dataset import PHASES, ClassFolders, class_root, find_classes
 from data.coco import CocoImages, image_folder, read_coco
 from data.transforms import final_size
+from data.unaligned_coco_dataset import UnalignedCocoOptions
+from options.base_options import DataOptions
 from util.images.folder import describe, has_images, left_out, listed, scan, stem, subfolders
 from util.images.io import Header, read_header, read_image
 
@@ -25,28 +27,67 @@ class Phase:
     """One phase of a data set on disk: its layout, and the files of its sides (``A`` alone where there is no B)."""
 
     name: str
-    layout: str  # side_by_side, folders, unaligned, single or class_folders
+    layout: str  # side_by_side, folders, unaligned, single, class_folders; files, as the data set lists them
     sides: dict[str, list[str]]
     folders: dict[str, Path]
     annotations: dict[str, CocoImages] = field(default_factory=dict)  # of unaligned_coco, by side
     classes: ClassFolders | None = None  # of class_folders
 
 
-def find_phases(dataroot: Path, names: Iterable[str] = (), dataset_mode: str = "") -> list[Phase]:
+def find_phases(
+    dataroot: Path,
+    names: Iterable[str] = (),
+    dataset_class: type[BaseDataset] | None = None,
+    options: DataOptions | None = None,
+) -> list[Phase]:
     """The phases below ``dataroot`` and how each is laid out.
 
     Args:
         dataroot: folder of the data set.
         names: phases to look at (default: all there are).
-        dataset_mode: ``aligned``, ``unaligned``, ``single`` or ``class_folder`` instead of a guess from the folders.
+        dataset_class: whose layout it is; None guesses it from the folders.
+        options: of that class.
 
     Raises:
         FileNotFoundError: no such folder, or no such phase in it.
     """
     if not dataroot.is_dir():
         raise FileNotFoundError(f"{dataroot}: there is no such folder")
-    if dataset_mode == "class_folder":
-        return class_phases(dataroot, names)
+    layout = dataset_class.layout if dataset_class else ""
+    if dataset_class and options and not layout:
+        return listed_phases(dataset_class, options, names)
+    if isinstance(options, UnalignedCocoOptions):
+        return coco_phases(dataroot, names, imagedir=options.coco_imagedir, category_id=options.category_id)
+    return class_phases(dataroot, names) if layout == "class_folder" else _folder_phases(dataroot, names, layout)
+
+
+def listed_phases(dataset_class: type[BaseDataset], options: DataOptions, names: Iterable[str] = ()) -> list[Phase]:
+    """The phases of a data set with a layout of its own: the files of its units.
+
+    Args:
+        dataset_class: that data set.
+        options: for it; their phase does not matter.
+        names: phases to look at (default: those of train, val and test that are there).
+
+    Raises:
+        FileNotFoundError: no such phase.
+    """
+    phases, reasons = [], []
+    for name in list(names) or PHASES:
+        try:
+            dataset = dataset_class(replace(options, phase=name), input_nc=3, output_nc=3)
+        except FileNotFoundError as error:
+            reasons.append(error)
+            continue
+        columns = zip(*(dataset.unit_paths(unit) for unit in range(dataset.num_units())))
+        sides = {side: list(paths) for side, paths in zip("AB", columns)}
+        phases.append(Phase(name, "files", sides, dict.fromkeys(sides, dataset.root)))
+    if reasons and (names or not phases):
+        raise reasons[0]
+    return phases
+
+
+def _folder_phases(dataroot: Path, names: Iterable[str], dataset_mode: str) -> list[Phase]:
     inside = set(subfolders(dataroot))
     pairs = sorted(name[:-1] for name in inside if name.endswith("A") and len(name) > 1 and name[:-1] + "B" in inside)
     plain = sorted(inside - {name + side for name in pairs for side in "AB"})
@@ -229,7 +270,7 @@ def quick_check(dataset: BaseDataset) -> list[str]:
             f"images that are not square are stretched, e.g. {path} ({width}x{height}): "
             f"--preprocess scale_width_and_crop keeps their shape"
         )
-    if getattr(dataset, "side_by_side", False) and stretched:
+    if dataset.side_by_side and stretched:
         path, (width, height) = stretched[0]
         warnings.append(f"the halves of {path} are {width}x{height}, not square: is it really A beside B?")
     unread = left_out(
@@ -439,3 +480,33 @@ def _check_copies(phases: list[Phase], facts: dict[str, FileFacts], result: Repo
         if groups:
             example = " = ".join(path for *_, path in groups[0][:3])
             result.warnings.append(f"equal images {text}: {len(groups)}, e.g. {example}")
+
+
+def check_needs(needs: Mapping[str, str], dataset: BaseDataset, who: str, mode: str, own_mode: str) -> None:
+    """Refuse a data set that lacks what a model reads in training.
+
+    Args:
+        needs: key of a sample -> the flag that asks for it, empty for the model itself; ``pairs`` if A and B must
+            belong together; ``one_size`` is left to the model.
+        dataset: looked at by its first sample.
+        who: ``--model NAME`` or another flag, for messages.
+        mode: ``--dataset_mode``.
+        own_mode: the model's own.
+
+    Raises:
+        ValueError: naming the flag and the remedy.
+    """
+    sample = dataset[0]
+    for key, flag in needs.items():
+        if key in sample or key in ("pairs", "one_size"):
+            continue
+        if key in dataset.why_missing:
+            raise ValueError(f"{who}: {dataset.why_missing[key]}")
+        if key.endswith("_boxes"):
+            raise ValueError(f"{flag}: --dataset_mode {mode} has no boxes; give --dataset_mode unaligned_coco")
+        raise ValueError(f"--dataset_mode {mode}: it has no side {key}; {who} needs {own_mode}")
+    if "pairs" in needs and "B_index" in sample:
+        raise ValueError(
+            f"--dataset_mode {mode}: its images are no pairs, which {who} compares; use --dataset_mode aligned, or "
+            "--model cycle_gan"
+        )

@@ -166,6 +166,7 @@ class ClassFolderDataset(FileDataset):
     """
 
     Options: ClassVar[type[DataOptions]] = ClassFolderOptions
+    layout: ClassVar[str] = "class_folder"
     options: ClassFolderOptions
 
     def __init__(self, options: ClassFolderOptions, *, input_nc: int, output_nc: int, seed: int = 0) -> None:
@@ -225,15 +226,15 @@ class ClassFolderDataset(FileDataset):
         rng.shuffle(order)
         return order
 
-    def decode(self, unit: int) -> tuple[Prepared, ...]:
+    def decode(self, unit: int) -> dict[str, Prepared]:
         path = self._paths[unit]
         prepared = prepare(self.read(path), self.input_nc, self.options, path=path, flag="input_nc")
         if self.options.dequantize and prepared.format != "uint8":
             raise ValueError(f"{path}: is {prepared.format}, but --dequantize is for 8-bit images: leave the flag out")
-        return (prepared,)
+        return {"image": prepared}
 
     def sample(self, epoch: int, index: int) -> dict[str, Any]:
-        (prepared,) = self.fetch(index)
+        prepared = self.fetch(index)["image"]
         rng = self.rng(epoch, index)
         placement = self.place(rng, prepared)
         if self.options.dequantize:
@@ -324,7 +325,7 @@ class ClassImages(ImageSet):
     def read(self, index: int) -> Pixels:
         """One image, uint8 ``[H, W, 3]``; of files with more depth, the values rounded to 8 bit."""
         options = self._dataset.options
-        (prepared,) = self._dataset.fetch(self._units[index])
+        prepared = self._dataset.fetch(self._units[index])["image"]
         height, width = prepared.array.shape[:2]
         corner = centred_corner(width, height, options.crop_size)
         pixels = cut(prepared, placement_of(*corner, False, width, height, options), options)

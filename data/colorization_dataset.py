@@ -43,6 +43,7 @@ class ColorizationDataset(FileDataset):
     Options = ColorizationDataOptions
     option_defaults: ClassVar[Mapping[str, object]] = {"input_nc": 1, "output_nc": 2}
     paired: ClassVar[bool] = True
+    layout: ClassVar[str] = "single"
 
     def __init__(self, options: DataOptions, *, input_nc: int, output_nc: int, seed: int = 0) -> None:
         super().__init__(options, input_nc=input_nc, output_nc=output_nc, seed=seed)
@@ -55,12 +56,13 @@ class ColorizationDataset(FileDataset):
         self.root = _photo_root(self.dataroot, options.phase)
         flags = f"--dataroot {options.dataroot} --phase {options.phase}"
         self._paths = require_images(self.root, flags=flags, max_size=options.max_dataset_size)
+        self.why_missing = {"B": "the photos of --dataroot are grey; it needs photos in colour to compare with"}
         self.has_colours = any(not _is_grey(header) for _, header in self.headers(_PROBED))
 
     def counts(self) -> dict[str, int]:
         return {"photos" if self.has_colours else "grey photos": len(self)}
 
-    def decode(self, unit: int) -> tuple[Prepared, ...]:
+    def decode(self, unit: int) -> dict[str, Prepared]:
         path = self._paths[unit]
         picture = self.read(path)
         if (channels := picture.array.shape[2]) not in (1, 3):
@@ -68,10 +70,10 @@ class ColorizationDataset(FileDataset):
                 f"{path}: has {channels} channels with --alpha {self.options.alpha}, but colorization reads colour (3) "
                 f"and grey (1): take the file out, or give --alpha drop or white"
             )
-        return (prepare(picture, 3, self.options, path=path, flag="input_nc"),)
+        return {"rgb": prepare(picture, 3, self.options, path=path, flag="input_nc")}
 
     def sample(self, epoch: int, index: int) -> dict[str, Any]:
-        (rgb,) = self.fetch(index)
+        rgb = self.fetch(index)["rgb"]
         a, b = split_colours(self.tensor(rgb, self.place(self.rng(epoch, index), rgb)))
         path = self._paths[index]
         sample = {"A": a, "A_paths": path, "A_format": rgb.format, "index": index}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
 from data import DATASETS
 from data.base_dataset import FileDataset
@@ -19,24 +19,17 @@ class SingleDataset(FileDataset):
     They are the model's input (side A, ``--input_nc`` channels) whatever ``--direction`` says.
     """
 
+    layout: ClassVar[str] = "single"
+
     def __init__(self, options: DataOptions, *, input_nc: int, output_nc: int, seed: int = 0) -> None:
         super().__init__(options, input_nc=input_nc, output_nc=output_nc, seed=seed)
         self.root = _image_root(self.dataroot, options.phase)
         flags = f"--dataroot {options.dataroot}"
         self._paths = require_images(self.root, flags=flags, max_size=options.max_dataset_size)
 
-    def decode(self, unit: int) -> tuple[Prepared, ...]:
+    def decode(self, unit: int) -> dict[str, Prepared]:
         path = self._paths[unit]
-        return (prepare(self.read(path), self.input_nc, self.options, path=path, flag="input_nc"),)
-
-    def sample(self, epoch: int, index: int) -> dict[str, Any]:
-        (a,) = self.fetch(index)
-        return {
-            "A": self.tensor(a, self.place(self.rng(epoch, index), a)),
-            "A_paths": self._paths[index],
-            "A_format": a.format,
-            "index": index,
-        }
+        return {"A": prepare(self.read(path), self.input_nc, self.options, path=path, flag="input_nc")}
 
 
 def _image_root(dataroot: Path, phase: str) -> Path:

@@ -40,6 +40,7 @@ class UnalignedCocoDataset(UnalignedDataset):
     """
 
     Options: ClassVar[type[DataOptions]] = UnalignedCocoOptions
+    layout: ClassVar[str] = "unaligned_coco"
     options: UnalignedCocoOptions
 
     def __init__(self, options: UnalignedCocoOptions, *, input_nc: int, output_nc: int, seed: int = 0) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from data import DATASETS
 from data.base_dataset import BaseDataset, Side
@@ -20,6 +20,8 @@ class UnalignedDataset(BaseDataset):
     An epoch has as many samples as the larger folder. A goes in turn; B is drawn at random, by seed, epoch and index,
     or goes in turn too with ``--serial_batches``. Crop and flip of A and B are independent.
     """
+
+    layout: ClassVar[str] = "unaligned"
 
     def __init__(self, options: DataOptions, *, input_nc: int, output_nc: int, seed: int = 0) -> None:
         super().__init__(options, input_nc=input_nc, output_nc=output_nc, seed=seed)
@@ -53,9 +55,9 @@ class UnalignedDataset(BaseDataset):
         of_b = unit - len(self._a_paths)
         return (self._a_paths[unit] if of_b < 0 else self._b_paths[of_b],)
 
-    def decode(self, unit: int) -> tuple[Prepared, ...]:
+    def decode(self, unit: int) -> dict[str, Prepared]:
         of_b = unit - len(self._a_paths)
-        return (self.decode_side("A", unit) if of_b < 0 else self.decode_side("B", of_b),)
+        return {"A": self.decode_side("A", unit)} if of_b < 0 else {"B": self.decode_side("B", of_b)}
 
     def decode_side(self, side: Side, number: int) -> Prepared:
         """Read and scale image ``number`` of a side."""
@@ -64,7 +66,7 @@ class UnalignedDataset(BaseDataset):
 
     def fetch_side(self, side: Side, number: int) -> Prepared:
         """``decode_side``, or its kept result with ``--cache ram``."""
-        return self.fetch(number if side == "A" else len(self._a_paths) + number)[0]
+        return self.fetch(number if side == "A" else len(self._a_paths) + number)[side]
 
     def sample(self, epoch: int, index: int) -> dict[str, Any]:
         rng = self.rng(epoch, index)

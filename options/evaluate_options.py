@@ -8,12 +8,13 @@ from pathlib import PurePath
 
 from options.metric_options import MetricOptions
 from options.schema import OptionError, arg
-from util.metrics import METRICS, expand, needs_real
+from util.metrics import METRICS, expand, listing, needs_real, needs_source
 
 BETWEEN_RUNS = "\n"
 """What stands between the runs of ``--compare`` in its one value; their names may hold commas and brackets."""
 
 
+_WITH_SOURCE = listing(lambda metric: metric.needs_source)
 _TAG = re.compile(r"latest|latest_iter\d+|\d+|iter_\d+|best_\w+")
 
 
@@ -23,9 +24,9 @@ class EvaluateOptions:
 
     metrics: tuple[str, ...] = arg(
         (),
-        help="kid, mean_kid, fid, is, prc, psnr, ssim, l1, lpips; of several draws diversity, diversity_lpips; "
-        "of classes intra_kid, intra_fid "
-        "(default: kid; of pairs kid,psnr,ssim,l1)",
+        help=f"metrics to measure: {listing(lambda metric: metric.by != 'draws' and not metric.needs_classes)}; "
+        f"of several draws {listing(lambda metric: metric.by == 'draws')}; "
+        f"of classes {listing(lambda metric: metric.needs_classes)} (default: kid; of pairs kid,psnr,ssim,l1)",
     )
     name: str = arg("", help="measure the results of this run in place")
     epoch: tuple[str, ...] = arg(
@@ -36,7 +37,7 @@ class EvaluateOptions:
     retest: bool = arg(False, help="translate again where results are there already")
     fake: str = arg("", metavar="DIR", help="measure any folder of images ...")
     real: str = arg("", metavar="DIR", help="... against this one")
-    source: str = arg("", metavar="DIR", help="images of the source domain, for mean_kid")
+    source: str = arg("", metavar="DIR", help=f"images of the source domain, for {_WITH_SOURCE}")
     fake_suffix: str = arg("", help="of --fake only the files whose name ends in _<suffix>, e.g. fake_B")
     real_suffix: str = arg("", help="of --real only the files whose name ends in _<suffix>, e.g. real_B")
     real_half: str = arg("", choices=("", "left", "right"), help="of --real that half of every picture, of paired data")
@@ -49,6 +50,7 @@ class EvaluateOptions:
     compare: str = arg("", metavar="RUN1 RUN2 ...", help="make a page that compares these runs")
     num_images: int = arg(20, minimum=0, help="test images on that page")
     output: str = arg("", help="folder of the page (default: results/comparison), or metrics.json of --fake and --real")
+    format: str = arg("svg", choices=("svg", "png", "pdf"), help="file format of the charts of --epoch all")
     checkpoints_dir: str = arg("./checkpoints", help="folder of all runs")
     results_dir: str = arg("./results", help="folder of all results")
     gpu_ids: str = arg("", help="GPU to use; -1 = CPU (default: the first GPU, else CPU)")
@@ -76,11 +78,14 @@ class EvaluateOptions:
                 raise OptionError(f"--{flag} {getattr(self, flag)}: belongs to --real DIR")
         if self.fake_suffix and not self.fake:
             raise OptionError(f"--fake_suffix {self.fake_suffix}: belongs to --fake DIR; of a run --domain chooses")
-        wrong = {"--output": self.output and self.name, "--source": self.source and "mean_kid" not in self.metrics}
+        wrong = {"--output": self.output and self.name, "--source": self.source and not needs_source(self.metrics)}
         wrong |= {f"--{flag}": getattr(self, flag) and not self.name for flag in ("retest", "n_samples", "dataroot")}
         for flag, is_wrong in wrong.items():
             if is_wrong:
-                remedy = {"--source": "give --metrics mean_kid", "--output": "of a run, numbers go to its results"}
+                remedy = {
+                    "--source": f"give --metrics {_WITH_SOURCE}",
+                    "--output": "of a run, numbers go to its results",
+                }
                 raise OptionError(f"{flag} has no use here: {remedy.get(flag, 'it belongs to --name RUN')}")
         try:
             metrics = expand(self.metrics or ("kid",))

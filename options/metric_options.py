@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from options.schema import OptionError, arg
-from util.metrics import EXTRACTORS, LPIPS_NETS, METRICS, expand
+from util.metrics import EXTRACTORS, LPIPS_NETS, METRICS, expand, listing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +40,8 @@ class EvalOptions:
 
     eval_freq: int = arg(0, minimum=0, help="epochs between two evaluations on held-out images; 0 = none")
     eval_metrics: tuple[str, ...] = arg(
-        ("kid", "psnr", "ssim"), help="what is measured: kid, fid, is, prc, mean_kid, psnr, ssim, l1, lpips"
+        ("kid", "psnr", "ssim"),
+        help="metrics to measure: " + listing(lambda metric: metric.by != "draws" and not metric.needs_classes),
     )
     eval_phase: str = arg("", help="subfolder to evaluate on (default: val if there is one, else test)")
     eval_images: float = arg(float("inf"), minimum=1, help="evaluate on the first so many images only")

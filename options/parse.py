@@ -16,7 +16,7 @@ from options.files import VOLATILE, read_options
 from options.metric_options import EvalOptions, MetricOptions
 from options.schema import OptionError, Spec, add_arguments, build, convert, specs
 from options.test_options import PHASE_DEFAULTS, ResultOptions
-from options.train_options import LogOptions, LoopOptions, ScheduleOptions
+from options.train_options import LogOptions, LoopOptions, ScheduleOptions, log_options
 from util.registry import closest
 
 SHARED: dict[str, type] = {"run": RunOptions, "engine": EngineOptions}
@@ -26,7 +26,7 @@ TRAIN: dict[str, type] = {
     "loop": LoopOptions,
     "eval": EvalOptions,
     "metric": MetricOptions,
-    "log": LogOptions,
+    "log": log_options(),
 }
 TEST: dict[str, type] = {**SHARED, "result": ResultOptions}
 TITLES = {  # in the order of --help
@@ -206,6 +206,8 @@ def _resolve(
     saved: Mapping[str, Any],
     phase_defaults: Mapping[str, object] | None = None,
 ) -> Options:
+    if "log" in records:
+        records = {**records, "log": log_options()}  # with the loggers that other modules have registered since
     words = _first_pass(argv)
     config = _read_config(words["config"]) if words["config"] else {}
     own_file = config.keys() >= {"model", "dataroot", "checkpoints_dir", *VOLATILE}  # a run's, of any model or phase

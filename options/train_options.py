@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from options.schema import OptionError, arg
+from util.loggers import LOGGERS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,18 +64,21 @@ class LoopOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class LogOptions:
-    """What is shown and written while training. Frequencies count images."""
+    """What is shown and written while training, beside the options of each logger. Frequencies count images."""
 
     print_freq: int = arg(100, minimum=1, help="images between two lines of losses")
     display_freq: int = arg(400, minimum=1, help="images between two pictures")
-    update_html_freq: int = arg(1000, minimum=1, help="images between two updates of the web page's pictures")
-    display_winsize: int = arg(256, minimum=1, help="width of a picture on the pages (pixels)")
-    no_html: bool = arg(False, help="do not write checkpoints/<name>/web/index.html")
-    display_id: int = arg(1, help="visdom window; 0 = no visdom")
-    display_ncols: int = arg(4, minimum=1, help="pictures in a row of the visdom panel")
-    display_server: str = arg("http://localhost", help="visdom server")
-    display_port: int = arg(8097, minimum=1, help="its port")
-    display_env: str = arg("main", help="visdom environment")
-    use_tensorboard: bool = arg(False, help="also log to TensorBoard")
-    use_wandb: bool = arg(False, help="also log to Weights & Biases")
-    wandb_project_name: str = arg("image-to-image-gans", help="its project")
+
+
+def log_options() -> type[LogOptions]:
+    """``LogOptions`` with the options of every logger: those in the tree, and those registered by other modules."""
+    records = [record for name in LOGGERS.names() if (record := LOGGERS.get(name).Options)]
+
+    def check_all(self: LogOptions) -> None:
+        for record in records:
+            if hasattr(record, "__post_init__"):
+                record.__post_init__(self)
+
+    bases = (*reversed(records), LogOptions)  # the flags of LogOptions first, then those of the loggers by name
+    members = {"__doc__": LogOptions.__doc__, "__module__": __name__, "__post_init__": check_all}
+    return dataclass(frozen=True, kw_only=True)(type("LogOptions", bases, members))

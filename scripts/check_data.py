@@ -19,9 +19,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from tqdm import tqdm
 
-from data.check import Phase, coco_phases, examine_all, find_phases, report
+from data import DATASETS
+from data.check import Phase, examine_all, find_phases, report
 from data.class_folder_dataset import ClassFolders
 from data.coco import Boxes
+from options.schema import build
 from util.exit_code import run_command
 from util.images.folder import stem
 from util.images.io import read_image
@@ -62,7 +64,7 @@ def _block(phase: Phase, count: int, tile: int, columns: int) -> Image.Image:
         _class_samples(phase.classes, count or _CLASS_PICTURES) if phase.classes else _samples(phase, count or _COUNT)
     )
     boxes = {path: found for side in phase.annotations.values() for path, found in zip(side.paths, side.boxes)}
-    across = 1 if phase.layout == "single" else 2
+    across = 2 if phase.layout == "side_by_side" else len(phase.sides)
     if phase.classes:
         across = max((len(paths) for _, paths in samples), default=1)
         columns = _ROW // across
@@ -93,7 +95,7 @@ def _samples(phase: Phase, count: int) -> list[tuple[str, list[str]]]:
         partners = {stem(path, phase.folders["B"]): path for path in phase.sides["B"]}
         keyed = [(stem(path, phase.folders["A"]), path) for path in first]
         found = [(key, [path, partners[key]]) for key, path in keyed if key in partners]
-    elif phase.layout == "unaligned":
+    elif len(phase.sides) > 1:
         found = [(f"{Path(a).stem} | {Path(b).stem}", [a, b]) for a, b in zip(first, phase.sides["B"])]
     else:
         found = [(stem(path, phase.folders["A"]), [path]) for path in first]
@@ -151,9 +153,6 @@ def _to_rgb8(array: NDArray[np.generic]) -> NDArray[np.uint8]:
 
 
 _SHOWN = 20  # lines of each kind
-_LAYOUTS = {name: name for name in ("aligned", "unaligned", "single", "class_folder")} | {"colorization": "single"}
-"""--dataset_mode -> what it looks like on disk."""
-_WITH_BOXES = "unaligned_coco"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -161,7 +160,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("dataroot", type=Path, help="folder of the data set")
     parser.add_argument("--phase", nargs="+", default=[], help="phases to check (default: all)")
-    parser.add_argument("--dataset_mode", default="", choices=("", *_LAYOUTS, _WITH_BOXES), help="layout")
+    parser.add_argument("--dataset_mode", default="", choices=("", *DATASETS.names()), help="layout")
     parser.add_argument("--coco_imagedir", default="", help="of unaligned_coco: see train.py --help")
     parser.add_argument("--category_id", type=int, default=1, help="of unaligned_coco: category of the boxes")
     parser.add_argument("--contact_sheet", type=Path, metavar="FILE.jpg", help="draw small pictures of all phases")
@@ -182,10 +181,10 @@ def _check(args: argparse.Namespace) -> int:
         check_writable(args.contact_sheet, f"--contact_sheet {args.contact_sheet}")
         if args.contact_sheet.suffix.lower() not in Image.registered_extensions():
             raise ValueError(f"--contact_sheet {args.contact_sheet}: give a name that ends in .jpg or .png")
-    if args.dataset_mode == _WITH_BOXES:
-        phases = coco_phases(args.dataroot, args.phase, imagedir=args.coco_imagedir, category_id=args.category_id)
-    else:
-        phases = find_phases(args.dataroot, args.phase, _LAYOUTS.get(args.dataset_mode, ""))
+    dataset_class = DATASETS.get(args.dataset_mode) if args.dataset_mode else None
+    given = {"dataroot": str(args.dataroot), "coco_imagedir": args.coco_imagedir, "category_id": args.category_id}
+    options = build(dataset_class.Options, given) if dataset_class else None
+    phases = find_phases(args.dataroot, args.phase, dataset_class, options)
     paths = list(dict.fromkeys(path for phase in phases for files in phase.sides.values() for path in files))
     facts = examine_all(
         paths,
@@ -202,7 +201,7 @@ def _check(args: argparse.Namespace) -> int:
     print(f"{len(paths)} files: {len(result.problems)} problems, {len(result.warnings)} warnings")
     if args.contact_sheet:
         args.contact_sheet.parent.mkdir(parents=True, exist_ok=True)
-        tile = 256 if args.dataset_mode == _WITH_BOXES else 128  # boxes of small things want to be seen
+        tile = 256 if any(phase.annotations for phase in phases) else 128  # boxes of small things want to be seen
         contact_sheet(phases, count=args.num_samples, tile=tile).save(args.contact_sheet, quality=90)
         print(f"contact sheet: {args.contact_sheet}")
     return 1 if result.problems else 0

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 
-from util.metrics import suite
+from util.metrics import extractors
 from util.metrics.extractors import Extractor
 
 CPU = torch.device("cpu")
@@ -103,7 +103,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         asked.append(name)
         return tiny_extractor(name)
 
-    monkeypatch.setattr(suite, "load_extractor", load)
+    monkeypatch.setattr(extractors, "load_extractor", load)
     return asked
 
 

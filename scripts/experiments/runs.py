@@ -17,7 +17,7 @@ from options.files import PLACE, VOLATILE
 from options.metric_options import MetricOptions
 from options.parse import Options, parse_train
 from options.schema import specs
-from options.train_options import LogOptions, LoopOptions
+from options.train_options import LoopOptions, log_options
 from scripts.experiments.table import Column
 from util.metrics import expand
 from util.metrics.measurement import FILE_NAME, Measurement, read_measurements
@@ -26,7 +26,7 @@ from util.run.folder import check_name, check_writable, holds_run, is_training
 
 RESULT_FOLDER, DOMAIN = "test_latest", "B"
 
-_BESIDE = {*specs(LogOptions), *specs(LoopOptions)} - VOLATILE.keys()
+_BESIDE = {*specs(log_options()), *specs(LoopOptions)} - VOLATILE.keys()
 """Options of what a training leaves behind beside its weights: logs, pictures, more checkpoints."""
 _NO_MATTER = {*VOLATILE, *PLACE, *_BESIDE, "cache"} - {"dataroot"}
 """Options that may differ: the trained weights do not depend on them."""

@@ -11,7 +11,7 @@ from models import MODELS
 from options.base_options import DataOptions, EngineOptions, ModelOptions, RunOptions
 from options.schema import specs
 from options.test_options import ResultOptions
-from options.train_options import LogOptions, LoopOptions, ScheduleOptions
+from options.train_options import LoopOptions, ScheduleOptions, log_options
 from scripts import make_options_doc
 
 OWNERS = (
@@ -21,7 +21,7 @@ OWNERS = (
     EngineOptions,
     ScheduleOptions,
     LoopOptions,
-    LogOptions,
+    log_options(),
     ResultOptions,
 )
 

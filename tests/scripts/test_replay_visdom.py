@@ -10,14 +10,14 @@ from scripts.replay_visdom import MAX_PANELS, main
 from tests.util.loggers.records import epoch as epoch_end
 from tests.util.loggers.records import images, scalars
 from tests.util.loggers.visdom_server import closed_port, serving
-from util.loggers import build_loggers
+from util.loggers.group import build_loggers
 
 
 @pytest.fixture()
 def run_folder(tmp_path: Path) -> Path:
     """A finished run of three epochs with pictures."""
     folder = tmp_path / "facades"
-    group = build_loggers(folder, name="facades", resume_iters=None, options={}, console=False, display_id=0)
+    group = build_loggers(folder, name="facades", resume_iters=None, options={"display_id": 0}, console=False)
     for epoch in (1, 2, 3):
         group.log_scalars(scalars(epoch * 10, epoch, G=float(epoch)))
         group.log_images(images(epoch * 10, epoch))
@@ -48,7 +48,7 @@ def test_losses_and_the_pictures_of_every_epoch_are_sent(run_folder: Path, capsy
 
 
 def test_metrics_are_sent(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    group = build_loggers(tmp_path / "x", name="x", resume_iters=None, options={}, console=False, display_id=0)
+    group = build_loggers(tmp_path / "x", name="x", resume_iters=None, options={"display_id": 0}, console=False)
     group.log_scalars(scalars(10))
     for number, metrics in ((1, {}), (2, {"kid_inception": 0.25, "psnr": 20.0}), (3, {"psnr": 21.0})):
         group.log_epoch(epoch_end(number, number * 10, metrics))
@@ -63,7 +63,7 @@ def test_metrics_are_sent(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_long_runs_send_a_bounded_number_of_panels(tmp_path: Path) -> None:
-    group = build_loggers(tmp_path, name="x", resume_iters=None, options={}, console=False, display_id=0)
+    group = build_loggers(tmp_path, name="x", resume_iters=None, options={"display_id": 0}, console=False)
     for epoch in range(1, 2 * MAX_PANELS + 1):
         group.log_images(images(epoch * 10, epoch))
     group.close()

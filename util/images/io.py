@@ -13,7 +13,7 @@ import io
 import math
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Union
 
@@ -327,3 +327,21 @@ def _to_numpy(values: Pixels) -> NDArray[Any]:
     if isinstance(values, np.ndarray):
         return values.astype(np.float32, copy=False)
     return values.detach().float().cpu().numpy()
+
+
+def save_gif(path: Path, frames: Sequence[Image.Image], *, loop: int = 0, duration: int = 200) -> None:
+    """Write an animation, by default of 5 frames per second.
+
+    Args:
+        path: the file; a reader never sees a part of it.
+        frames: at least one.
+        loop: repetitions, 0 for endless.
+        duration: of a frame in milliseconds.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    temporary = path.with_name(path.name + ".tmp")
+    rest = list(frames[1:])
+    frames[0].save(temporary, format="GIF", save_all=True, append_images=rest, duration=duration, loop=loop)
+    os.replace(temporary, path)

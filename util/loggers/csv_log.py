@@ -8,8 +8,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from util.files import LineFile, replace_text
-from util.loggers.base import Logger
-from util.loggers.metric_curves import short_name
+from util.loggers import LOGGERS
+from util.loggers.base import Logger, RunLog
+from util.metrics.measurement import short_name
 from util.types import EpochRecord
 
 FILE_NAME = "loss_log.csv"
@@ -17,6 +18,7 @@ FILE_NAME = "loss_log.csv"
 _FIRST, _LAST = ("epoch", "total_iters"), ("lr", "seconds")
 
 
+@LOGGERS.register("csv")
 class CsvLogger(Logger):
     """Writes ``loss_log.csv``: ``epoch,total_iters,<mean of every loss>,<every metric>,lr,seconds`` under one header.
 
@@ -42,6 +44,10 @@ class CsvLogger(Logger):
             self._losses, self._metrics = _split([name for name in names if any(row[name] for row in self._rows)])
         self._last_epoch = int(self._rows[-1]["epoch"]) if self._rows else 0
         self._file = self._rewrite()
+
+    @classmethod
+    def open(cls, run: RunLog, options: None) -> CsvLogger:
+        return cls(run.folder, run.resume_iters)
 
     def log_epoch(self, record: EpochRecord) -> None:
         if record.epoch <= self._last_epoch:

@@ -7,7 +7,8 @@ import time
 from pathlib import Path
 
 from util.files import LineFile, replace_text
-from util.loggers.base import Logger
+from util.loggers import LOGGERS
+from util.loggers.base import Logger, RunLog
 from util.types import ScalarRecord
 
 FILE_NAME = "loss_log.txt"
@@ -24,6 +25,7 @@ def loss_line(record: ScalarRecord) -> str:
     return place + "".join(f"{name}: {value:.3f} " for name, value in record.losses.items())
 
 
+@LOGGERS.register("loss")
 class LossLogger(Logger):
     """Writes ``loss_log.txt``: a header with the date at each start, then one line an event.
 
@@ -40,6 +42,11 @@ class LossLogger(Logger):
         self._resume_at = resume_at or (0, 0)
         self._file = LineFile(path)
         self._file.append(f"================ Training Loss ({time.strftime('%c')}) ================")
+
+    @classmethod
+    def open(cls, run: RunLog, options: None) -> LossLogger:
+        places = ((each.epoch, each.epoch_iter) for each in reversed(run.history) if isinstance(each, ScalarRecord))
+        return cls(run.folder, None if run.resume_iters is None else next(places, (0, 0)))
 
     def log_scalars(self, record: ScalarRecord) -> None:
         if (record.epoch, record.epoch_iter) > self._resume_at:

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
-from util.loggers.base import Logger
+from options.schema import arg
+from util.loggers import LOGGERS
+from util.loggers.base import Logger, RunLog
 from util.types import EpochRecord, ImageRecord, ScalarRecord
 
 
+@dataclass(frozen=True, kw_only=True)
+class TensorboardOptions:
+    """TensorBoard."""
+
+    use_tensorboard: bool = arg(False, help="also log to TensorBoard")
+
+
+@LOGGERS.register("tensorboard")
 class TensorboardLogger(Logger):
     """Writes losses (``loss/*``), epoch means (``epoch/*``), metrics in their own units (``metric/*``), learning rate,
     speed, memory and visuals (``visuals/*``), all over the images seen; look at them by
@@ -24,6 +35,8 @@ class TensorboardLogger(Logger):
         ValueError: the package is missing.
     """
 
+    Options = TensorboardOptions
+
     def __init__(self, run_dir: Path, resume_iters: int | None = None) -> None:
         try:
             from torch.utils.tensorboard import SummaryWriter
@@ -37,6 +50,10 @@ class TensorboardLogger(Logger):
                 old.unlink()
         purge = None if resume_iters is None else resume_iters + 1
         self._writer = SummaryWriter(log_dir=str(folder), purge_step=purge)
+
+    @classmethod
+    def open(cls, run: RunLog, options: TensorboardOptions) -> TensorboardLogger | None:
+        return cls(run.folder, run.resume_iters) if options.use_tensorboard else None
 
     def log_scalars(self, record: ScalarRecord) -> None:
         values = {f"loss/{name}": value for name, value in record.losses.items()}

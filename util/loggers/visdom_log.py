@@ -6,22 +6,37 @@ import logging
 import math
 import socket
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-import numpy as np
-from PIL import Image
-
-from util.loggers.curve import LossCurves
+from options.schema import arg
+from util.loggers import LOGGERS
+from util.loggers.base import RunLog
 from util.loggers.live import Event, LiveLogger
-from util.loggers.metric_curves import MetricCurves, metric_title
+from util.metrics.measurement import metric_title, scaled
+from util.pages.charts import Curves
 from util.types import EpochRecord, ImageRecord, ScalarRecord
+
+if TYPE_CHECKING:
+    import numpy as np
 
 MAX_POINTS = 2000
 ADVICE = "Start a server by `python -m visdom.server`, or turn visdom off by --display_id 0."
 
 _CONNECT_SECONDS, _ANSWER_SECONDS = 3.0, 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class VisdomOptions:
+    """visdom."""
+
+    display_id: int = arg(1, help="visdom window; 0 = no visdom")
+    display_ncols: int = arg(4, minimum=1, help="pictures in a row of the visdom panel")
+    display_server: str = arg("http://localhost", help="visdom server")
+    display_port: int = arg(8097, minimum=1, help="port of the visdom server")
+    display_env: str = arg("main", help="visdom environment")
 
 
 class VisdomBoard:
@@ -86,9 +101,9 @@ class VisdomBoard:
         """Forget the connection; ``connect`` opens a new one."""
         self._client = None
 
-    def draw_losses(self, curves: LossCurves) -> None:
+    def draw_losses(self, curves: Curves) -> None:
         """Replace the loss plot by the curves. Without curves nothing is sent: a server fails on a plot of nothing."""
-        if not curves.curves:
+        if not curves:
             return
         traces = [
             {
@@ -98,7 +113,7 @@ class VisdomBoard:
                 "x": [bucket.x for bucket in curve.buckets],
                 "y": [bucket.mean for bucket in curve.buckets],
             }
-            for name, curve in curves.curves.items()
+            for name, curve in curves.items()
         ]
         title = f"{self._name} loss over time"
         layout = {"title": title, "showlegend": True, "xaxis": {"title": "images"}, "yaxis": {"title": "loss"}}
@@ -106,16 +121,16 @@ class VisdomBoard:
             {"data": traces, "win": str(self._id), "layout": layout, "opts": {"title": title, "showlegend": True}}
         )
 
-    def draw_metrics(self, curves: MetricCurves) -> None:
+    def draw_metrics(self, curves: Curves) -> None:
         """Replace the plot of the metrics by the curves, one above the other: their values differ in size too much for
         a common axis. Without curves nothing is sent."""
-        if not curves.curves:
+        if not curves:
             return
         traces: list[dict[str, Any]] = []
         axes: dict[str, Any] = {}
         labels = []
-        height = 1 / len(curves.curves)  # of the window, for each
-        for number, (name, curve) in enumerate(curves.curves.items()):
+        height = 1 / len(curves)  # of the window, for each
+        for number, (name, curve) in enumerate(curves.items()):
             suffix = str(number + 1) if number else ""  # plotly counts yaxis, yaxis2, yaxis3...
             traces.append(
                 {
@@ -173,6 +188,7 @@ class VisdomBoard:
         self._client._send({**message, "eid": self._env})
 
 
+@LOGGERS.register("visdom")
 class VisdomLogger(LiveLogger):
     """Shows a run on a visdom server, which may be dead, slow, or come and go.
 
@@ -184,13 +200,29 @@ class VisdomLogger(LiveLogger):
         history: losses and metrics of the part of the run that was trained before.
     """
 
+    Options = VisdomOptions
+
     def __init__(self, board: VisdomBoard, *, history: Iterable[ScalarRecord | EpochRecord] = (), **live: Any) -> None:
         super().__init__(ADVICE, **live)
         self._board = board
-        self._losses = LossCurves(MAX_POINTS)
-        self._metrics = MetricCurves(MAX_POINTS)
+        self._losses = Curves(MAX_POINTS)
+        self._metrics = Curves(MAX_POINTS)
         for record in history:
             self._add(record)
+
+    @classmethod
+    def open(cls, run: RunLog, options: VisdomOptions) -> VisdomLogger | None:
+        if options.display_id <= 0:
+            return None
+        board = VisdomBoard(
+            run.name,
+            server=options.display_server,
+            port=options.display_port,
+            env=options.display_env,
+            display_id=options.display_id,
+            ncols=options.display_ncols,
+        )
+        return cls(board, history=run.history)
 
     def deliver(self, events: list[Event], send: bool) -> None:
         scalars = any(isinstance(event, ScalarRecord) for event in events)
@@ -222,9 +254,9 @@ class VisdomLogger(LiveLogger):
 
     def _add(self, record: ScalarRecord | EpochRecord) -> None:
         if isinstance(record, ScalarRecord):
-            self._losses.add(record)
+            self._losses.add(record.total_iters, record.losses)
         else:
-            self._metrics.add(record)
+            self._metrics.add(record.total_iters, scaled(record.metrics))
 
 
 def _new_client(server: str, port: int, env: str) -> Any:
@@ -268,6 +300,8 @@ def _label(text: str, height: float) -> dict[str, Any]:
 
 
 def _grid(images: Sequence[np.ndarray], ncols: int) -> np.ndarray:
+    import numpy as np  # this file is read for --help
+
     height, width = (max(image.shape[axis] for image in images) for axis in (0, 1))
     gap = 2
     rows = math.ceil(len(images) / ncols)
@@ -281,6 +315,9 @@ def _grid(images: Sequence[np.ndarray], ncols: int) -> np.ndarray:
 
 def _as_rgb(image: np.ndarray, width: int, height: int) -> np.ndarray:
     """RGB, enlarged until it touches a side of its cell; its shape stays."""
+    import numpy as np
+    from PIL import Image
+
     picture = Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image).convert("RGB")
     factor = min(width / picture.width, height / picture.height)
     size = round(picture.width * factor), round(picture.height * factor)

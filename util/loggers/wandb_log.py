@@ -6,9 +6,13 @@ import importlib
 import inspect
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from options.schema import arg
+from util.loggers import LOGGERS
+from util.loggers.base import RunLog
 from util.loggers.live import Event, LiveLogger
 from util.types import ImageRecord, ScalarRecord
 
@@ -17,6 +21,15 @@ ADVICE = "Log in by `wandb login`, write local files by WANDB_MODE=offline, or l
 _ID_FILE = "wandb_id.txt"
 
 
+@dataclass(frozen=True, kw_only=True)
+class WandbOptions:
+    """Weights & Biases."""
+
+    use_wandb: bool = arg(False, help="also log to Weights & Biases")
+    wandb_project_name: str = arg("image-to-image-gans", help="project on Weights & Biases")
+
+
+@LOGGERS.register("wandb")
 class WandbLogger(LiveLogger):
     """Sends losses (``loss/*``), epoch means (``epoch/*``), metrics in their own units (``metric/*``), speed and
     visuals to Weights & Biases.
@@ -34,6 +47,8 @@ class WandbLogger(LiveLogger):
     Raises:
         ValueError: the package is missing.
     """
+
+    Options = WandbOptions
 
     def __init__(
         self,
@@ -56,6 +71,13 @@ class WandbLogger(LiveLogger):
         self._resume = resume_iters is not None
         self._settings = {"project": project, "name": name, "config": _plain(options or {}), "dir": str(run_dir)}
         self._run: Any = None
+
+    @classmethod
+    def open(cls, run: RunLog, options: WandbOptions) -> WandbLogger | None:
+        if not options.use_wandb:
+            return None
+        project = options.wandb_project_name
+        return cls(run.folder, run.name, project=project, resume_iters=run.resume_iters, options=run.options)
 
     def deliver(self, events: list[Event], send: bool) -> None:
         if not send:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from itertools import combinations
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from torch import Tensor
 from tqdm import tqdm
 
-from util.metrics.fidelity import Number
+from util.metrics import METRICS
 from util.metrics.images import ImageSet
-from util.metrics.paired import LPIPS_SMALLEST, Lpips, as_batch, l1
+from util.metrics.measurement import Number
+from util.metrics.paired import as_batch, check_smallest, own_protocol
+
+if TYPE_CHECKING:
+    from util.metrics.distances import Lpips
 
 REMEDY = "make them by: python test.py --name RUN --num_samples 4"
 
@@ -27,8 +30,8 @@ def diversity(
 
     Args:
         draws: K >= 2 sets; equal names are draws of one image.
-        names: which of ``diversity`` (mean absolute difference, values 0..1) and ``diversity_lpips``.
-        lpips: needed for ``diversity_lpips``.
+        names: short names of metrics by draws.
+        lpips: the network of the metrics that need one.
         progress: a bar on a terminal.
 
     Raises:
@@ -40,12 +43,17 @@ def diversity(
     for each, found in zip(draws, places):
         if alone := sorted(found.keys() ^ places[0].keys()):
             raise ValueError(f"{each.label}: of {alone[0]} not every draw is there; test again")
-    values: dict[str, list[float]] = {name: [] for name in names}
+    distances = {metric: METRICS[metric].function() for metric in names}
+    networks = {metric: (lpips,) if METRICS[metric].network else () for metric in names}
+    values: dict[str, list[float]] = {metric: [] for metric in names}
     for name in tqdm(draws[0].names, desc="draws", unit=" img", disable=None if progress else True):
         images = [as_batch(each.read(found[name])) for each, found in zip(draws, places)]
-        _check(draws[0].label, name, images, names)
-        for metric in names:
-            values[metric].append(_mean_distance(metric, images, lpips))
+        if len({image.shape for image in images}) > 1:
+            raise ValueError(f"{draws[0].label}: the draws of {name} have different sizes; test again")
+        check_smallest(f"{draws[0].label}: {name}", min(images[0].shape[-2:]), names)
+        for metric, distance in distances.items():
+            each_two = [distance(a, b, *networks[metric]) for a, b in combinations(images, 2)]
+            values[metric].append(float(np.mean(each_two)))
     content = hashlib.sha256("".join(each.digest() for each in draws).encode()).hexdigest()
     protocol: dict[str, Any] = {
         "draws": len(draws),
@@ -55,21 +63,5 @@ def diversity(
     return {name: _number(name, found, protocol, lpips) for name, found in values.items()}
 
 
-def _mean_distance(metric: str, images: Sequence[Tensor], lpips: Lpips | None) -> float:
-    if metric == "diversity":
-        return float(np.mean([l1(a, b) for a, b in combinations(images, 2)]))
-    assert lpips is not None
-    return float(np.mean([lpips(a, b) for a, b in combinations(images, 2)]))
-
-
 def _number(name: str, values: Sequence[float], protocol: dict[str, Any], lpips: Lpips | None) -> Number:
-    own = {"values": "0..1"} if name == "diversity" or lpips is None else lpips.facts()
-    return Number(float(np.mean(values)), float(np.std(values)), {**protocol, **own}, ())
-
-
-def _check(label: str, name: str, images: Sequence[Tensor], names: Sequence[str]) -> None:
-    if len({image.shape for image in images}) > 1:
-        raise ValueError(f"{label}: the draws of {name} have different sizes; test again")
-    smallest = min(images[0].shape[-2:])
-    if "diversity_lpips" in names and smallest < LPIPS_SMALLEST:
-        raise ValueError(f"{label}: {name} has {smallest} pixels; diversity_lpips needs {LPIPS_SMALLEST} or more")
+    return Number(float(np.mean(values)), float(np.std(values)), {**protocol, **own_protocol(name, lpips)}, ())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib.metadata
 import json
 import logging
 import os
@@ -12,17 +13,18 @@ import zipfile
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import PIL
 import torch
-import torch_fidelity
 from torch import Tensor
 from tqdm import tqdm
 
-from util.metrics.extractors import Extractor
 from util.metrics.images import ImageSet, Pixels
+
+if TYPE_CHECKING:
+    from util.metrics.extractors import Extractor  # imports torch-fidelity, which takes two seconds
 
 logger = logging.getLogger(__name__)
 
@@ -180,5 +182,5 @@ def _exact_arithmetic() -> Iterator[None]:
 
 def _key(extractor: Extractor, images: ImageSet) -> str:
     facts = {**extractor.facts(), "layers": list(extractor.module.get_requested_features_list())}
-    versions = [torch.__version__, torch_fidelity.__version__, PIL.__version__]
+    versions = [torch.__version__, importlib.metadata.version("torch-fidelity"), PIL.__version__]
     return hashlib.sha256(json.dumps([facts, versions, images.digest()], sort_keys=True).encode()).hexdigest()

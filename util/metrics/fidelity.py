@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from torch import Tensor
 from torch_fidelity import metric_fid, metric_isc, metric_kid, metric_prc
+
+from util.metrics.measurement import Number
 
 KID_DEGREE = 3
 NEIGHBOURS = 3
 FID_IMAGES = 2048  # features of Inception: with fewer images their covariance has no full rank
 IS_IMAGES = 500
-
-
-@dataclass(frozen=True)
-class Number:
-    """A number, its spread, how it was made, and what to know before using it."""
-
-    value: float
-    std: float | None = None
-    protocol: Mapping[str, Any] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
 
 
 def kid(fake: Tensor, real: Tensor, *, subset_size: int, subsets: int, seed: int) -> Number:
@@ -160,6 +151,19 @@ def intra_class(
     spread = math.sqrt(sum((value - mean) ** 2 for value in values) / len(values))
     protocol = {"classes": found, "estimator": "mean over the classes; std over them"}
     return Number(mean, spread, protocol, tuple(notes))
+
+
+def intra_kid(
+    fake: Tensor, real: Tensor, classes: Sequence[Sequence[str]], *, subset_size: int, subsets: int, seed: int
+) -> Number:
+    """``intra_class`` of ``kid``."""
+    measure = partial(kid, subset_size=subset_size, subsets=subsets, seed=seed)
+    return intra_class(measure, fake, real, classes)
+
+
+def intra_fid(fake: Tensor, real: Tensor, classes: Sequence[Sequence[str]]) -> Number:
+    """``intra_class`` of ``fid``."""
+    return intra_class(fid, fake, real, classes)
 
 
 def inception_score(logits: Tensor, *, splits: int, seed: int) -> Number:

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
 
-from util.metrics import LPIPS_METRICS, METRICS, expand, full_name
-from util.metrics import fidelity as f
+from util.metrics import METRICS, expand, full_name
 from util.metrics.diversity import diversity
-from util.metrics.extractors import Extractor, load_extractor
 from util.metrics.features import FeatureCache, Features, default_cache, features_of
 from util.metrics.images import ImageSet
-from util.metrics.measurement import Measurement
-from util.metrics.paired import Lpips, paired
+from util.metrics.measurement import Measurement, Number
+from util.metrics.paired import paired
 from util.run.pretrained import MissingWeights
 
+if TYPE_CHECKING:
+    from util.metrics.distances import Lpips
+    from util.metrics.extractors import Extractor
+
 NO_CACHE = "none"
-NO_SOURCE = "mean_kid also needs the images of the source domain, and there are none"
 Failed = Callable[[Sequence[str], Exception], object]
 """Called with the short names of what could not be measured, and why."""
 _PACKAGES = ("torch", "torchvision", "torch-fidelity", "torchmetrics", "numpy", "pillow")
@@ -80,23 +82,28 @@ class Suite:
         self.names, self.missing = expand(names), dict[str, str]()
         self.device, self.progress = device, progress
         self.extractor_name, self.lpips_net = feature_extractor, lpips_net
-        self.kid = {"subset_size": kid_subset_size, "subsets": kid_subsets, "seed": metric_seed}
-        self.score = {"splits": is_splits, "seed": metric_seed}
+        self.settings = {
+            "kid_subset_size": kid_subset_size,
+            "kid_subsets": kid_subsets,
+            "is_splits": is_splits,
+            "metric_seed": metric_seed,
+        }
         self.batch_size = metric_batch_size
         folder = None if feature_cache == NO_CACHE else Path(feature_cache) if feature_cache else default_cache()
         self.cache = FeatureCache(folder)
         self._extractor: Extractor | None = None
         self._lpips: Lpips | None = None
-        try:
-            if load and any(METRICS[name].by == "features" for name in self.names):
+        # Imported here: their libraries take three seconds, and most runs measure nothing.
+        if load and (by_features := self.of_kind("features")):
+            from util.metrics.extractors import load_extractor
+
+            with self._leaving_out(by_features, lenient):
                 self._extractor = load_extractor(feature_extractor, device, inception_weights=inception_weights)
-        except MissingWeights as error:
-            self._leave_out([name for name in self.names if METRICS[name].by == "features"], error, lenient)
-        try:
-            if load and not {*LPIPS_METRICS}.isdisjoint(self.names):
+        if load and (by_lpips := [name for name in self.names if METRICS[name].network]):
+            from util.metrics.distances import Lpips
+
+            with self._leaving_out(by_lpips, lenient):
                 self._lpips = Lpips(lpips_net, device, lpips_weights)
-        except MissingWeights as error:
-            self._leave_out([name for name in self.names if name in LPIPS_METRICS], error, lenient)
 
     def full_name(self, short: str) -> str:
         """The name under which a number is stored."""
@@ -122,7 +129,7 @@ class Suite:
         *,
         draws: Sequence[ImageSet] = (),
         features: Features | None = None,
-        paired_values: Mapping[str, f.Number] | None = None,
+        paired_values: Mapping[str, Number] | None = None,
         failed: Failed | None = None,
     ) -> list[Measurement]:
         """Every number of one pair of sides.
@@ -140,22 +147,23 @@ class Suite:
         Raises:
             ValueError: too few images, an unreadable one, or pairs that do not match; not with ``failed``.
         """
-        found: dict[str, f.Number] = dict(paired_values or {})
+        found: dict[str, Number] = dict(paired_values or {})
         if real is None and (needing := [name for name in self.names if METRICS[name].needs_real]):
             raise ValueError(f"{', '.join(needing)} compare with real images, and there are none")
-        if "mean_kid" in self.names and source is None and failed is None:
-            raise ValueError(NO_SOURCE)
+        if source is None and failed is None:
+            for name in (name for name in self.names if METRICS[name].needs_source):
+                raise ValueError(_no_source(name))
 
-        def by_pairs(names: Sequence[str]) -> Mapping[str, f.Number]:
+        def by_pairs(names: Sequence[str]) -> Mapping[str, Number]:
             assert real is not None
             return paired(fake, real, names, lpips=self._lpips, progress=self.progress)
 
-        def by_features(names: Sequence[str]) -> Mapping[str, f.Number]:
+        def by_features(names: Sequence[str]) -> Mapping[str, Number]:
             nonlocal features
             features = self.features(fake) if features is None else features
             return self._by_features(names, features, fake, real, source)
 
-        def by_draws(names: Sequence[str]) -> Mapping[str, f.Number]:
+        def by_draws(names: Sequence[str]) -> Mapping[str, Number]:
             return diversity(draws, names, lpips=self._lpips, progress=self.progress)
 
         for kind, measured in (("pairs", by_pairs), ("features", by_features), ("draws", by_draws)):
@@ -166,36 +174,33 @@ class Suite:
 
     def _by_features(
         self, names: Iterable[str], ours: Features, made: ImageSet, real: ImageSet | None, source: ImageSet | None
-    ) -> dict[str, f.Number]:
+    ) -> dict[str, Number]:
         assert self._extractor is not None
-        layer = self._extractor.features
-        fake = ours[layer]
-        found: dict[str, f.Number] = {}
-        theirs = fake[:0] if real is None or set(names) == {"is"} else self.features(real, stays=True)[layer]
-        for name in names:
-            if name == "kid":
-                found[name] = f.kid(fake, theirs, **self.kid)
-            elif name == "mean_kid":
-                if source is None:
-                    raise ValueError(NO_SOURCE)
-                found[name] = f.mean_kid(fake, theirs, self.features(source, stays=True)[layer], **self.kid)
-            elif name == "fid":
-                found[name] = f.fid(fake, theirs)
-            elif METRICS[name].needs_classes:
-                assert real is not None
-                measure = self._kid if name == "intra_kid" else f.fid
-                found[name] = f.intra_class(measure, fake, theirs, (made.classes, real.classes))
-            elif name == "is":
-                found[name] = f.inception_score(ours[self._extractor.logits], **self.score)
-            elif name not in found:
-                found.update(f.precision_recall(fake, theirs))
+        layer, logits = self._extractor.features, self._extractor.logits
+
+        @cache
+        def given(what: str) -> Any:
+            """One of ``Metric.of``, computed when the first metric asks for it."""
+            if what in ("fake", "logits"):
+                return ours[layer if what == "fake" else logits]
+            assert real is not None
+            if what == "classes":
+                return made.classes, real.classes
+            side = source if what == "source" else real
+            return None if side is None else self.features(side, stays=True)[layer]
+
+        found: dict[str, Number] = {}
+        for name in (name for name in names if name not in found):
+            metric = METRICS[name]
+            if metric.needs_source and source is None:
+                raise ValueError(_no_source(name))
+            settings = {keyword: self.settings[option] for keyword, option in metric.settings.items()}
+            result = metric.function()(*map(given, metric.of), **settings)
+            found.update(result if isinstance(result, Mapping) else {name: result})
         return found
 
-    def _kid(self, fake: Tensor, real: Tensor) -> f.Number:
-        return f.kid(fake, real, **self.kid)
-
     def _measurement(
-        self, short: str, number: f.Number, common: Mapping[str, Any], source: ImageSet | None
+        self, short: str, number: Number, common: Mapping[str, Any], source: ImageSet | None
     ) -> Measurement:
         if METRICS[short].by == "draws":
             common = {"fake": common["fake"]}
@@ -209,20 +214,29 @@ class Suite:
             sizes = [common[side]["size"] for side in ("fake", "real") if side in common]
             if METRICS[short].needs_real and sizes[0] != sizes[1]:
                 notes.append(f"the images are {sizes[0]}, the real ones {sizes[1]}: --resize N makes them equal")
-        if short == "mean_kid" and source is not None:
+        if METRICS[short].needs_source and source is not None:
             protocol["source"] = source.facts()
         return Measurement(self.full_name(short), short, number.value, number.std, protocol, tuple(notes))
 
-    def _leave_out(self, names: Iterable[str], error: MissingWeights, lenient: bool) -> None:
-        if not lenient:
-            raise error
-        self.missing.update(dict.fromkeys(names, str(error)))
-        self.names = tuple(name for name in self.names if name not in self.missing)
+    @contextlib.contextmanager
+    def _leaving_out(self, names: Sequence[str], lenient: bool) -> Iterator[None]:
+        """With ``lenient``: leave these out where their network cannot be had here."""
+        try:
+            yield
+        except MissingWeights as error:
+            if not lenient:
+                raise
+            self.missing.update(dict.fromkeys(names, str(error)))
+            self.names = tuple(name for name in self.names if name not in self.missing)
+
+
+def _no_source(name: str) -> str:
+    return f"{name} also needs the images of the source domain, and there are none"
 
 
 def _what_can_be(
-    names: Sequence[str], measured: Callable[[Sequence[str]], Mapping[str, f.Number]], failed: Failed
-) -> dict[str, f.Number]:
+    names: Sequence[str], measured: Callable[[Sequence[str]], Mapping[str, Number]], failed: Failed
+) -> dict[str, Number]:
     """All of these numbers together; if that fails, one by one, without those that fail alone."""
     try:
         return dict(measured(names))
@@ -230,7 +244,7 @@ def _what_can_be(
         if len(names) == 1:
             failed(names, error)
             return {}
-    found: dict[str, f.Number] = {}
+    found: dict[str, Number] = {}
     for name in names:
         found.update(_what_can_be([name], measured, failed))
     return found

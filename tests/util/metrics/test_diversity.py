@@ -8,9 +8,10 @@ import torch
 import torchvision
 
 from tests.measuring import CPU, draw
+from util.metrics.distances import Lpips
 from util.metrics.diversity import diversity
 from util.metrics.images import MadeImages
-from util.metrics.paired import Lpips, as_batch
+from util.metrics.paired import as_batch
 
 
 def grey(value, size=8):

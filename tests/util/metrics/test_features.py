@@ -132,10 +132,10 @@ def test_the_extractor_belongs_to_the_key(other, tmp_path, folder):
         features(Poisoned(folder, "--real"), other, cache=FeatureCache(place))
 
 
-@pytest.mark.parametrize("package", ["torch", "torch_fidelity", "PIL"])
+@pytest.mark.parametrize("package", ["torch.__version__", "PIL.__version__", "importlib.metadata.version"])
 def test_versions_belong_to_the_key(package, tmp_path, folder, monkeypatch):
     _, place = filled(tmp_path, folder)
-    monkeypatch.setattr(f"util.metrics.features.{package}.__version__", "99")
+    monkeypatch.setattr(f"util.metrics.features.{package}", "99" if "__" in package else lambda name: "99")
     with pytest.raises(AssertionError, match="read again"):
         features(Poisoned(folder, "--real"), cache=FeatureCache(place))
 

@@ -10,8 +10,9 @@ import torchmetrics
 import torchvision
 
 from tests.measuring import CPU, draw
+from util.metrics.distances import Lpips
 from util.metrics.images import MadeImages
-from util.metrics.paired import Lpips, paired
+from util.metrics.paired import paired
 from util.run.pretrained import MissingWeights
 
 HEADS = Path(torchmetrics.__file__).parent / "functional" / "image" / "lpips_models"
