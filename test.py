@@ -14,6 +14,7 @@ from typing import Any
 
 from data import DATASETS
 from models import MODELS
+from models.base_model import BaseModel, draws_from_noise
 from options.parse import Options, answer_help, parse_test
 
 if __name__ == "__main__":
@@ -25,16 +26,15 @@ from tqdm import tqdm
 
 from data.base_dataset import BaseDataset, sample_size
 from data.loader import Loader, loader_of
-from models.base_model import BaseModel
 from models.sagan.samples import draw_from_noise
 from models.trained import drafted_results, folder_of, load_run
 from options.files import write_options
 from util.background import BackgroundWriter
 from util.exit_code import EXIT_DONE, run_command
-from util.html import HTML
 from util.images.io import save_array, to_display, write_image
 from util.loggers.base import Logger
 from util.loggers.wandb_log import WandbLogger
+from util.pages.html import HTML
 from util.run.engine import Engine, start_engine
 from util.run.inference import ResultNames, caption, translate
 from util.types import ImageRecord
@@ -60,7 +60,7 @@ def _run(options: Options) -> int:
     run, result = options.run, options.result
     folder_of(options)  # a run that is not there, before anything is read
     engine = start_engine(**vars(options.engine))
-    if MODELS.get(run.model).draws_from_noise:
+    if draws_from_noise(MODELS.get(run.model)):
         return draw_from_noise(load_run(options, engine))
     input_nc, output_nc = options.model.data_channels
     dataset = DATASETS.get(run.dataset_mode)(
@@ -119,7 +119,7 @@ def _translate(options: Options, model: BaseModel, loader: Loader, root: Path, p
     """Run the model over the data set; returns how many images were written."""
 
     total = int(min(options.result.num_test, loader.num_images))
-    names = ResultNames(root, model.visuals_of_B)
+    names = ResultNames(root, model.visual_kinds)
     done = 0
     live = _live_logger(options, page.web_dir)
     with contextlib.closing(live), BackgroundWriter() as writer, tqdm(total=total, unit=" img", disable=None) as bar:
@@ -129,9 +129,8 @@ def _translate(options: Options, model: BaseModel, loader: Loader, root: Path, p
             parts = list(names.parts(batch, row, images))
             for side, name, part in parts:
                 _write(options, writer, page, name, part, formats)
-                for label, values in model.arrays().items() if side == "A" else ():
-                    file = page.get_image_dir() / f"{name}_{label}.npy"
-                    writer.submit(save_array, file, values[row].permute(1, 2, 0).cpu().numpy())
+                for label, values in model.extras().items() if side == "A" else ():
+                    writer.submit(save_array, page.get_image_dir() / f"{name}_{label}.npy", values[row])
             done += 1
             shown = tuple(name for _, name, _ in parts)
             live.log_images(ImageRecord(1, done, {k: to_display(v) for k, v in images.items()}, shown))

@@ -22,10 +22,9 @@ if __name__ == "__main__":
 import functools
 
 from data.base_dataset import BaseDataset, fingerprint, sample_size
-from data.check import quick_check
+from data.check import check_needs, quick_check
 from data.loader import Loader, check_batch_size, held_out_set, loader_of
-from models.atme.map_files import TrackedMapsLogger
-from models.base_model import BaseModel
+from models.base_model import BaseModel, can_train
 from options.files import PLACE, VOLATILE, format_options, write_options
 from util.exit_code import EXIT_DONE, run_command
 from util.loggers.group import LoggerGroup, build_loggers
@@ -36,10 +35,10 @@ from util.run.class_names import CLASSES_FILE, check_labels, write_class_names
 from util.run.device import peak_memory_mb
 from util.run.engine import Engine, seed_step, start_engine
 from util.run.folder import check_name, check_run_folder, open_run_folder
-from util.run.inference import held_out_pictures, sample_record
+from util.run.inference import Snapshot, held_out_pictures, sample_record
 from util.run.progress import Meter, Progress
 from util.run.report import describe_run, describe_step, measure_model
-from util.run.schedule import Plan
+from util.run.schedule import Plan, current_lr, set_lr_factor
 from util.run.state import RunState
 from util.run.stop import StopSignal
 from util.types import paths_of
@@ -68,14 +67,14 @@ class Session:
     def log_scalars(self) -> None:
         """Send the losses of this step to the loggers: the one place where the loop waits for the device."""
         self.meter.check()
-        record = self.meter.record(self.progress, self.model.lr, peak_memory_mb(self.engine.device))
+        record = self.meter.record(self.progress, current_lr(self.model.optimizers), peak_memory_mb(self.engine.device))
         self.loggers.log_scalars(record)
 
     def log_images(self, batch: Any) -> None:
         """Send the pictures of the first sample to the loggers."""
         if self.engine.world.is_main:
             p = self.progress
-            shown = self.model.visuals(), self.model.sheets()
+            shown = self.model.visuals(), self.model.extras()
             self.loggers.log_images(sample_record(batch, *shown, p.epoch, p.total_iters))
 
     @property
@@ -110,13 +109,14 @@ class Session:
             self.save("latest")
             return
         self.meter.check()
-        record = self.meter.epoch_record(self.progress, self.model.lr)
+        record = self.meter.epoch_record(self.progress, current_lr(self.model.optimizers))
         record = replace(record, means={**record.means, **self.model.diagnostics()})
         tags = ["latest", str(epoch)] if epoch % loop.save_epoch_freq == 0 else []
         measured: dict[str, float] = {}
         if self.evaluation and self.evaluation.due(epoch, self.plan.last_epoch):
             self.save("latest")  # whatever happens to the evaluation, the epoch is not lost
-            found = self.evaluation.run(self.model, epoch)
+            extra = self.model.extra_state() if self.model.test_reads_state else {}
+            found = self.evaluation.run(Snapshot(self.model.networks, extra), epoch)
             self.meter.leave_out(found.seconds)
             record, measured = replace(record, metrics=found.values), found.by_short
             if found.is_best and self.options.eval.save_best:
@@ -146,7 +146,7 @@ def train(session: Session, stop: StopSignal) -> int:
         s.loggers.start_epoch(s.progress.epoch, s.plan.last_epoch, s.loader.num_images, s.progress.epoch_iter)
         batches = s.loader.batches(s.progress.epoch, done=s.progress.epoch_iter)
         for batch in s.meter.waiting(batches):
-            s.model.set_lr_factor(s.plan.factor(s.progress))
+            set_lr_factor(s.model.optimizers, s.plan.factor(s.progress))
             seed_step(s.options.engine.seed, s.progress.steps, s.engine.world.rank)
             s.model.set_input(batch)
             losses = s.model.optimize_parameters()
@@ -155,8 +155,6 @@ def train(session: Session, stop: StopSignal) -> int:
             s.progress.advance(num_images)
             s.meter.update(losses, s.progress, share=s.model.share, paths=paths_of(batch))
             s.loggers.advance(num_images)
-            if tracked := s.model.tracked():
-                s.loggers.log_tracked(tracked)
             if s.progress.crossed(log.print_freq):
                 s.log_scalars()
             if s.progress.crossed(log.display_freq) or s.progress.steps == 1:  # at once: is the data right?
@@ -211,8 +209,8 @@ def _make_model(options: Options, engine: Engine, dataset_size: int) -> BaseMode
     for flag in sorted(options.given & set(model.unused)) if engine.world.is_main else ():
         logger.warning("warning: --%s has no effect on --model %s", flag, options.run.model)
     model.setup_training(dataset_size)
-    if "crop" in options.data.preprocess:
-        model.expect_size(options.data.crop_size, options.data.crop_size)
+    if "one_size" in model.needs and "crop" in options.data.preprocess:
+        model.check_size(options.data.crop_size, options.data.crop_size)
     for name, net in model.networks.items() if options.run.verbose else ():
         logger.info("network %s\n%s", name, net)
     return model
@@ -251,11 +249,13 @@ def _compose(options: Options, engine: Engine, folder: Path) -> Session:
     d, m, world = options.data, options.model, engine.world
     check_batch_size(d.batch_size, world.size)
     model_class = MODELS.get(options.run.model)
-    model_class.check_trainable(options.run.model)
+    if not can_train(model_class):
+        raise ValueError(f"--model {options.run.model}: for test.py only, it cannot be trained; choose another model")
     dataset_class = DATASETS.get(options.run.dataset_mode)
     dataset = dataset_class(d, input_nc=m.input_nc, output_nc=m.output_nc, seed=options.engine.seed)
     sample = dataset[0]
-    model_class.check_sides(sample, f"--model {options.run.model}", options.run.dataset_mode, m)
+    needs = {**dict.fromkeys(model_class.needs, ""), **m.also_needs}
+    check_needs(needs, dataset, f"--model {options.run.model}", options.run.dataset_mode, model_class.dataset_mode)
     if options.loop.continue_train:
         check_labels(folder / CLASSES_FILE, dataset.class_names)
     options = options.for_classes(dataset.class_names)
@@ -311,7 +311,8 @@ def _evaluation_of(
     phase, dataset, loader = held_out_set(
         dataset_class, options.data, input_nc=m.input_nc, output_nc=m.output_nc, **what
     )
-    model_class.check_sides(dataset[0], "--eval_freq", options.run.dataset_mode, m)
+    needs = {**dict.fromkeys(model_class.needs, ""), **m.also_needs}
+    check_needs(needs, dataset, "--eval_freq", options.run.dataset_mode, model_class.dataset_mode)
     m.for_classes(dataset.class_names)
     make = functools.partial(model_class, m, engine.alone())
     pictures = functools.partial(held_out_pictures, make, loader, root=dataset.root, seed=seed)
@@ -347,8 +348,7 @@ def _train_and_log(s: Session, folder: Path, stop: StopSignal) -> int:
         write_options(values, o.defaults, folder, "train")
         if s.dataset.class_names:
             write_class_names(folder / CLASSES_FILE, s.dataset.class_names)
-    if values.get("n_save_noisy"):
-        s.loggers = LoggerGroup((*s.loggers.loggers, TrackedMapsLogger(folder)))
+    s.loggers = LoggerGroup((*s.loggers.loggers, *s.model.loggers(folder)))
     try:
         code = train(s, stop)
     finally:

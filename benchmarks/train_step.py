@@ -89,7 +89,7 @@ def measure(argv: Sequence[str], size: int, batch_size: int, seconds: float) -> 
     model = train.build_model(argv, dataset_size=1000)
     channels = (("A", model.options.input_nc), ("B", model.options.output_nc))  # type: ignore[attr-defined]
     batch = {side: torch.rand(batch_size, number, size, size) * 2 - 1 for side, number in channels}
-    if "image" in model.sides:
+    if "image" in model.needs:
         batch |= {"image": batch["A"], "label": torch.arange(batch_size) % CLASSES}
     paths = [f"{number}.png" for number in range(batch_size)]
 

@@ -47,7 +47,8 @@ class BaseDataset(torch.utils.data.Dataset[dict[str, Any]], ABC):
     Attributes:
         root: folder of the input side; results are named by the path below it.
         side_by_side: whether a file holds a pair, A left and B right.
-        remarks: what was left out of what lies there, one line each, for ``check.quick_check``.
+        remarks: files that are ignored, one warning each, for ``check.quick_check``.
+        why_missing: key of a sample -> why it may be missing, for messages.
 
     Raises:
         FileNotFoundError: no ``--dataroot``, or no images where the layout has them.
@@ -60,6 +61,7 @@ class BaseDataset(torch.utils.data.Dataset[dict[str, Any]], ABC):
     root: Path
     side_by_side: bool = False
     remarks: Sequence[str] = ()
+    why_missing: Mapping[str, str] = {}
 
     def __init__(self, options: DataOptions, *, input_nc: int, output_nc: int, seed: int = 0) -> None:
         if not options.dataroot:

@@ -56,6 +56,7 @@ class ColorizationDataset(FileDataset):
         self.root = _photo_root(self.dataroot, options.phase)
         flags = f"--dataroot {options.dataroot} --phase {options.phase}"
         self._paths = require_images(self.root, flags=flags, max_size=options.max_dataset_size)
+        self.why_missing = {"B": "the photos of --dataroot are grey; it needs photos in colour to compare with"}
         self.has_colours = any(not _is_grey(header) for _, header in self.headers(_PROBED))
 
     def counts(self) -> dict[str, int]:

@@ -11,40 +11,30 @@ import re
 import shlex
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from datasets.command_line import CLASS_SIZES, OneLineParser, exit_code
-from datasets.demo_canvas import Box
-from datasets.demo_daynight import draw_street, street_boxes
-from datasets.demo_facades import draw_facade
-from datasets.demo_houses import PALETTE
-from datasets.demo_shapes import CLASSES, draw_shape
-from models import MODELS
+from datasets.demo.canvas import Box, Picture
+from datasets.demo.facades import PALETTE, draw_facade
+from datasets.demo.shapes import CLASSES, draw_shape
+from datasets.demo.street import draw_street, street_boxes
 
-_VERSION = 1  # of the drawings: raise it when they change
-_NOTE = "demo.json"  # marks a folder as drawn by this script, and says with what
+_VERSION = 2  # of the drawings: raise it when they change
+_NOTE = "demo.json"  # marks a folder as drawn by this script, with the arguments
 _STAGE = ".drawing"  # images lie here until all are drawn
+_CATEGORIES = ("car", "lamp")  # of the boxes: ids 1 and 2
 
-Draw = Callable[[np.random.Generator, int, int], npt.NDArray[np.uint8]]
-FindBoxes = Callable[[np.random.Generator, int], list[tuple[str, Box]]]
-
-
-@dataclass(frozen=True)
-class Folder:
-    """One folder of images of a set."""
-
-    name: str
-    phase: str  # train or test
-    draw: Draw  # (generator, size, index) -> image
+Draw = Callable[..., Picture]  # (generator, size), of a kind with classes (generator, size, label)
+FindBoxes = Callable[[np.random.Generator, int], list[tuple[str, Box]]]  # of the image from an equal generator
 
 
 @dataclass(frozen=True)
@@ -53,66 +43,23 @@ class Kind:
 
     key: int  # part of the seed of every image
     size: int  # default width and height
-    folders: tuple[Folder, ...]
+    draws: dict[str, Draw]  # by domain: the ending of the folder's name
     classes: tuple[str, ...] = ()
-    find_boxes: FindBoxes | None = None  # (generator, size) -> named boxes of the image from an equal generator
+    find_boxes: FindBoxes | None = None
+
+    @property
+    def folders(self) -> list[tuple[str, Draw]]:
+        """Name and content of each folder of images; its place in the list is part of the seed."""
+        return [(phase + domain, draw) for phase in ("train", "test") for domain, draw in self.draws.items()]
 
 
+_DAY, _NIGHT = partial(draw_street, night=False), partial(draw_street, night=True)
 KINDS = {
-    "facades": Kind(
-        0, 256, tuple(Folder(phase, phase, lambda rng, size, _: draw_facade(rng, size)) for phase in ("train", "test"))
-    ),
-    "daynight": Kind(
-        1,
-        256,
-        tuple(
-            Folder(phase + domain, phase, draw)
-            for phase in ("train", "test")
-            for domain, draw in (
-                ("A", lambda rng, size, _: draw_street(rng, size, night=False)),
-                ("B", lambda rng, size, _: draw_street(rng, size, night=True)),
-            )
-        ),
-    ),
-    "shapes": Kind(
-        2,
-        64,
-        tuple(
-            Folder(phase, phase, lambda rng, size, index: draw_shape(rng, size, index % len(CLASSES)))
-            for phase in ("train", "test")
-        ),
-        CLASSES,
-    ),
-    "coco": Kind(
-        3,
-        256,
-        tuple(
-            Folder(phase + domain, phase, draw)
-            for phase in ("train", "test")
-            for domain, draw in (
-                ("A", lambda rng, size, _: draw_street(rng, size, night=True)),
-                ("B", lambda rng, size, _: draw_street(rng, size, night=False)),
-            )
-        ),
-        find_boxes=street_boxes,
-    ),
+    "facades": Kind(0, 256, {"": draw_facade}),
+    "daynight": Kind(1, 256, {"A": _DAY, "B": _NIGHT}),
+    "shapes": Kind(2, 64, {"": draw_shape}, CLASSES),
+    "coco": Kind(3, 256, {"A": _NIGHT, "B": _DAY}, find_boxes=street_boxes),
 }
-_CATEGORIES = ("car", "lamp")  # of the boxes: ids 1 and 2
-
-
-def _parser() -> OneLineParser:
-    parser = OneLineParser((__doc__ or "").split("\n")[0])
-    parser.formatter_class = argparse.HelpFormatter
-    parser.add_argument("kind", choices=sorted(KINDS), help="what to draw")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the data set")
-    parser.add_argument("--n_train", type=int, default=200, help="images in each training folder (default: 200)")
-    parser.add_argument("--n_test", type=int, default=40, help="images in each test folder (default: 40)")
-    parser.add_argument("--size", type=int, help="width and height in pixels (default: 256; shapes: 64)")
-    parser.add_argument("--seed", type=int, default=0, help="another seed gives other images (default: 0)")
-    parser.add_argument(
-        "--overwrite", action="store_true", help="replace the image folders of a DIR that holds other files, too"
-    )
-    return parser
 
 
 def _check(kind: Kind, size: int, n_train: int, n_test: int, seed: int) -> None:
@@ -128,64 +75,35 @@ def _check(kind: Kind, size: int, n_train: int, n_test: int, seed: int) -> None:
         raise ValueError(f"--seed {seed}: give 0 or more")
 
 
-def draw_image(kind: Kind, folder: int, index: int, *, size: int, seed: int) -> npt.NDArray[np.uint8]:
+def draw_image(kind: Kind, folder: int, index: int, *, size: int, seed: int) -> Picture:
     """Image ``index`` (from 0) of a folder: a function of these arguments alone."""
-    return kind.folders[folder].draw(_generator(kind, folder, index, seed), size, index)
-
-
-def _generator(kind: Kind, folder: int, index: int, seed: int) -> np.random.Generator:
-    return np.random.default_rng([seed, kind.key, folder, index])
+    label = (index % len(kind.classes),) if kind.classes else ()
+    return kind.folders[folder][1](np.random.default_rng([seed, kind.key, folder, index]), size, *label)
 
 
 def image_name(kind: Kind, folder: int, index: int) -> str:
     """Path of an image below the data set: ``train/0001.png``, with classes ``train/red_star/0004.png``."""
     middle = f"{kind.classes[index % len(kind.classes)]}/" if kind.classes else ""
-    return f"{kind.folders[folder].name}/{middle}{index + 1:04d}.png"
+    return f"{kind.folders[folder][0]}/{middle}{index + 1:04d}.png"
 
 
 def coco_annotations(kind: Kind, folder: int, count: int, *, size: int, seed: int) -> dict[str, Any]:
     """The COCO annotation file of a folder of a kind with boxes; image 0001.png has the id 1."""
-    content: dict[str, Any] = {"images": [], "annotations": []}
-    content["categories"] = [{"id": number, "name": name} for number, name in enumerate(_CATEGORIES, start=1)]
+    names = [Path(image_name(kind, folder, index)).name for index in range(count)]
+    images = [{"id": id, "file_name": name, "width": size, "height": size} for id, name in enumerate(names, start=1)]
+    annotations: list[dict[str, Any]] = []
     for index in range(count):
-        name = Path(image_name(kind, folder, index)).name
-        content["images"].append({"id": index + 1, "file_name": name, "width": size, "height": size})
-        boxes = kind.find_boxes(_generator(kind, folder, index, seed), size) if kind.find_boxes else []
-        for category, (x0, y0, x1, y1) in boxes:
+        rng = np.random.default_rng([seed, kind.key, folder, index])
+        for category, (x0, y0, x1, y1) in kind.find_boxes(rng, size) if kind.find_boxes else []:
             bbox = [round(value, 2) for value in (x0, y0, x1 - x0, y1 - y0)]
-            entry = {"id": len(content["annotations"]) + 1, "image_id": index + 1, "bbox": bbox, "iscrowd": 0}
+            entry = {"id": len(annotations) + 1, "image_id": index + 1, "bbox": bbox, "iscrowd": 0}
             entry |= {"category_id": _CATEGORIES.index(category) + 1, "area": round(bbox[2] * bbox[3], 2)}
-            content["annotations"].append(entry)
-    return content
+            annotations.append(entry)
+    categories = [{"id": number, "name": name} for number, name in enumerate(_CATEGORIES, start=1)]
+    return {"images": images, "annotations": annotations, "categories": categories}
 
 
 # --- the folder -------------------------------------------------------------------------------------------------------
-
-
-def _read_note(out: Path) -> dict[str, Any]:
-    try:
-        note = json.loads((out / _NOTE).read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError, UnicodeDecodeError, json.JSONDecodeError):
-        return {}
-    ours = isinstance(note, dict) and note.get("drawn_by") == "make_demo.py" and note.get("kind") in KINDS
-    return note if ours else {}
-
-
-def _write_note(out: Path, note: dict[str, Any]) -> None:
-    (out / _NOTE).write_text(json.dumps(note, indent=1) + "\n", encoding="utf-8")
-
-
-def _foreign_file(out: Path, note: dict[str, Any]) -> str:
-    """A file or folder in ``out`` that this script did not make, or an empty string."""
-    folders = "|".join(folder.name for folder in KINDS[note["kind"]].folders) if note else "(?!)"
-    image = re.compile(rf"({folders})(/({'|'.join(CLASSES)}))?/\d{{4,}}\.png")
-    listed = {_NOTE, *_products(KINDS[note["kind"]])} if note else set()
-    for path in sorted(out.rglob("*")):
-        name = path.relative_to(out).as_posix()
-        expected = name in listed or image.fullmatch(name) or name.startswith(_STAGE + "/")
-        if not path.is_dir() and not expected:
-            return name
-    return ""
 
 
 def make(out: Path, name: str, *, n_train: int, n_test: int, size: int, seed: int, overwrite: bool) -> bool:
@@ -199,50 +117,70 @@ def make(out: Path, name: str, *, n_train: int, n_test: int, size: int, seed: in
     _check(kind, size, n_train, n_test, seed)
     if out.exists() and not out.is_dir():
         raise FileExistsError(f"--out {out} is a file; give a folder")
-    counts = {"train": n_train, "test": n_test}
-    jobs = [(f, i) for f, folder in enumerate(kind.folders) for i in range(counts[folder.phase])]
-    names = [image_name(kind, f, i) for f, i in jobs]
-    if kind.find_boxes:
-        names += [f"{folder.name}.json" for folder in kind.folders if counts[folder.phase]]
+    counts = [n_train if folder.startswith("train") else n_test for folder, _ in kind.folders]
+    jobs = [(image_name(kind, f, i), f, i) for f, count in enumerate(counts) for i in range(count)]
+    boxes = {f"{kind.folders[f][0]}.json": f for f, count in enumerate(counts) if count and kind.find_boxes}
     wanted: dict[str, Any] = {"drawn_by": "make_demo.py", "version": _VERSION, "kind": name, "n_train": n_train}
     wanted |= {"n_test": n_test, "size": size, "seed": seed, "complete": True}
     if name == "facades":
         wanted["palette"] = PALETTE
-    if out.is_dir():
-        note = _read_note(out)
-        foreign = _foreign_file(out, note)
-        if foreign and not overwrite:
+    note = _read_note(out)
+    if not overwrite:
+        if foreign := _foreign_file(out, note):
             raise FileExistsError(
                 f"--out {out} holds {foreign}, which this script did not make: give another folder, or --overwrite"
             )
-        if not overwrite and note == wanted and all((out / name).is_file() for name in names):
+        if note == wanted and all((out / file).is_file() for file in [*boxes, *(file for file, _, _ in jobs)]):
             return False
-        _remove(out, _products(KINDS[note["kind"]]) if note else [])
-    out.mkdir(parents=True, exist_ok=True)
-    _write_note(out, {**wanted, "complete": False})
+    _remove(out, [_STAGE, *_products(note)])
     stage = out / _STAGE
-    _remove(out, [_STAGE])
-    for (f, i), file in zip(jobs, names):
+    out.mkdir(parents=True, exist_ok=True)
+    _write_json(out / _NOTE, {**wanted, "complete": False})
+    stage.mkdir()
+    for file, f, i in jobs:
         (stage / file).parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(draw_image(kind, f, i, size=size, seed=seed)).save(stage / file)
-    for f, folder in enumerate(kind.folders):
-        if kind.find_boxes and counts[folder.phase]:
-            content = coco_annotations(kind, f, counts[folder.phase], size=size, seed=seed)
-            (stage / f"{folder.name}.json").write_text(json.dumps(content) + "\n", encoding="utf-8")
-    _remove(out, _products(kind))
+    for file, f in boxes.items():
+        _write_json(stage / file, coco_annotations(kind, f, counts[f], size=size, seed=seed))
+    _remove(out, _products(wanted))
     for drawn in sorted(stage.iterdir()):
         drawn.rename(out / drawn.name)
     stage.rmdir()
-    _write_note(out, wanted)
+    _write_json(out / _NOTE, wanted)
     return True
 
 
-def _products(kind: Kind) -> list[str]:
-    """Folders and files directly in the folder of a set."""
-    return [folder.name + ending for folder in kind.folders for ending in (("", ".json") if kind.find_boxes else ("",))]
+def _read_note(out: Path) -> dict[str, Any]:
+    try:
+        note = json.loads((out / _NOTE).read_text(encoding="utf-8"))
+    except (FileNotFoundError, UnicodeDecodeError, json.JSONDecodeError):
+        return {}
+    ours = isinstance(note, dict) and note.get("drawn_by") == "make_demo.py" and note.get("kind") in KINDS
+    return note if ours else {}
 
 
-def _remove(out: Path, names: Sequence[str]) -> None:
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(content) + "\n", encoding="utf-8")
+
+
+def _products(note: dict[str, Any]) -> list[str]:
+    """Folders and files directly in the folder of a set with this note."""
+    kind = KINDS[note["kind"]] if note else Kind(0, 0, {})
+    return [name + ending for name, _ in kind.folders for ending in (("", ".json") if kind.find_boxes else ("",))]
+
+
+def _foreign_file(out: Path, note: dict[str, Any]) -> str:
+    """A file in ``out`` that this script did not make, or an empty string."""
+    products = _products(note)
+    ours = rf"{_NOTE}|{_STAGE}/.*|{'|'.join(products)}|({'|'.join(products)})(/({'|'.join(CLASSES)}))?/\d{{4,}}\.png"
+    for path in sorted(out.rglob("*")):
+        name = path.relative_to(out).as_posix()
+        if not path.is_dir() and not (note and re.fullmatch(ours, name)):
+            return name
+    return ""
+
+
+def _remove(out: Path, names: Iterable[str]) -> None:
     for name in names:
         if (out / name).is_dir():
             shutil.rmtree(out / name)
@@ -253,52 +191,47 @@ def _remove(out: Path, names: Sequence[str]) -> None:
 # --- the command ------------------------------------------------------------------------------------------------------
 
 
-def train_command(kind: str, out: Path, size: int) -> str | None:
-    """The ``train.py`` command for a set, with the sizes that fit it; None where no model for such data exists yet."""
-    model = {"facades": "pix2pix", "daynight": "cycle_gan", "shapes": "sagan", "coco": "augan"}[kind]
-    if model not in MODELS.names():
-        return None
+def train_command(kind: str, out: Path, size: int) -> str:
+    """The ``train.py`` command for a set, with the sizes that fit it."""
     crop = min(size, 256)
-    flags = f"--load_size {crop * 286 // 256} --crop_size {crop}"
+    sizes = "" if size == 256 else f" --load_size {crop * 286 // 256} --crop_size {crop}"
     if kind == "facades":
-        model += " --direction BtoA"
+        flags = "pix2pix --direction BtoA"
         if 128 <= size < 256:
-            model, flags = f"{model} --netG unet_128", "--load_size 143 --crop_size 128"
+            flags, sizes = f"{flags} --netG unet_128", " --load_size 143 --crop_size 128"
         elif size < 128:
-            model += " --netG resnet_6blocks"
+            flags += " --netG resnet_6blocks"
     elif kind == "shapes":
-        model += " --dataset_mode class_folder"
-        flags = f"--image_size {max(each for each in CLASS_SIZES if each <= size)}"
-    elif kind == "coco":
-        model += " --dataset_mode unaligned_coco --instance_level"
-    default = size == 256 and kind != "shapes"
-    command = f"python train.py --dataroot {shlex.quote(str(out))} --name {kind}_demo --model {model}"
-    return command if default else f"{command} {flags}"
+        flags = "sagan --dataset_mode class_folder"
+        sizes = f" --image_size {max(each for each in CLASS_SIZES if each <= size)}"
+    else:
+        flags = "cycle_gan" if kind == "daynight" else "augan --dataset_mode unaligned_coco --instance_level"
+    return f"python train.py --dataroot {shlex.quote(str(out))} --name {kind}_demo --model {flags}{sizes}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Draw a data set; returns the exit code."""
-    args = _parser().parse_args(argv)
-    size = KINDS[args.kind].size if args.size is None else args.size
+    parser = OneLineParser((__doc__ or "").split("\n")[0])
+    parser.formatter_class = argparse.HelpFormatter
+    parser.add_argument("kind", choices=sorted(KINDS), help="what to draw")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the data set")
+    parser.add_argument("--n_train", type=int, default=200, help="images in each training folder (default: 200)")
+    parser.add_argument("--n_test", type=int, default=40, help="images in each test folder (default: 40)")
+    parser.add_argument("--size", type=int, help="width and height in pixels (default: 256; shapes: 64)")
+    parser.add_argument("--seed", type=int, default=0, help="another seed gives other images (default: 0)")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace the image folders of a DIR that holds other files, too"
+    )
+    args = vars(parser.parse_args(argv))
+    name, out = args.pop("kind"), args.pop("out")
+    args["size"] = size = KINDS[name].size if args["size"] is None else args["size"]
 
     def run() -> None:
-        new = make(
-            args.out,
-            args.kind,
-            n_train=args.n_train,
-            n_test=args.n_test,
-            size=size,
-            seed=args.seed,
-            overwrite=args.overwrite,
-        )
-        counts = {"train": args.n_train, "test": args.n_test}
-        parts = [f"{folder.name} {counts[folder.phase]}" for folder in KINDS[args.kind].folders]
-        classes = f", {len(CLASSES)} classes" if args.kind == "shapes" else ""
-        print(
-            f"{'drawn' if new else 'there already'}: {args.kind}, {size} px{classes}: {', '.join(parts)} in {args.out}"
-        )
-        if command := train_command(args.kind, args.out, size):
-            print(f"train with: {command}")
+        done = "drawn" if make(out, name, **args) else "there already"
+        parts = [f"{folder} {args['n_' + folder.rstrip('AB')]}" for folder, _ in KINDS[name].folders]
+        classes = f", {len(CLASSES)} classes" if name == "shapes" else ""
+        print(f"{done}: {name}, {size} px{classes}: {', '.join(parts)} in {out}")
+        print(f"train with: {train_command(name, out, size)}")
 
     return exit_code(run)
 

@@ -6,6 +6,7 @@ import itertools
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -13,14 +14,17 @@ from torch import Tensor, nn
 
 from models import MODELS
 from models.atme.collapse import CollapseMonitor
-from models.atme.maps import TEST_MAPS, ImageMaps, MapMemory
+from models.atme.map_files import TrackedMapsLogger
+from models.atme.maps import TEST_MAPS, ImageMaps, MapMemory, TrackedMaps
 from models.atme.unet import DDMUNet
 from models.atme.w_block import build_w_block
+from models.base_model import pictures
 from models.pix2pix_model import Pix2PixModel, Pix2PixOptions
 from options.base_options import ModelOptions
 from options.schema import OptionError, arg
+from util.loggers.base import Logger
 from util.run.engine import Engine
-from util.types import Batch, Losses, TrackedMaps, Visuals
+from util.types import PAIRED_VISUALS, Batch, Losses, Visual, Visuals
 
 _SEVERAL_MAPS = re.compile(r"multiscale|ms\d+|pix2pixhd|sesame|sesam")
 
@@ -107,11 +111,18 @@ class ATMEModel(Pix2PixModel):
 
     Options = ATMEOptions
     options: ATMEOptions
-    network_aliases: ClassVar[Mapping[str, tuple[str, ...]]] = {"W": ("T",)}  # the authors' published checkpoints
+    needs: ClassVar[tuple[str, ...]] = ("A", "B", "pairs", "one_size")
+    visual_kinds: ClassVar[Mapping[str, Visual]] = {
+        **PAIRED_VISUALS,
+        "Disc_B": Visual("about", ""),
+        "noisy_A": Visual("about", ""),
+    }
 
     def __init__(self, options: ATMEOptions, engine: Engine) -> None:
         super().__init__(options, engine)
-        self.netW = self.add_network("W", build_w_block(options.atme_w))
+        self.netW = self.add_network(
+            "W", build_w_block(options.atme_w), aliases=("T",)
+        )  # T: in the authors' checkpoints
         if options.test_map == "two_pass":
             self.netD = self.add_network("D", self.build_D())
         self.maps = ImageMaps(
@@ -121,7 +132,6 @@ class ATMEModel(Pix2PixModel):
             test_map=options.test_map,
             engine=engine,
         )
-        self.W_t = self.noisy_A = torch.empty(0)
         self._weight = 0.0  # images of this batch that this process stands for
 
     def build_G(self) -> nn.Module:
@@ -143,14 +153,6 @@ class ATMEModel(Pix2PixModel):
     def begin_epoch(self, epoch: int) -> None:
         """Every process learns the maps that the others wrote."""
         self.maps.merge()
-
-    def expect_size(self, height: int, width: int) -> None:
-        """The memory is there from the beginning.
-
-        Raises:
-            ValueError: the networks cannot work at this size.
-        """
-        self.check_size(height, width)
 
     def check_size(self, height: int, width: int, *, what: str = "--crop_size") -> None:
         """As for every model; the first size decides the shape of the memory.
@@ -179,9 +181,14 @@ class ATMEModel(Pix2PixModel):
         self.maps.merge()  # an evaluation may follow, in the main process alone
         return self.monitor.report(self.engine.gather, tell=self.engine.world.is_main)
 
-    def tracked(self) -> list[TrackedMaps]:
+    def loggers(self, run_folder: Path) -> list[Logger]:
+        """With ``--n_save_noisy`` the one that writes the maps of the chosen images."""
+        chosen = self.options.n_save_noisy > 0
+        return [TrackedMapsLogger(run_folder, self.tracked_maps)] if chosen else []
+
+    def tracked_maps(self) -> list[TrackedMaps]:
         """The maps of the images of this batch that ``--n_save_noisy`` has chosen."""
-        return self.maps.tracked(self.W_t)
+        return self.maps.tracked(self.W_t) if self.tracked_indices else []
 
     def extra_state(self) -> dict[str, Any]:
         """Also the memory ``disc_maps`` ``[N, 1, h, w]`` with the owners of its rows, and what the monitor has seen."""
@@ -190,7 +197,14 @@ class ATMEModel(Pix2PixModel):
         return {**super().extra_state(), "monitor": seen, "tracked": list(self.tracked_indices), **self.maps.state()}
 
     def load_extra_state(self, state: Mapping[str, Any]) -> None:
-        """Restore what ``extra_state`` returned."""
+        """Restore what ``extra_state`` returned; in a test, the memory.
+
+        Raises:
+            ValueError: a test with ``--test_map memory`` of a checkpoint without a memory.
+        """
+        if not self.optimizers:
+            self.maps.load_inference_state(state)
+            return
         super().load_extra_state(state)
         self.monitor.load_state(state["monitor"], self.engine.device, 1.0 / self.engine.world.size)
         self.maps.load_state(state, tracked=state["tracked"])
@@ -214,14 +228,15 @@ class ATMEModel(Pix2PixModel):
 
     def visuals(self) -> Visuals:
         """``real_A``, ``Disc_B`` (W_t, one channel), ``noisy_A`` (clipped), ``fake_B``, ``real_B``."""
-        images = {
-            "real_A": self.real_A,
-            "Disc_B": self.W_t,
-            "noisy_A": self.noisy_A.clamp(-1, 1),
-            "fake_B": self.fake_B,
-            "real_B": self.real_B,
-        }
-        return {name: image.detach().float() for name, image in images.items() if image.numel()}
+        return pictures(
+            {
+                "real_A": self.real_A,
+                "Disc_B": self.W_t,
+                "noisy_A": self.noisy_A.clamp(-1, 1),
+                "fake_B": self.fake_B,
+                "real_B": self.real.get("B"),
+            }
+        )
 
     def _attempt(self) -> None:
         with self.engine.autocast():
@@ -229,10 +244,6 @@ class ATMEModel(Pix2PixModel):
             self.W_t = self.netW(self.disc_B, (height, width))  # [N, 1, H, W]
             self.noisy_A = self.real_A * (1 + self.W_t)
             self.fake_B = self.netG(self.noisy_A, self.W_t)
-
-    def map_shape(self, height: int, width: int, *, what: str = "images of") -> tuple[int, int]:
-        """``(h, w)`` of D's logits for such images; see ``ImageMaps.shape``."""
-        return self.maps.shape(height, width, what=what)
 
     @property
     def memory(self) -> MapMemory | None:
@@ -266,18 +277,6 @@ class ATMEModel(Pix2PixModel):
         return self.options.test_map == "reference" or self.options.atme_w == "noise"
 
     @property
-    def needs_state(self) -> bool:
+    def test_reads_state(self) -> bool:
         """Whether a test also reads the training's memory."""
         return self.options.test_map == "memory"
-
-    def inference_state(self) -> dict[str, Any]:
-        """The memory as this process knows it."""
-        return self.maps.state()
-
-    def load_inference_state(self, state: Mapping[str, Any]) -> None:
-        """Take the training's maps, by the files that they belong to.
-
-        Raises:
-            ValueError: the checkpoint has no memory.
-        """
-        self.maps.load_inference_state(state)

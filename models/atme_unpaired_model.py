@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -14,15 +15,16 @@ from torch import Tensor, nn
 
 from models import MODELS
 from models.atme.collapse import CollapseMonitor
-from models.atme.maps import ImageMaps
+from models.atme.map_files import TrackedMapsLogger
+from models.atme.maps import ImageMaps, TrackedMaps
 from models.atme.w_block import build_w_block
 from models.atme_model import ATMENetworkOptions, build_ddm_unet
-from models.base_model import BaseModel, Step
+from models.base_model import BaseModel, Step, pictures
 from options.base_options import CycleOptions
 from options.schema import OptionError
-from util.images.pool import ImagePool
+from util.loggers.base import Logger
 from util.run.engine import Engine
-from util.types import Batch, Losses, TrackedMaps, Visuals
+from util.types import CYCLE_VISUALS, Batch, Losses, Visual, Visuals
 
 SIDES = ("A", "B")  # the source domain of a direction; its target is the other
 
@@ -51,10 +53,14 @@ class Direction:
     netG: nn.Module
     netW: nn.Module
     netD: nn.Module
+    real: Tensor
+    fake: Tensor
+    W_t: Tensor
+    noisy: Tensor
 
     def __init__(self, channels: tuple[int, int], maps: ImageMaps) -> None:
         self.channels, self.maps = channels, maps
-        self.real = self.fake = self.rec = self.W_t = self.noisy = torch.empty(0)
+        self.rec: Tensor | None = None  # of a training step
 
     def translate(self, x: Tensor, maps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """``W = netW(maps)``, ``x (1 + W)`` and ``netG`` of both: ``[N, 1, H, W]``, ``[N, C, H, W]``, the image."""
@@ -79,7 +85,12 @@ class ATMEUnpairedModel(BaseModel):
 
     Options = ATMEUnpairedOptions
     dataset_mode: ClassVar[str] = "unaligned"
-    visuals_of_B: ClassVar[tuple[str, ...]] = ("real_B", "Disc_A", "noisy_B", "fake_A", "rec_B")
+    needs: ClassVar[tuple[str, ...]] = ("A", "B", "one_size")
+    visual_kinds: ClassVar[Mapping[str, Visual]] = {
+        **CYCLE_VISUALS,
+        **{f"Disc_{other}": Visual("about", "", side) for side, other in ("AB", "BA")},
+        **{f"noisy_{side}": Visual("about", "", side) for side in SIDES},
+    }
 
     def __init__(self, options: ATMEUnpairedOptions, engine: Engine) -> None:
         super().__init__(options, engine)
@@ -106,7 +117,8 @@ class ATMEUnpairedModel(BaseModel):
         self.loss_names = ("D_A", "G_A", "cycle_A", "idt_A", "D_B", "G_B", "cycle_B", "idt_B")
         if not o.lambda_identity:
             self.loss_names = tuple(name for name in self.loss_names if not name.startswith("idt"))
-        self.pools = {side: ImagePool(o.pool_size, self.engine.rng(f"fake_pool_{side}")) for side in SIDES}
+        for side in SIDES:
+            self.add_pool(f"fake_pool_{side}")
         self.monitor = CollapseMonitor()
         for side, each in self.directions.items():
             each.maps.setup_training(dataset_size, n_save_noisy=o.n_save_noisy if side == "A" else 0)
@@ -119,14 +131,6 @@ class ATMEUnpairedModel(BaseModel):
     def begin_epoch(self, epoch: int) -> None:
         """Every process learns the maps that the others wrote."""
         self._merge_maps()
-
-    def expect_size(self, height: int, width: int) -> None:
-        """The memory is there from the beginning.
-
-        Raises:
-            ValueError: the networks cannot work at this size.
-        """
-        self.check_size(height, width)
 
     def check_size(self, height: int, width: int, *, what: str = "--crop_size") -> None:
         """As for every model; the first size decides the shape of the memories.
@@ -156,7 +160,7 @@ class ATMEUnpairedModel(BaseModel):
         self._parts: dict[str, tuple[Tensor, Tensor]] = {}
         for side, each in self.directions.items():
             target = self.directions["B" if side == "A" else "A"].real
-            fake = self.pools[side].query(each.fake.detach())
+            fake = self.pools[f"fake_pool_{side}"].query(each.fake.detach())
             D_real = self.criterion_GAN(each.netD(target), True)
             D_fake = self.criterion_GAN(each.netD(fake), False)
             self._parts[side] = (D_real.detach(), D_fake.detach())
@@ -184,26 +188,40 @@ class ATMEUnpairedModel(BaseModel):
         self._merge_maps()  # an evaluation may follow, in the main process alone
         return self.monitor.report(self.engine.gather, tell=self.engine.world.is_main)
 
-    def tracked(self) -> list[TrackedMaps]:
+    def loggers(self, run_folder: Path) -> list[Logger]:
+        """With ``--n_save_noisy`` the one that writes the maps of the chosen images of A."""
+        chosen = self.options.n_save_noisy > 0
+        return [TrackedMapsLogger(run_folder, self.tracked_maps)] if chosen else []
+
+    def tracked_maps(self) -> list[TrackedMaps]:
         """The maps of the images of A in this batch that ``--n_save_noisy`` has chosen."""
-        return self.directions["A"].maps.tracked(self.directions["A"].W_t)
+        A = self.directions["A"]
+        return A.maps.tracked(A.W_t) if self.tracked_indices else []
 
     def extra_state(self) -> dict[str, Any]:
         """Both memories (``memory`` -> ``A``, ``B``), the histories of fakes, and what the monitor has seen."""
         self._merge_maps()
         return {
-            "fake_pool": self.engine.gather({side: pool.state() for side, pool in self.pools.items()}),
+            **super().extra_state(),
             "monitor": self.monitor.state(self.engine.gather),
             "tracked": list(self.tracked_indices),
-            **self.inference_state(),
+            "memory": {side: each.maps.state() for side, each in self.directions.items()},
         }
 
     def load_extra_state(self, state: Mapping[str, Any]) -> None:
-        """Restore what ``extra_state`` returned."""
-        pools, rank = state["fake_pool"], self.engine.world.rank
-        if rank < len(pools):
-            for side, pool in self.pools.items():
-                pool.load_state(pools[rank][side])
+        """Restore what ``extra_state`` returned; in a test, the memories.
+
+        Raises:
+            ValueError: a test with ``--test_map memory`` of a checkpoint without memories.
+        """
+        if not self.optimizers:
+            for side, each in self.directions.items():
+                each.maps.load_inference_state(state.get("memory", {}).get(side, {}))
+            return
+        if "fake_pool" in state:  # both histories in one entry: checkpoints of 2026-11 and earlier
+            both = state["fake_pool"]
+            state = {**state, **{f"fake_pool_{side}": [each[side] for each in both] for side in SIDES}}
+        super().load_extra_state(state)
         self.monitor.load_state(state["monitor"], self.engine.device, 1.0 / self.engine.world.size)
         for side, each in self.directions.items():
             each.maps.load_state(state["memory"].get(side, {}), tracked=state["tracked"])
@@ -221,7 +239,7 @@ class ATMEUnpairedModel(BaseModel):
 
     def set_input(self, batch: Batch) -> None:
         """Take ``A``, ``B`` and D's maps of both: rows ``A_index`` and ``B_index`` of the memories, or a test's."""
-        for each, image in zip(self.directions.values(), self.take(batch, *SIDES)):
+        for each, image in zip(self.directions.values(), self.take(batch, required=2).values()):
             each.real = image
         self._weight = self.share * batch.get("global_size", self.batch_size / self.share)
         for side, each in self.directions.items():
@@ -239,12 +257,12 @@ class ATMEUnpairedModel(BaseModel):
 
     def visuals(self) -> Visuals:
         """``real_A, Disc_B, noisy_A, fake_B, rec_A``, and the same of the other direction; ``rec`` in training only."""
-        images: dict[str, Tensor] = {}
+        images: dict[str, Tensor | None] = {}
         for side, other in (("A", "B"), ("B", "A")):
             each = self.directions[side]
             images |= {f"real_{side}": each.real, f"Disc_{other}": each.W_t, f"noisy_{side}": each.noisy.clamp(-1, 1)}
             images |= {f"fake_{other}": each.fake, f"rec_{side}": each.rec}
-        return {name: image.detach().float() for name, image in images.items() if image.numel()}
+        return pictures(images)
 
     def _make_maps(self, side: str, channels: int) -> ImageMaps:
         build_D, o = partial(self.make_D, channels), self.options
@@ -265,19 +283,6 @@ class ATMEUnpairedModel(BaseModel):
         return self.options.test_map == "reference" or self.options.atme_w == "noise"
 
     @property
-    def needs_state(self) -> bool:
+    def test_reads_state(self) -> bool:
         """Whether a test also reads the training's memories."""
         return self.options.test_map == "memory"
-
-    def inference_state(self) -> dict[str, Any]:
-        """The memories as this process knows them."""
-        return {"memory": {side: each.maps.state() for side, each in self.directions.items()}}
-
-    def load_inference_state(self, state: Mapping[str, Any]) -> None:
-        """Take the training's maps, by the files that they belong to.
-
-        Raises:
-            ValueError: the checkpoint has no memory.
-        """
-        for side, each in self.directions.items():
-            each.maps.load_inference_state(state.get("memory", {}).get(side, {}))

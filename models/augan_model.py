@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from models import MODELS
@@ -17,12 +18,11 @@ from models.base_model import BaseModel, Step
 from models.losses.gan import Prediction, final_maps
 from models.losses.penalties import unpaired_gradient_penalty
 from models.networks.factory import build_discriminator
-from options.base_options import CycleOptions, ModelOptions, OneWayOptions
+from options.base_options import CycleOptions, OneWayOptions
 from options.schema import OptionError, arg
 from util.images.draw import draw_boxes, draw_plasma
-from util.images.pool import ImagePool
 from util.run.engine import Engine
-from util.types import Batch, Losses, Visuals
+from util.types import CYCLE_VISUALS, Batch, Losses, Visual, Visuals
 
 _PORT: Mapping[str, Any] = {
     "n_discriminators": 3,
@@ -129,6 +129,11 @@ class AUGANOptions(CycleOptions, OneWayOptions):
                 f"--input_nc {self.input_nc} and --output_nc {self.output_nc}: the uncertainty of --augan_variant port "
                 "compares an image with its translation; give --no_uncertainty, or --augan_variant paper"
             )
+
+    @property
+    def also_needs(self) -> dict[str, str]:
+        """The boxes of ``--instance_level``."""
+        return {"A_boxes": "--instance_level"} if self.instance_level else {}
 
     @property
     def uncertain(self) -> bool:
@@ -260,7 +265,15 @@ class AUGANModel(BaseModel):
 
     Options = AUGANOptions
     dataset_mode: ClassVar[str] = "unaligned"
-    visuals_of_B: ClassVar[tuple[str, ...]] = ("real_B", "boxes_B", "fake_A", "rec_B")
+    visual_kinds: ClassVar[Mapping[str, Visual]] = {
+        **CYCLE_VISUALS,
+        **{f"rec_fake_{other}": Visual("fake", other, side) for side, other in OTHER.items()},
+        **{f"fake_{side}_": Visual("rec", side, side) for side in OTHER},
+        "idt_A": Visual("idt", "B", "B"),  # G_A(real_B), named after the generator
+        "idt_B": Visual("idt", "A", "A"),
+        **{f"boxes_{side}": Visual("about", "", side) for side in OTHER},
+        "conf_A": Visual("about", "", "A"),
+    }
     options: AUGANOptions
 
     def __init__(self, options: AUGANOptions, engine: Engine) -> None:
@@ -301,7 +314,8 @@ class AUGANModel(BaseModel):
         if chosen("lambda_dc"):
             self.add_network("DC", DomainClassifier(4 * o.ngf))
         names = [each.image + level for level in self.levels for images in self.judged.values() for each in images]
-        self.pools = {name: ImagePool(o.pool_size, self.engine.rng(f"{name}_pool")) for name in names}
+        for name in names:
+            self.add_pool(f"{name}_pool")
         self._add_optimizer("G", generators)
         judges = {name: net for name, net in self.networks.items() if name.startswith("D")}
         self._add_optimizer("D", [net for name, net in judges.items() if not name.endswith(INST)])
@@ -384,7 +398,7 @@ class AUGANModel(BaseModel):
         losses: dict[str, Tensor] = {}
         for judge, judged in self.judged.items():
             netD, real = self.networks[judge], self.real[judged[0].domain]
-            fakes = [self.pools[each.image].query(self.images[each.image]) for each in judged]
+            fakes = [self.pools[f"{each.image}_pool"].query(self.images[each.image]) for each in judged]
             on_fakes = torch.stack([self._gan(netD(fake), False) for fake in fakes]).mean()
             losses[judge] = 0.5 * (self._gan(netD(real), True) + on_fakes)
             if self.penalised:
@@ -437,21 +451,17 @@ class AUGANModel(BaseModel):
             on_fakes = []
             for each in judged:
                 crops = self._crops(self.images[each.image], each.source)
-                fakes = [self.pools[each.image + INST].query(crop) for crop in crops]
+                fakes = [self.pools[f"{each.image}{INST}_pool"].query(crop) for crop in crops]
                 on_fakes.append(self._mean([self._gan(netD(fake), False) for fake in fakes]))
             losses[judge + INST] = 0.5 * (on_real + torch.stack(on_fakes).mean())
         return torch.stack(list(losses.values())).sum(), losses
 
-    def extra_state(self) -> dict[str, Any]:
-        """The histories of fakes of every process."""
-        return {"pools": self.engine.gather({name: pool.state() for name, pool in self.pools.items()})}
-
     def load_extra_state(self, state: Mapping[str, Any]) -> None:
         """Restore the histories of fakes."""
-        rank = self.engine.world.rank
-        if rank < len(state["pools"]):  # with more processes than before, the new ones start with an empty history
-            for name, pool in self.pools.items():
-                pool.load_state(state["pools"][rank][name])
+        if "pools" in state:  # all histories in one entry: checkpoints of 2026-11 and earlier
+            ranks = state["pools"]
+            state = {**state, **{f"{name}_pool": [each[name] for each in ranks] for name in ranks[0]}}
+        super().load_extra_state(state)
 
     # -- both ----------------------------------------------------------------------------------------------------
 
@@ -469,15 +479,6 @@ class AUGANModel(BaseModel):
             height, width = (size + -size % MULTIPLE for size in (height, width))
         super().check_size(height, width, what=what)
 
-    @classmethod
-    def check_sides(cls, sample: Mapping[str, Any], who: str, dataset_mode: str, options: ModelOptions) -> None:
-        """Refuse data without boxes for ``--instance_level`` as well; raises as the parent's."""
-        super().check_sides(sample, who, dataset_mode, options)
-        if isinstance(options, AUGANOptions) and options.instance_level and "A_boxes" not in sample:
-            raise ValueError(
-                f"--instance_level: --dataset_mode {dataset_mode} has no boxes; give --dataset_mode unaligned_coco"
-            )
-
     def set_input(self, batch: Batch) -> None:
         """Take ``A`` ``[N, input_nc, H, W]`` and ``B`` ``[N, output_nc, H', W']``; a test may have A alone.
 
@@ -487,13 +488,7 @@ class AUGANModel(BaseModel):
             ValueError: a network cannot work on these images, there are two folders for one direction, or no boxes for
                 ``--instance_level``.
         """
-        if self.options.test_direction != "both":
-            direction = self.options.test_direction
-            self.real = {direction[0]: self.take_source(batch, direction)}
-        elif "B" not in batch:
-            self.real = {"A": self.take(batch, "A")[0]}
-        else:
-            self.real = dict(zip("AB", self.take(batch, "A", "B")))
+        self.real = self.take(batch)
         if self._trains and self.options.instance_level:
             if not {"A_boxes", "B_boxes"} <= set(batch):
                 raise ValueError("--instance_level: these data have no boxes; give --dataset_mode unaligned_coco")
@@ -535,14 +530,19 @@ class AUGANModel(BaseModel):
             for name in (f"fake_{other}", f"rec_{side}", f"rec_fake_{other}", f"fake_{side}_", f"idt_{other}"):
                 if name in self.images and self.images[name].numel():
                     found[name] = self.images[name][..., :height, :width].detach().float()
-            for name, values in self.arrays().items() if side == "A" else ():
-                found[name] = draw_plasma(values, MOST_UNCERTAIN)
+            if side == "A" and (conf := self._uncertainty()) is not None:
+                found["conf_A"] = draw_plasma(conf, MOST_UNCERTAIN)
         return found
 
-    def arrays(self) -> dict[str, Tensor]:
-        """``conf_A``: the uncertainty s of A -> B, float32 ``[N, 1, H, W]``; the mean over the port's channels."""
+    def extras(self) -> dict[str, NDArray[Any]]:
+        """``conf_A``: the uncertainty s of A -> B, float32 ``[N, H, W, 1]``."""
+        conf = self._uncertainty()
+        return {} if conf is None else {"conf_A": conf.permute(0, 2, 3, 1).cpu().numpy()}
+
+    def _uncertainty(self) -> Tensor | None:
+        """s of A -> B, float32 ``[N, 1, H, W]`` in the size of the image; the mean over the port's channels."""
         conf = self.forks["A"].conf if "A" in self.forks else torch.empty(0)
         if not conf.numel():
-            return {}
+            return None
         height, width = self.real["A"].shape[-2:]
-        return {"conf_A": conf[..., :height, :width].detach().float().mean(1, keepdim=True)}
+        return conf[..., :height, :width].detach().float().mean(1, keepdim=True)

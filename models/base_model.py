@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -15,9 +15,11 @@ from torch import Tensor, nn
 from models.losses.gan import GANLoss
 from models.networks.factory import build_discriminator, build_generator, check_image_size
 from models.networks.init import init_weights
-from options.base_options import ModelOptions
+from options.base_options import ModelOptions, OneWayOptions
+from util.images.pool import ImagePool
+from util.loggers.base import Logger
 from util.run.engine import Engine
-from util.types import Batch, Losses, TrackedMaps, Visuals
+from util.types import PAIRED_VISUALS, Batch, Losses, Visual, Visuals
 
 logger = logging.getLogger(__name__)
 
@@ -43,15 +45,18 @@ class BaseModel(ABC):
         unused: options that this model has no use for; giving one is told.
         load_margin: pixels that ``--load_size`` has beyond ``--crop_size`` where it is not given; None = own default.
         TestOptions: options that only its tests have.
-        draws_from_noise: whether it makes images from noise alone, so that a test reads no data.
-        sides: what training reads from a batch.
-        network_aliases: network -> other names that its file may have in published checkpoints.
-        visuals_of_B: what of ``visuals`` a test names after the file of side B; all others after that of A.
+        needs: what training reads from a batch: ``A``, ``B``, ``image``, ``label``; ``pairs`` if A and B must belong
+            together, ``one_size`` if the size of the first image is that of all. A model without ``A`` draws from
+            noise: its tests read no data.
+        visual_kinds: visual -> what it is. Only those that differ from ``PAIRED_VISUALS``.
 
     Attributes:
         loss_names: names of the losses that ``optimize_parameters`` reports, in the published order.
         networks: checkpoint name -> bare module; the files are ``<tag>_net_<name>.pth``.
+        aliases: network -> other names that its file may have in published checkpoints.
         optimizers: name -> optimizer.
+        scalers: optimizer -> loss scaler, with ``--precision fp16``.
+        pools: name -> history of fakes.
         class_names: of data with classes; set from outside, for captions.
     """
 
@@ -62,28 +67,27 @@ class BaseModel(ABC):
     unused: ClassVar[tuple[str, ...]] = ()
     load_margin: ClassVar[int | None] = None
     TestOptions: ClassVar[type | None] = None
-    draws_from_noise: ClassVar[bool] = False
-    options: ModelOptions
-    sides: ClassVar[tuple[str, ...]] = ("A", "B")
-    network_aliases: ClassVar[Mapping[str, tuple[str, ...]]] = {}
-    visuals_of_B: ClassVar[tuple[str, ...]] = ()
+    needs: ClassVar[tuple[str, ...]] = ("A", "B")
+    visual_kinds: ClassVar[Mapping[str, Visual]] = PAIRED_VISUALS
 
     def __init__(self, options: ModelOptions, engine: Engine) -> None:
         self.options, self.engine = options, engine
         self.loss_names: tuple[str, ...] = ()
         self.networks: dict[str, nn.Module] = {}
+        self.aliases: dict[str, tuple[str, ...]] = {}
         self.optimizers: dict[str, torch.optim.Optimizer] = {}
+        self.scalers: dict[str, torch.amp.GradScaler] = {}
+        self.pools: dict[str, ImagePool] = {}
         self.class_names: tuple[str, ...] = ()
         self.share = 1.0 / engine.world.size
         self.batch_size = 0  # images of this process's part of the batch
         self._criteria: list[nn.Module] = []
-        self._scalers: dict[str, torch.amp.GradScaler] = {}
 
     # -- what a model implements ---------------------------------------------------------------------------------
 
-    @abstractmethod
     def set_input(self, batch: Batch) -> None:
-        """Take a batch (``util.types.Batch``) to the device. Call ``self.take(batch)`` for what all models share."""
+        """Take a batch (``util.types.Batch``) to the device: ``self.real``, side -> ``[N, C, H, W]``."""
+        self.real = self.take(batch)
 
     @abstractmethod
     def forward(self) -> None:
@@ -91,14 +95,19 @@ class BaseModel(ABC):
 
     @abstractmethod
     def visuals(self) -> Visuals:
-        """The pictures of the last ``forward``, in the published order: ``[N, C, H, W]`` float32 in ``[-1, 1]``."""
+        """The pictures of the last ``forward``, in the published order: ``[N, C, H, W]`` float32 in ``[-1, 1]``.
 
-    def arrays(self) -> dict[str, Tensor]:
-        """Numbers of the last ``forward`` that a test saves beside the visuals, ``[N, C, H, W]``: name -> ``.npy``."""
-        return {}
+        Return ``pictures({...})``, which leaves out what is None. Names that are not those of ``PAIRED_VISUALS`` are
+        declared in ``visual_kinds``.
+        """
 
-    def sheets(self) -> dict[str, NDArray[np.uint8]]:
-        """Pictures of many samples that a training shows beside the visuals: name -> uint8 ``[H, W, 3]``."""
+    def extras(self) -> dict[str, NDArray[Any]]:
+        """What there is beside the visuals.
+
+        Returns:
+            name -> float ``[N, H, W, C]``, numbers of the last ``forward`` that a test saves as ``.npy``; or uint8
+            ``[H, W, 3]``, a picture of many samples that a training shows.
+        """
         return {}
 
     def setup_training(self, dataset_size: int) -> None:
@@ -116,40 +125,38 @@ class BaseModel(ABC):
         """Numbers of the epoch beside the losses' means, for the logs. Called once at its end, in every process."""
         return {}
 
-    def tracked(self) -> list[TrackedMaps]:
-        """Maps of this batch's images that the run wants to keep as files; called after every step."""
+    def loggers(self, run_folder: Path) -> list[Logger]:
+        """Loggers of this model alone, in every process, for a training in ``run_folder``."""
         return []
 
     @property
     def draws_at_test(self) -> bool:
-        """Whether inference draws random numbers for a whole batch, beside dropout."""
+        """True if inference samples noise other than dropout."""
         return False
 
     @property
-    def needs_state(self) -> bool:
-        """Whether inference reads the checkpoint's extra state too, by ``load_inference_state``."""
+    def test_reads_state(self) -> bool:
+        """True if inference reads the checkpoint's extra state too, by ``load_extra_state``."""
         return False
-
-    def inference_state(self) -> dict[str, Any]:
-        """What ``load_inference_state`` takes, of a model in training, as this process knows it."""
-        return {}
-
-    def load_inference_state(self, state: Mapping[str, Any]) -> None:
-        """Take what inference needs of an ``extra_state``."""
-
-    def expect_size(self, height: int, width: int) -> None:
-        """Told after ``setup_training`` where the options fix the size of all images, before any image is there."""
 
     def optimize_parameters(self) -> Losses:
         """One training step on the current input: published loss name -> detached 0-dim tensor on the device."""
         raise ValueError(f"{type(self).__name__}: it is for test.py only and cannot be trained")
 
     def extra_state(self) -> dict[str, Any]:
-        """Training state beyond networks and optimizers (tensors and primitives only)."""
-        return {}
+        """Training state beyond networks and optimizers (tensors and primitives only). Every process must call it."""
+        return {name: self.engine.gather(pool.state()) for name, pool in self.pools.items()}
 
     def load_extra_state(self, state: Mapping[str, Any]) -> None:
-        """Restore what ``extra_state`` returned."""
+        """Restore what ``extra_state`` returned; a test with ``test_reads_state`` calls it too.
+
+        Raises:
+            ValueError: it belongs to another model or to other flags.
+        """
+        rank = self.engine.world.rank
+        for name, pool in self.pools.items():
+            if rank < len(state[name]):  # with more processes than before, the new ones start with an empty history
+                pool.load_state(state[name][rank])
 
     # -- what models call ----------------------------------------------------------------------------------------
 
@@ -167,12 +174,24 @@ class BaseModel(ABC):
             o.netD, input_nc, norm_D=o.norm_D, condition_nc=condition_nc, features=features, **shape
         )
 
-    def add_network(self, name: str, net: nn.Module) -> nn.Module:
-        """Initialise a network by ``--init_type``, prepare it for the engine, and book it under its checkpoint name."""
+    def add_network(self, name: str, net: nn.Module, *, aliases: tuple[str, ...] = ()) -> nn.Module:
+        """Initialise a network by ``--init_type``, prepare it for the engine, and register it.
+
+        Args:
+            name: of its file, ``<tag>_net_<name>.pth``.
+            net: on any device.
+            aliases: other names that its file may have in published checkpoints.
+        """
         init_weights(net, self.options.init_type, self.options.init_gain)
         net = self.engine.prepare(net)
         self.networks[name] = net
+        self.aliases[name] = aliases
         return net
+
+    def add_pool(self, name: str) -> ImagePool:
+        """A history of ``--pool_size`` fakes, saved and restored with the run under this name."""
+        self.pools[name] = ImagePool(self.options.pool_size, self.engine.rng(name))
+        return self.pools[name]
 
     def add_criterion(self, loss: Criterion) -> Criterion:
         """Prepare a loss that has a frozen network for the engine; images too small for it are refused.
@@ -184,51 +203,50 @@ class BaseModel(ABC):
         return loss
 
     def add_optimizer(self, name: str, parameters: Iterable[nn.Parameter], **settings: Any) -> None:
-        """Book an Adam optimizer (``lr``, ``betas``, ``weight_decay``...) over the parameters."""
+        """Register an Adam optimizer (``lr``, ``betas``, ``weight_decay``...) over the parameters."""
         optimizer = self.engine.adam(list(parameters), **settings)
         for group in optimizer.param_groups:
             group["initial_lr"] = group["lr"]
         self.optimizers[name] = optimizer
         scaler = self.engine.grad_scaler()
         if scaler is not None:
-            self._scalers[name] = scaler
+            self.scalers[name] = scaler
 
-    def take(self, batch: Batch, *sides: str) -> list[Tensor]:
-        """Move the named sides of a batch to the device, and note the batch's size and share.
+    def take(self, batch: Batch, sides: Sequence[str] = ("A", "B"), *, required: int = 1) -> dict[str, Tensor]:
+        """Move the images of a batch to the device, and note the batch's size and share.
+
+        Args:
+            batch: of the loader.
+            sides: its keys.
+            required: how many of the sides, from the first on, must be there; a test may have no targets.
+
+        Returns:
+            side -> ``[N, C, H, W]`` for those that are there. With ``--test_direction BtoA`` the images of the only
+            folder are those of B.
 
         Raises:
             ValueError: the batch lacks a side, or a network cannot work at the images' size; the message says which
                 multiple it needs.
         """
-        if missing := [side for side in sides if side not in batch]:
+        if missing := [side for side in sides[:required] if side not in batch]:
             raise ValueError(
                 f"--dataset_mode: these data have no side {missing[0]}, and {type(self).__name__} cannot do without; "
                 f"use --dataset_mode {self.dataset_mode}"
             )
-        tensors = [self.engine.to_device(batch[side]) for side in sides]
-        self.batch_size = tensors[0].shape[0]
-        self.share = float(batch.get("share", 1.0 / self.engine.world.size))
-        for side, tensor in zip(sides, tensors):
-            paths = batch.get(f"{side}_paths")
-            self.check_size(*tensor.shape[-2:], what=f"{paths[0]} at" if paths else "images of")
-        return tensors
-
-    def take_source(self, batch: Batch, direction: str) -> Tensor:
-        """The only images of a test in one direction, ``--test_direction``, read from one folder as side A.
-
-        Args:
-            batch: of ``--dataset_mode single``.
-            direction: ``AtoB`` or ``BtoA``; its first letter is the side that the images belong to.
-
-        Raises:
-            ValueError: there are two folders.
-        """
-        if "B" in batch:
+        one_way = isinstance(self.options, OneWayOptions) and self.options.test_direction != "both"
+        direction = self.options.test_direction if isinstance(self.options, OneWayOptions) and one_way else ""
+        if direction and "B" in batch:
             raise ValueError(
                 f"--test_direction {direction}: it reads one folder; add --dataset_mode single "
                 f"--phase test{direction[0]}"
             )
-        return self.take(batch, "A")[0]
+        taken = {side: self.engine.to_device(batch[side]) for side in sides if side in batch}
+        self.batch_size = next(iter(taken.values())).shape[0]
+        self.share = float(batch.get("share", 1.0 / self.engine.world.size))
+        for side, images in taken.items():
+            paths = batch.get(f"{side}_paths")
+            self.check_size(*images.shape[-2:], what=f"{paths[0]} at" if paths else "images of")
+        return {direction[0]: taken["A"]} if direction else taken
 
     def make_GAN_loss(self) -> GANLoss:
         """The adversarial loss of ``--gan_mode``; says that nothing bounds a critic of ``wgan``.
@@ -273,34 +291,6 @@ class BaseModel(ABC):
         for net in (*self.networks.values(), *self._criteria):
             check_image_size(net, height, width, flag=what)
 
-    @classmethod
-    def check_trainable(cls, name: str) -> None:
-        """Refuse to train a model that is for inference only.
-
-        Raises:
-            ValueError: naming ``--model`` and the way to use it.
-        """
-        if cls.setup_training is BaseModel.setup_training:
-            raise ValueError(f"--model {name}: for test.py only, it cannot be trained; choose another model")
-
-    @classmethod
-    def check_sides(cls, sample: Mapping[str, Any], who: str, dataset_mode: str, options: ModelOptions) -> None:
-        """Refuse a data set that lacks a side which training reads.
-
-        Raises:
-            ValueError: naming ``--dataset_mode`` and the model's own.
-        """
-        for side in cls.sides:
-            if side not in sample:
-                raise ValueError(
-                    f"--dataset_mode {dataset_mode}: it has no side {side}; {who} needs {cls.dataset_mode}"
-                )
-        if cls.dataset_mode == "aligned" and "B_index" in sample:
-            raise ValueError(
-                f"--dataset_mode {dataset_mode}: its images are no pairs, which {who} compares; use "
-                "--dataset_mode aligned, or --model cycle_gan"
-            )
-
     def update(self, name: str, *closures: Callable[[], Step], weights: Sequence[float] = (1.0,)) -> Losses:
         """One step of one optimizer.
 
@@ -322,7 +312,7 @@ class BaseModel(ABC):
             for parameter in net.parameters():
                 parameter.requires_grad_(id(parameter) in own)
         optimizer.zero_grad(set_to_none=True)
-        scaler = self._scalers.get(name)
+        scaler = self.scalers.get(name)
         factor = self.share * self.engine.world.size if self.engine.world.size > 1 else 1.0
         found: list[Mapping[str, Tensor]] = []
         for closure, weight in zip(closures, weights, strict=True):
@@ -348,67 +338,22 @@ class BaseModel(ABC):
 
     # -- what the loop and the checkpoints call ------------------------------------------------------------------
 
-    @property
-    def lr(self) -> float:
-        """Learning rate of the first optimizer, for the logs."""
-        return float(next(iter(self.optimizers.values())).param_groups[0]["lr"])
-
-    def set_lr_factor(self, factor: float) -> None:
-        """Set every optimizer's learning rate to its initial rate times ``factor``."""
-        for optimizer in self.optimizers.values():
-            for group in optimizer.param_groups:
-                group["lr"] = group["initial_lr"] * factor
-
     def train(self, mode: bool = True) -> None:
         """Training mode of all networks (dropout, batch statistics) on or off."""
         for net in self.networks.values():
             net.train(mode)
 
-    def training_state(self) -> dict[str, Any]:
-        """Optimizers, loss scalers and extra state. Every process must call it."""
-        return {
-            "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
-            "scaler": {name: scaler.state_dict() for name, scaler in self._scalers.items()},
-            "extra": self.extra_state(),
-        }
 
-    def load_training_state(self, state: Mapping[str, Any]) -> None:
-        """Restore ``training_state``.
-
-        Raises:
-            ValueError: it belongs to another model.
-        """
-        if set(state["optimizers"]) != set(self.optimizers):
-            raise ValueError(
-                f"the state file belongs to another model: it has optimizers {', '.join(state['optimizers'])}, "
-                f"this model has {', '.join(self.optimizers)}; check --model and the flags that add networks"
-            )
-        for name, optimizer in self.optimizers.items():
-            _check_moments(name, optimizer, state["optimizers"][name])
-            settings = [{k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups]
-            optimizer.load_state_dict(state["optimizers"][name])
-            for group, setting in zip(optimizer.param_groups, settings):
-                group.update(setting)  # --lr, --beta1... of this start win
-        for name, scaler in self._scalers.items():
-            if name in state["scaler"]:
-                scaler.load_state_dict(state["scaler"][name])
-        self.load_extra_state(state["extra"])
+def pictures(images: Mapping[str, Tensor | None]) -> Visuals:
+    """The images that are there, detached and in float32, for ``visuals``."""
+    return {name: image.detach().float() for name, image in images.items() if image is not None}
 
 
-def _check_moments(name: str, optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
-    """Refuse the state of an optimizer whose parameters have another order or other shapes.
+def can_train(model_class: type[BaseModel]) -> bool:
+    """False for a model that is for inference only."""
+    return model_class.setup_training is not BaseModel.setup_training
 
-    Raises:
-        ValueError: naming the optimizer.
-    """
-    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    numbers = [number for group in state["param_groups"] for number in group["params"]]
-    kept = [state["state"].get(number, {}).get("exp_avg") for number in numbers]
-    fits = len(parameters) == len(kept) and all(
-        moments is None or moments.shape == parameter.shape for parameter, moments in zip(parameters, kept)
-    )
-    if not fits:
-        raise ValueError(
-            f"the state of optimizer {name} belongs to another network, with its layers in another order: give the "
-            "flags that it was trained with, see train_opt.txt"
-        )
+
+def draws_from_noise(model_class: type[BaseModel]) -> bool:
+    """True if a model makes its images from noise alone, so that its tests read no data."""
+    return "A" not in model_class.needs

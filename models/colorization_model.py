@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from models import MODELS
 from models.pix2pix_model import Pix2PixModel, Pix2PixOptions
-from options.base_options import ModelOptions
 from options.schema import OptionError
 from util.images.lab import join_colours
-from util.types import Visuals
+from util.types import Visual, Visuals
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,16 +37,15 @@ class ColorizationModel(Pix2PixModel):
     dataset_mode: ClassVar[str] = "colorization"
     options: ColorizationOptions
 
+    visual_kinds: ClassVar[Mapping[str, Visual]] = {
+        "real_A": Visual("real", "A"),
+        "real_B_rgb": Visual("real", "B", colours=True),
+        "fake_B_rgb": Visual("fake", "B", colours=True),
+    }
+
     def visuals(self) -> Visuals:
         """``real_A`` (the lightness, grey), ``real_B_rgb`` where the batch had colours, ``fake_B_rgb``: sRGB."""
-        colours = {"real_B_rgb": self.real_B, "fake_B_rgb": self.fake_B}
-        A = self.real_A.detach().float()
-        shown = {"real_A": A} if A.numel() else {}
-        return shown | {name: join_colours(A, ab.detach()) for name, ab in colours.items() if ab.numel()}
-
-    @classmethod
-    def check_sides(cls, sample: Mapping[str, Any], who: str, dataset_mode: str, options: ModelOptions) -> None:
-        """Refuse photos without colours as well; raises as the parent's."""
-        if "B" not in sample and dataset_mode == cls.dataset_mode:
-            raise ValueError(f"{who}: the photos of --dataroot are grey; it needs photos in colour to compare with")
-        super().check_sides(sample, who, dataset_mode, options)
+        A, real_B = self.real_A.float(), self.real.get("B")
+        colours = {"real_B_rgb": real_B, "fake_B_rgb": self.fake_B}
+        shown = {name: join_colours(A, ab.detach()) for name, ab in colours.items() if ab is not None}
+        return {"real_A": A, **shown}

@@ -5,20 +5,19 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from models import MODELS
-from models.base_model import BaseModel, Step
+from models.base_model import BaseModel, Step, pictures
 from models.losses.penalties import unpaired_gradient_penalty
 from options.base_options import CycleOptions
 from options.schema import arg
-from util.images.pool import ImagePool
 from util.run.engine import Engine
-from util.types import Batch, Losses, Visuals
+from util.types import CYCLE_VISUALS, Losses, Visual, Visuals
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,15 +37,19 @@ class CycleGANModel(BaseModel):
 
     Options = CycleGANOptions
     dataset_mode: ClassVar[str] = "unaligned"
-    visuals_of_B: ClassVar[tuple[str, ...]] = ("real_B", "fake_A", "rec_B", "idt_A")
+    visual_kinds: ClassVar[Mapping[str, Visual]] = {
+        **CYCLE_VISUALS,
+        "idt_A": Visual("idt", "B", "B"),  # G_A(real_B), named after the generator
+        "idt_B": Visual("idt", "A", "A"),
+    }
     options: CycleGANOptions
 
     def __init__(self, options: CycleGANOptions, engine: Engine) -> None:
         super().__init__(options, engine)
         self.netG_A = self.add_network("G_A", self.make_G(options.input_nc, options.output_nc))
         self.netG_B = self.add_network("G_B", self.make_G(options.output_nc, options.input_nc))
-        self.real_A = self.fake_B = self.rec_A = self.idt_B = torch.empty(0)
-        self.real_B = self.fake_A = self.rec_B = self.idt_A = torch.empty(0)
+        self.real: dict[str, Tensor] = {}  # side -> images; a test may do without B, and then has one direction
+        self.made: dict[str, Tensor] = {}  # fake_B, rec_A... of the last forward pass
 
     def setup_training(self, dataset_size: int) -> None:
         """Two discriminators, two histories of fakes, one Adam for both G and one for both D."""
@@ -61,40 +64,27 @@ class CycleGANModel(BaseModel):
             *("D_B", "G_B", "cycle_B", *["idt_B"] * identity),
             *["D_gp_A", "D_gp_B"] * self.penalised,
         )
-        self.fake_A_pool = ImagePool(o.pool_size, self.engine.rng("fake_A_pool"))
-        self.fake_B_pool = ImagePool(o.pool_size, self.engine.rng("fake_B_pool"))
+        self.fake_A_pool, self.fake_B_pool = self.add_pool("fake_A_pool"), self.add_pool("fake_B_pool")
         generators = itertools.chain(self.netG_A.parameters(), self.netG_B.parameters())
         self.add_optimizer("G", generators, lr=o.lr, betas=(o.beta1, 0.999))
         discriminators = itertools.chain(self.netD_A.parameters(), self.netD_B.parameters())
         self.add_optimizer("D", discriminators, lr=o.lr, betas=(o.beta1, 0.999))
 
-    def set_input(self, batch: Batch) -> None:
-        """Take ``A`` ``[N, input_nc, H, W]`` and ``B`` ``[N, output_nc, H', W']``; a test may do without B.
-
-        Raises:
-            ValueError: a network cannot work at the size of A or of B.
-        """
-        if "B" not in batch:
-            (self.real_A,) = self.take(batch, "A")
-            self.real_B = torch.empty(0)
-            return
-        self.real_A, self.real_B = self.take(batch, "A", "B")
-
     def forward(self) -> None:
         """``fake_B = G_A(real_A)``, ``rec_A = G_B(fake_B)``; ``fake_A = G_B(real_B)``, ``rec_B = G_A(fake_A)``."""
+        self.made = made = {}
         with self.engine.autocast():
-            self.fake_B = self.netG_A(self.real_A)
-            self.rec_A = self.netG_B(self.fake_B)
-            if self.real_B.numel():
-                self.fake_A = self.netG_B(self.real_B)
-                self.rec_B = self.netG_A(self.fake_A)
+            made["fake_B"] = self.netG_A(self.real["A"])
+            made["rec_A"] = self.netG_B(made["fake_B"])
+            if "B" in self.real:
+                made["fake_A"] = self.netG_B(self.real["B"])
+                made["rec_B"] = self.netG_A(made["fake_A"])
 
     def visuals(self) -> Visuals:
         """``real_A, fake_B, rec_A``, in training ``idt_B = G_B(real_A)``; then the same of the other direction."""
-        images = {"real_A": self.real_A, "fake_B": self.fake_B, "rec_A": self.rec_A, "idt_B": self.idt_B}
-        if self.real_B.numel():
-            images |= {"real_B": self.real_B, "fake_A": self.fake_A, "rec_B": self.rec_B, "idt_A": self.idt_A}
-        return {name: image.detach().float() for name, image in images.items() if image.numel()}
+        images = {f"real_{side}": image for side, image in self.real.items()} | self.made
+        order = ("real_A", "fake_B", "rec_A", "idt_B", "real_B", "fake_A", "rec_B", "idt_A")
+        return pictures({name: images.get(name) for name in order})
 
     def optimize_parameters(self) -> Losses:
         """The step of both G against the present D, then that of both D on earlier fakes, as published."""
@@ -109,24 +99,25 @@ class CycleGANModel(BaseModel):
         """
         o = self.options
         self.forward()
+        real_A, real_B, made = self.real["A"], self.real["B"], self.made
         losses = {
-            "G_A": self.criterion_GAN(self.netD_A(self.fake_B), True, for_discriminator=False),
-            "G_B": self.criterion_GAN(self.netD_B(self.fake_A), True, for_discriminator=False),
-            "cycle_A": o.lambda_A * F.l1_loss(self.rec_A.float(), self.real_A),
-            "cycle_B": o.lambda_B * F.l1_loss(self.rec_B.float(), self.real_B),
+            "G_A": self.criterion_GAN(self.netD_A(made["fake_B"]), True, for_discriminator=False),
+            "G_B": self.criterion_GAN(self.netD_B(made["fake_A"]), True, for_discriminator=False),
+            "cycle_A": o.lambda_A * F.l1_loss(made["rec_A"].float(), real_A),
+            "cycle_B": o.lambda_B * F.l1_loss(made["rec_B"].float(), real_B),
         }
-        if o.lambda_identity:  # G_A makes images of B, so that it shall leave one as it is: the weight is lambda_B
-            self.idt_A, self.idt_B = self.netG_A(self.real_B), self.netG_B(self.real_A)
-            losses["idt_A"] = o.lambda_identity * o.lambda_B * F.l1_loss(self.idt_A.float(), self.real_B)
-            losses["idt_B"] = o.lambda_identity * o.lambda_A * F.l1_loss(self.idt_B.float(), self.real_A)
+        if o.lambda_identity:  # G_A makes images of B, so that it should leave one as it is: the weight is lambda_B
+            made["idt_A"], made["idt_B"] = self.netG_A(real_B), self.netG_B(real_A)
+            losses["idt_A"] = o.lambda_identity * o.lambda_B * F.l1_loss(made["idt_A"].float(), real_B)
+            losses["idt_B"] = o.lambda_identity * o.lambda_A * F.l1_loss(made["idt_B"].float(), real_A)
         return torch.stack(list(losses.values())).sum(), losses
 
     def discriminator_losses(self) -> Step:
         """``D_A`` on images of B and ``D_B`` on images of A, each half of real plus fake; with ``wgangp`` also half of
         the penalties ``D_gp_A`` and ``D_gp_B``."""
         sides = {
-            "A": (self.netD_A, self.real_B, self.fake_B_pool.query(self.fake_B)),
-            "B": (self.netD_B, self.real_A, self.fake_A_pool.query(self.fake_A)),
+            "A": (self.netD_A, self.real["B"], self.fake_B_pool.query(self.made["fake_B"])),
+            "B": (self.netD_B, self.real["A"], self.fake_A_pool.query(self.made["fake_A"])),
         }
         losses: dict[str, Tensor] = {}
         for side, (netD, real, fake) in sides.items():
@@ -139,15 +130,3 @@ class CycleGANModel(BaseModel):
                 losses[f"D_gp_{side}"] = unpaired_gradient_penalty(netD, real, fake, weight=self.options.lambda_gp)
             loss = loss + 0.5 * (losses["D_gp_A"] + losses["D_gp_B"])
         return loss, losses
-
-    def extra_state(self) -> dict[str, Any]:
-        """The histories of fakes of every process."""
-        pools = {"fake_A_pool": self.fake_A_pool, "fake_B_pool": self.fake_B_pool}
-        return {name: self.engine.gather(pool.state()) for name, pool in pools.items()}
-
-    def load_extra_state(self, state: Mapping[str, Any]) -> None:
-        """Restore the histories of fakes."""
-        rank = self.engine.world.rank
-        for name, pool in (("fake_A_pool", self.fake_A_pool), ("fake_B_pool", self.fake_B_pool)):
-            if rank < len(state[name]):  # with more processes than before, the new ones start with an empty history
-                pool.load_state(state[name][rank])

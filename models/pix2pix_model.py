@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -11,14 +11,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models import MODELS
-from models.base_model import BaseModel, Step
+from models.base_model import BaseModel, Step, pictures
 from models.losses.feature_matching import feature_matching
 from models.losses.penalties import gradient_penalty
 from options.base_options import ModelOptions
 from options.schema import OptionError, arg
-from util.images.pool import ImagePool
 from util.run.engine import Engine
-from util.types import Batch, Losses, Visuals
+from util.types import Losses, Visuals
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +54,7 @@ class Pix2PixModel(BaseModel):
 
     Options = Pix2PixOptions
     dataset_mode: ClassVar[str] = "aligned"
+    needs: ClassVar[tuple[str, ...]] = ("A", "B", "pairs")
     reconstruction_names: tuple[str, ...] = ("G_L1",)
     """What ``reconstruction_losses`` reports."""
     options: Pix2PixOptions
@@ -62,7 +62,7 @@ class Pix2PixModel(BaseModel):
     def __init__(self, options: Pix2PixOptions, engine: Engine) -> None:
         super().__init__(options, engine)
         self.netG = self.add_network("G", self.build_G())
-        self.real_A = self.real_B = self.fake_B = torch.empty(0)
+        self.real: dict[str, Tensor] = {}  # side -> [N, C, H, W]
 
     def build_G(self) -> nn.Module:
         """The generator."""
@@ -81,7 +81,7 @@ class Pix2PixModel(BaseModel):
         """Build D, the losses, and two Adam optimizers. Without ``lambda_GAN`` there is no D."""
         o = self.options
         self.add_optimizer("G", self.generator_parameters(), lr=o.lr, betas=(o.beta1, 0.999))
-        self.fake_pool = ImagePool(o.pool_size, self.engine.rng("fake_pool"))
+        self.fake_pool = self.add_pool("fake_pool")
         self.loss_names = self.reconstruction_names
         if not o.lambda_GAN:
             return
@@ -92,12 +92,15 @@ class Pix2PixModel(BaseModel):
         self.loss_names = ("G_GAN", *self.reconstruction_names, *["G_feat"] * feat, "D_real", "D_fake", *["D_gp"] * gp)
         self.add_optimizer("D", self.netD.parameters(), lr=o.lr, betas=(o.beta1, 0.999))
 
-    def set_input(self, batch: Batch) -> None:
-        """Take ``A`` ``[N, input_nc, H, W]`` and, where the batch has it, ``B`` ``[N, output_nc, H, W]``."""
-        if "B" in batch:
-            self.real_A, self.real_B = self.take(batch, "A", "B")
-        else:
-            (self.real_A,), self.real_B = self.take(batch, "A"), torch.empty(0)
+    @property
+    def real_A(self) -> Tensor:
+        """The condition, ``[N, input_nc, H, W]``."""
+        return self.real["A"]
+
+    @property
+    def real_B(self) -> Tensor:
+        """The target, ``[N, output_nc, H, W]``; a test may have none."""
+        return self.real["B"]
 
     def forward(self) -> None:
         """``fake_B = G(real_A)``, ``[N, output_nc, H, W]``."""
@@ -110,8 +113,7 @@ class Pix2PixModel(BaseModel):
 
     def visuals(self) -> Visuals:
         """``real_A``, ``fake_B``, and ``real_B`` where the batch had it."""
-        images = {"real_A": self.real_A, "fake_B": self.fake_B, "real_B": self.real_B}
-        return {name: image.detach().float() for name, image in images.items() if image.numel()}
+        return pictures({"real_A": self.real_A, "fake_B": self.fake_B, "real_B": self.real.get("B")})
 
     def optimize_parameters(self) -> Losses:
         """D's step on the current fakes, then G's against the updated D. Losses: G_GAN, G_L1, D_real, D_fake."""
@@ -158,13 +160,3 @@ class Pix2PixModel(BaseModel):
     def L1_loss(self) -> Tensor:
         """``lambda_L1 * mean |fake_B - real_B|``."""
         return self.options.lambda_L1 * F.l1_loss(self.fake_B.float(), self.real_B.float())
-
-    def extra_state(self) -> dict[str, Any]:
-        """The history of fakes of every process."""
-        return {"fake_pool": self.engine.gather(self.fake_pool.state())}
-
-    def load_extra_state(self, state: Mapping[str, Any]) -> None:
-        """Restore the history of fakes."""
-        pools, rank = state["fake_pool"], self.engine.world.rank
-        if rank < len(pools):  # with more processes than before, the new ones start with an empty history
-            self.fake_pool.load_state(pools[rank])

@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from models import MODELS
-from models.base_model import BaseModel, Step
+from models.base_model import BaseModel, Step, pictures
 from models.sagan.augment import DIFF_AUGMENTS, diff_augment
 from models.sagan.averages import standing_statistics, update_average
 from models.sagan.latent import LABEL_SAMPLING, draw_labels, numbered_latents
@@ -24,7 +24,7 @@ from options.base_options import ModelOptions
 from options.schema import OptionError, arg
 from util.registry import unknown
 from util.run.engine import Engine
-from util.types import SHEETS, Batch, Losses, Visuals
+from util.types import SHEETS, Batch, Losses, Visual, Visuals
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,7 +151,11 @@ class SAGANModel(BaseModel):
     TestOptions = SampleOptions
     options: SAGANOptions
     dataset_mode = "class_folder"
-    sides = ("image", "label")
+    needs = ("image", "label", "one_size")
+    visual_kinds: ClassVar[Mapping[str, Visual]] = {
+        "real": Visual("real", "A"),
+        "fake": Visual("fake", "A"),
+    }
     option_defaults: ClassVar[Mapping[str, object]] = {
         "crop_size": 128,
         "batch_size": 32,
@@ -161,7 +165,6 @@ class SAGANModel(BaseModel):
     }
     option_sources: ClassVar[Mapping[str, str]] = {"image_size": "crop_size"}
     load_margin: ClassVar[int | None] = 0
-    draws_from_noise = True
     unused = (
         "output_nc",
         "netG",
@@ -195,7 +198,7 @@ class SAGANModel(BaseModel):
 
     def set_input(self, batch: Batch) -> None:
         """Real images, of which a training step learns and whose classes inference draws."""
-        (self.real,) = self.take(batch, "image")
+        self.images = self.take(batch, ("image",))["image"]
         self.labels = self.engine.to_device(self._known(batch))
         processes, parts = self.engine.world.size, self.options.batches_per_step
         size, full = batch.get("global_size", self.batch_size * processes), batch.get("full_size", 0)
@@ -238,7 +241,15 @@ class SAGANModel(BaseModel):
                 net(*map(self.engine.to_device, (torch.randn(STANDING_BATCH, nz, generator=generator), y)))
 
     def visuals(self) -> Visuals:
-        return {"real": self.real, "fake": self.fake}
+        """``real`` and ``fake``."""
+        return pictures({"real": self.images, "fake": self.fake})
+
+    def extras(self) -> dict[str, NDArray[Any]]:
+        """In training ``samples``: the same noise and classes all through it, one column per class, its name below."""
+        if self._trained is None:
+            return {}
+        names = [self.class_name(number) for number in self.sheet_columns.classes]
+        return {SHEETS[0]: sample_sheet(self._fixed_samples(self.sheet_columns), self.sheet_columns, names)}
 
     def train(self, mode: bool = True) -> None:
         """Training mode of G and D; what samples are taken from stays in test mode, also in a test without --eval."""
@@ -256,14 +267,6 @@ class SAGANModel(BaseModel):
                 f"{what} {given}: --image_size {self.image_size} needs images of this size, square; with "
                 "--preprocess shorter_and_center_crop or resize_and_crop they are"
             )
-
-    def expect_size(self, height: int, width: int) -> None:
-        """The networks are there from the beginning.
-
-        Raises:
-            ValueError: they are for another size.
-        """
-        self.check_size(height, width)
 
     @property
     def draws_at_test(self) -> bool:
@@ -309,7 +312,7 @@ class SAGANModel(BaseModel):
         as many as it fills, with fewer updates of D.
         """
         o = self.options
-        pieces = list(zip(self.real.tensor_split(self._parts), self.labels.tensor_split(self._parts)))
+        pieces = list(zip(self.images.tensor_split(self._parts), self.labels.tensor_split(self._parts)))
         found: list[Losses] = []
         sizes: list[int] = []
         for first in range(0, self._parts, o.accum_grad):
@@ -318,7 +321,7 @@ class SAGANModel(BaseModel):
             found.append(self.update_D([(images, labels, *self._draw(len(images))) for images, labels in mine]))
         losses = {name: torch.stack([each[name] for each in found]).mean() for name in found[0]}
         losses |= self.update_G([self._draw(size) for size in sizes])
-        self._monitor.add_real(self.real, self.labels)
+        self._monitor.add_real(self.images, self.labels)
         return {name: losses[name] for name in self.loss_names}
 
     def update_D(self, micro_batches: Sequence[RealMicroBatch]) -> Losses:
@@ -363,24 +366,20 @@ class SAGANModel(BaseModel):
     def extra_state(self) -> dict[str, Any]:
         return {"steps": self._steps, "monitor": self._monitor.state(), "attention": self._places()}
 
-    def load_training_state(self, state: Mapping[str, Any]) -> None:
-        """As for every model; refuses attention in another place, where layers would fit and mean something else."""
-        kept, now = state["extra"].get("attention", self._places()), self._places()
+    def load_extra_state(self, state: Mapping[str, Any]) -> None:
+        """Restore what ``extra_state`` returned.
+
+        Raises:
+            OptionError: attention in another place, where layers would fit and mean something else.
+        """
+        kept, now = state.get("attention", self._places()), self._places()
         if kept != now:
             said = [" ".join(f"--attn_res_{key} {place}" for key, place in each.items()) for each in (now, kept)]
             raise OptionError(f"{said[0]}: the checkpoint was trained with {said[1]}; give these, or start a new run")
-        super().load_training_state(state)
-
-    def load_extra_state(self, state: Mapping[str, Any]) -> None:
         self._steps = int(state["steps"])
         self._monitor.load_state(state["monitor"])
 
     # -- what a training shows -----------------------------------------------------------------------------------
-
-    def sheets(self) -> dict[str, np.ndarray]:
-        """Fixed samples: the same noise and classes all through the training, a column a class, its name below."""
-        names = [self.class_name(number) for number in self.sheet_columns.classes]
-        return {SHEETS[0]: sample_sheet(self._fixed_samples(self.sheet_columns), self.sheet_columns, names)}
 
     def diagnostics(self) -> dict[str, float]:
         """How far the samples of a class differ, against real images; the strength of attention.

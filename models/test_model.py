@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
-
 from models import MODELS
-from models.base_model import BaseModel
+from models.base_model import BaseModel, pictures
 from models.networks.factory import GENERATOR_NAMES
 from options.base_options import ModelOptions
 from options.schema import arg
 from util.registry import unknown
 from util.run.engine import Engine
-from util.types import Batch, Visuals
+from util.types import Visual, Visuals
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +34,8 @@ class TestModel(BaseModel):
 
     Options = TestOptions
     dataset_mode: ClassVar[str] = "single"
-    sides: ClassVar[tuple[str, ...]] = ("A",)
+    needs: ClassVar[tuple[str, ...]] = ("A",)
+    visual_kinds: ClassVar[Mapping[str, Visual]] = {"real": Visual("real", "A"), "fake": Visual("fake", "B")}
 
     def __init__(self, options: TestOptions, engine: Engine) -> None:
         super().__init__(options, engine)
@@ -47,17 +47,12 @@ class TestModel(BaseModel):
                 GENERATOR_NAMES,
             )
         self.netG = self.add_network("G" + options.model_suffix, self.make_G(options.input_nc, options.output_nc))
-        self.real = self.fake = torch.empty(0)
-
-    def set_input(self, batch: Batch) -> None:
-        """Take ``A`` ``[N, input_nc, H, W]``."""
-        (self.real,) = self.take(batch, "A")
 
     def forward(self) -> None:
         """``fake = G(real)``."""
         with self.engine.autocast():
-            self.fake = self.netG(self.real)
+            self.fake = self.netG(self.real["A"])
 
     def visuals(self) -> Visuals:
         """``real`` and ``fake``."""
-        return {"real": self.real.detach().float(), "fake": self.fake.detach().float()}
+        return pictures({"real": self.real["A"], "fake": self.fake})

@@ -88,11 +88,11 @@ def load_run(options: Options, engine: Engine) -> TrainedRun:
         checkpoints.finish_save()
     tag = checkpoint_tag(run.epoch, run.load_iter)
     for name, net in model.networks.items():
-        checkpoints.load_network(tag, name, net, model.network_aliases.get(name, ()))
+        checkpoints.load_network(tag, name, net, model.aliases[name])
         if run.verbose:
             logger.info("network %s\n%s", name, net)
-    if model.needs_state:
-        model.load_inference_state((checkpoints.load_state(tag) or {}).get("extra", {}))
+    if model.test_reads_state:
+        model.load_extra_state((checkpoints.load_state(tag) or {}).get("extra", {}))
     model.train(not options.result.eval)
     return TrainedRun(options, model, folder)
 

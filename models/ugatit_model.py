@@ -19,7 +19,7 @@ from options.base_options import DataOptions, OneWayOptions
 from options.schema import OptionError, arg
 from util.images.draw import draw_heat
 from util.run.engine import Engine
-from util.types import Batch, Losses, Visuals
+from util.types import CYCLE_VISUALS, Batch, Losses, Visual, Visuals
 
 logger = logging.getLogger(__name__)
 
@@ -93,10 +93,14 @@ class UGATITModel(BaseModel):
 
     Options = UGATITOptions
     dataset_mode: ClassVar[str] = "unaligned"
-    visuals_of_B: ClassVar[tuple[str, ...]] = (
-        *("real_B", "heat_idt_B", "idt_B", "heat_fake_A", "fake_A", "heat_rec_B", "rec_B"),
-        *("heat_D_GA", "heat_D_LA", "strip_B2A"),
-    )
+    visual_kinds: ClassVar[Mapping[str, Visual]] = {
+        **CYCLE_VISUALS,
+        **{f"idt_{side}": Visual("idt", side, side) for side in "AB"},
+        **{f"heat_{name}_{side}": Visual("about", "", side) for name in ("idt", "rec") for side in "AB"},
+        **{f"heat_fake_{target}": Visual("about", "", source) for source, target in DIRECTIONS},
+        **{f"heat_D_{s}{target}": Visual("about", "", source) for s in SCALES for source, target in DIRECTIONS},
+        **{f"strip_{source}2{target}": Visual("about", "", source) for source, target in DIRECTIONS},
+    }
     unused: ClassVar[tuple[str, ...]] = (
         *("netG", "netD", "n_layers_D", "num_D", "norm", "norm_D", "no_dropout", "dropout", "pool_size"),
     )
@@ -169,10 +173,6 @@ class UGATITModel(BaseModel):
             "take %.2f GB, activations not counted; --dry_run measures a step",
             *(kind, each, 4 * total / 1e9),
         )
-
-    def set_lr_factor(self, factor: float) -> None:
-        """As for every model, unless ``--decay_flag False``."""
-        super().set_lr_factor(factor if self.options.decay_flag else 1.0)
 
     def optimize_parameters(self) -> Losses:
         """D's step, then G's against the updated D, then rho is put back into [0, 1].
@@ -278,13 +278,7 @@ class UGATITModel(BaseModel):
             ValueError: a network cannot work on these images, or there are two folders for one direction.
         """
         self.images, self.heats = {}, {}
-        if len(self.directions) == 1:
-            direction = self.options.test_direction
-            self.real = {direction[0]: self.take_source(batch, direction)}
-        elif "B" not in batch:
-            self.real = {"A": self.take(batch, "A")[0]}
-        else:
-            self.real = dict(zip("AB", self.take(batch, "A", "B")))
+        self.real = self.take(batch)
 
     def forward(self) -> None:
         """Fakes and, with both generators, reconstructions; with ``--ugatit_strip`` identities too."""

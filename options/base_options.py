@@ -160,6 +160,11 @@ class ModelOptions:
         return self.input_nc, self.output_nc
 
     @property
+    def also_needs(self) -> dict[str, str]:
+        """What training reads from a batch beside the model's ``needs``: key -> the flag that asks for it."""
+        return {}
+
+    @property
     def batches_per_step(self) -> int:
         """How many batches of ``--batch_size`` images a training step takes."""
         return 1

@@ -50,6 +50,7 @@ class EvaluateOptions:
     compare: str = arg("", metavar="RUN1 RUN2 ...", help="make a page that compares these runs")
     num_images: int = arg(20, minimum=0, help="test images on that page")
     output: str = arg("", help="folder of the page (default: results/comparison), or metrics.json of --fake and --real")
+    format: str = arg("svg", choices=("svg", "png", "pdf"), help="file format of the charts of --epoch all")
     checkpoints_dir: str = arg("./checkpoints", help="folder of all runs")
     results_dir: str = arg("./results", help="folder of all results")
     gpu_ids: str = arg("", help="GPU to use; -1 = CPU (default: the first GPU, else CPU)")

@@ -27,9 +27,10 @@ import test
 from data import DATASETS
 from data.class_folder_dataset import ClassImages
 from models import MODELS
+from models.base_model import draws_from_noise
 from models.sagan.samples import SAMPLES_FILE, facts_of, training_images, wanted_samples
 from options.evaluate_options import BETWEEN_RUNS, RECORDS, EvaluateOptions
-from options.files import read_options
+from options.files import PLACE, VOLATILE, read_options
 from options.metric_options import MetricOptions
 from options.parse import parse_command, parse_test
 from util.exit_code import EXIT_DONE, run_command
@@ -39,6 +40,9 @@ from util.metrics.images import FolderImages, ImageSet
 from util.metrics.measurement import FILE_NAME, Measurement, read_measurements, update_measurements
 from util.metrics.results import ResultFolder, RunPlace, choose, make_missing, words_of_test
 from util.metrics.suite import Suite
+from util.pages.comparison import ComparedRun
+from util.pages.comparison_folder import compare
+from util.pages.series import Series
 from util.run.device import device_for, parse_gpu_ids
 from util.run.folder import check_writable
 
@@ -52,10 +56,10 @@ PHASE = "eval"
 """Part of the name of the result folders: what test.py drew for looking at, ``test_latest``, stays as it is."""
 
 
-def draws_from_noise(place: RunPlace) -> bool:
+def is_from_noise(place: RunPlace) -> bool:
     """Whether a run's model makes its images from noise alone, by the run's options."""
     model = str(read_options(place.checkpoints, required=False).get("model") or "")
-    return model in MODELS.names() and MODELS.get(model).draws_from_noise
+    return model in MODELS.names() and draws_from_noise(MODELS.get(model))
 
 
 def refuse_sides(o: EvaluateOptions) -> None:
@@ -159,7 +163,6 @@ def split_words(argv: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def _run(o: EvaluateOptions, m: MetricOptions, given: frozenset[str], test_flags: list[str]) -> int:
-    from scripts.epoch_series import Series
 
     if o.compare:
         return _compare(o, m, given, test_flags)
@@ -170,7 +173,7 @@ def _run(o: EvaluateOptions, m: MetricOptions, given: frozenset[str], test_flags
     if stray := [word for word in test_flags if word.split("=")[0] in OWN_FLAGS]:
         raise ValueError(f"-- {stray[0]}: say which results are meant before the --, by --name, --epoch and --phase")
     place = RunPlace(o.name, Path(o.checkpoints_dir), Path(o.results_dir))
-    from_noise = draws_from_noise(place)
+    from_noise = is_from_noise(place)
     phase = PHASE if from_noise and "phase" not in given else o.phase
     folders = choose(place, phase, o.epoch, any_phase="phase" not in given and not from_noise)
     if o.n_samples and not from_noise:
@@ -202,7 +205,7 @@ def _run(o: EvaluateOptions, m: MetricOptions, given: frozenset[str], test_flags
     else:
         series = Series(o.name, {folder.path.name: found for folder, found in zip(folders, measured)})
         print(series.table())
-        for file in series.write(place.results):
+        for file in series.write(place.results, o.format):
             logger.info("written: %s", file)
     logger.info("written: %s", place.results / FILE_NAME)
     return EXIT_DONE
@@ -282,10 +285,13 @@ def _side(o: EvaluateOptions, flag: str, folder: str, suffix: str = "") -> Folde
 
 def _compare(o: EvaluateOptions, m: MetricOptions, given: frozenset[str], test_flags: list[str]) -> int:
     """``--compare``: measure each run where metrics are asked for, then make the page."""
-    from scripts.compare_runs import compare
 
+    compared = []
     for name in o.runs:
-        if draws_from_noise(RunPlace(name, Path(o.checkpoints_dir), Path(o.results_dir))):
+        place = RunPlace(name, Path(o.checkpoints_dir), Path(o.results_dir))
+        options = read_options(place.checkpoints, required=False) or None
+        compared.append(ComparedRun(name, options=options, is_paired=_is_paired(place)))
+        if is_from_noise(place):
             raise ValueError(
                 f"--compare {name}: it draws from noise, and the page shows translations of the same images; "
                 f"measure it alone: python scripts/evaluate.py --name {name}"
@@ -296,10 +302,11 @@ def _compare(o: EvaluateOptions, m: MetricOptions, given: frozenset[str], test_f
             return code
     output = Path(o.output or Path(o.results_dir) / "comparison")
     page = compare(
-        o.runs,
+        compared,
         checkpoints_dir=Path(o.checkpoints_dir),
         results_dir=Path(o.results_dir),
         output=output,
+        left_out={*PLACE, *VOLATILE},
         folder=f"{o.phase}_latest",
         domain=o.domain,
         num_images=o.num_images,

@@ -43,7 +43,6 @@ from options.metric_options import MetricOptions
 from options.schema import OptionError, arg, specs
 from util.exit_code import EXIT_DONE, run_command
 from util.files import replace_text
-from util.html import HTML
 from util.images.draw import captioned_grid
 from util.metrics import EXTRACTORS
 from util.metrics.extractors import Extractor, load_extractor
@@ -51,6 +50,7 @@ from util.metrics.features import FeatureCache, default_cache, features_of
 from util.metrics.images import ImageSet, MadeImages, Pixels, as_stored
 from util.metrics.results import RunPlace
 from util.metrics.suite import NO_CACHE
+from util.pages.html import HTML
 
 if TYPE_CHECKING:
     from data.class_folder_dataset import ClassImages

@@ -31,10 +31,9 @@ from options.schema import OptionError, arg
 from util.background import BackgroundWriter
 from util.exit_code import EXIT_DONE, run_command
 from util.files import replace_text
-from util.html import HTML
 from util.images.draw import column_sheet, fitted
-from util.images.io import write_image
-from util.map_frames import save_gif
+from util.images.io import save_gif, write_image
+from util.pages.html import HTML
 
 if TYPE_CHECKING:
     from models.sagan.samples import NoiseRun

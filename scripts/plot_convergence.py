@@ -2,7 +2,7 @@
 
 Usage:
     python scripts/plot_convergence.py facades_atme
-    python scripts/plot_convergence.py facades_atme facades_pix2pix --output figures/convergence.svg
+    python scripts/plot_convergence.py facades_atme facades_pix2pix --output figures/convergence.pdf
 A run is a name below --checkpoints_dir, a folder, or a loss_log.csv, also one of the published code.
 """
 
@@ -24,13 +24,11 @@ from util.exit_code import EXIT_DONE, run_command
 from util.files import replace_text
 from util.images.folder import subfolders
 from util.loggers.csv_log import FILE_NAME
+from util.pages.charts import FORMATS, Chart, Points
 from util.registry import closest
 from util.run.folder import check_writable, make_folder
-from util.svg_plot import Points, save_svg
 
 LOG_4 = math.log(4)
-GUIDE = "log 4"
-GUIDE_COLOUR = 11  # dark and dashed
 PAIRS = (("D_real", "D_fake"), ("D_A", "D_B"))
 
 
@@ -62,7 +60,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("runs", nargs="+", metavar="RUN", help="name of a run, its folder, or a loss_log.csv")
     parser.add_argument("--checkpoints_dir", type=Path, default=Path("checkpoints"), help="folder of all runs")
     parser.add_argument("--smooth", type=int, default=9, help="epochs of the moving average, odd (default: 9)")
-    parser.add_argument("--output", type=Path, metavar="FILE.svg", help="default: results/[<run>/]convergence.svg")
+    parser.add_argument("--format", choices=FORMATS, help="file format (default: that of --output, else svg)")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="default: results/[<run>/]convergence.<format>")
     args = parser.parse_args(argv)
     return run_command("plot_convergence.py", argv, lambda words: _run(args))
 
@@ -119,20 +118,35 @@ def moving_average(points: Points, width: int) -> list[tuple[float, float]]:
     return found
 
 
+def chart(smooth: Mapping[str, Points], raw: Mapping[str, Points], width: int) -> Chart:
+    """The curves of all runs beside log 4.
+
+    Args:
+        smooth: run -> (epoch, moving average of the sum).
+        raw: run -> (epoch, sum), drawn thin; empty where nothing is averaged.
+        width: epochs of the moving average.
+    """
+    epochs = [epoch for points in smooth.values() for epoch, _ in points]
+    thick = f", thick: mean of {width} epochs around each" if width > 1 else ""
+    guides = {"log 4": [(min(epochs), LOG_4), (max(epochs), LOG_4)]}
+    return Chart(f"D_real + D_fake{thick}", smooth, "epoch", guides=guides, faint=raw)
+
+
 def _run(args: argparse.Namespace) -> int:
     if args.smooth < 1 or args.smooth % 2 == 0:
         raise ValueError(f"--smooth {args.smooth}: give an odd number of epochs, 1 for none")
     curves = [_load(run, args.checkpoints_dir) for run in args.runs]
     names = _legend(args.runs, curves)
     only = Path(curves[0].name) if len(curves) == 1 else Path()
-    output = args.output or Path("results") / only / "convergence.svg"
-    if output.suffix.lower() != ".svg" or output.is_dir():
-        raise ValueError(f"--output {output}: name a file that ends in .svg")
+    output = args.output or Path("results") / only / f"convergence.{args.format or 'svg'}"
+    kinds = [args.format] if args.format else FORMATS
+    if output.suffix.lower().removeprefix(".") not in kinds or output.is_dir():
+        raise ValueError(f"--output {output}: name a file that ends in {' or '.join(f'.{kind}' for kind in kinds)}")
     check_writable(output, f"--output {output}")
     make_folder(output.parent, f"--output {output}")
     smooth = {name: moving_average(curve.sums, args.smooth) for name, curve in zip(names, curves)}
     raw = {name: curve.sums for name, curve in zip(names, curves)} if args.smooth > 1 else {}
-    _draw(output, smooth, raw, args.smooth)
+    chart(smooth, raw, args.smooth).save(output)
     replace_text(output.with_suffix(".csv"), [_table(names, curves, smooth)])
     for name, curve in zip(names, curves):
         print("\n".join(_lines(name, curve, args.smooth)))
@@ -168,24 +182,6 @@ def _legend(given: Sequence[str], curves: Sequence[Curve]) -> list[str]:
         twice = next(name for name in found if found.count(name) > 1)
         raise ValueError(f"{twice}: given twice; name each run once")
     return found
-
-
-def _draw(output: Path, smooth: Mapping[str, Points], raw: Mapping[str, Points], width: int) -> None:
-    epochs = [epoch for points in smooth.values() for epoch, _ in points]
-    low, high = min(epochs), max(epochs)
-    # so many points that none gets a mark
-    guide = [(low + (high - low) * step / 60, LOG_4) for step in range(61)]
-    curves: dict[str, Points] = {GUIDE: guide, **smooth}
-    colours = {name: place - 1 for place, name in enumerate(curves)} | {GUIDE: GUIDE_COLOUR}
-    thick = f", thick: mean of {width} epochs around each" if width > 1 else ""
-    save_svg(
-        output,
-        f"D_real + D_fake{thick}",
-        curves,
-        x_label="epoch",
-        colours=colours,
-        faint=raw,
-    )
 
 
 def _table(names: Sequence[str], curves: Sequence[Curve], smooth: Mapping[str, Points]) -> str:

@@ -19,11 +19,11 @@ from PIL import Image
 from tqdm import tqdm
 
 from util.exit_code import EXIT_BAD_INPUT, EXIT_DONE, exit_code, report_error
-from util.loggers.curve import LossCurves
 from util.loggers.html_log import epoch_image
 from util.loggers.jsonl import FILE_NAME, ImageEvent, read_metrics
-from util.loggers.metric_curves import MetricCurves
 from util.loggers.visdom_log import MAX_POINTS, VisdomBoard
+from util.metrics.measurement import scaled
+from util.pages.charts import Curves
 from util.types import EpochRecord, ScalarRecord
 
 MAX_PANELS = 40
@@ -57,13 +57,13 @@ def replay(run_folder: Path, *, server: str, port: int, env: str) -> None:
     metrics = run_folder / FILE_NAME
     if not metrics.is_file():
         raise FileNotFoundError(f"{metrics} does not exist; give the folder of a run, such as checkpoints/NAME")
-    losses, measured = LossCurves(MAX_POINTS), MetricCurves(MAX_POINTS)
+    losses, measured = Curves(MAX_POINTS), Curves(MAX_POINTS)
     epochs: dict[int, ImageEvent] = {}
     for record in read_metrics(metrics):
         if isinstance(record, ScalarRecord):
-            losses.add(record)
+            losses.add(record.total_iters, record.losses)
         elif isinstance(record, EpochRecord):
-            measured.add(record)
+            measured.add(record.total_iters, scaled(record.metrics))
         elif isinstance(record, ImageEvent):
             epochs[record.epoch] = record
     board = VisdomBoard(run_folder.resolve().name, server=server, port=port, env=env)
@@ -77,7 +77,7 @@ def replay(run_folder: Path, *, server: str, port: int, env: str) -> None:
         board.draw_images(images, headline=f"epoch {event.epoch}, {event.total_iters:,} images", history=True)
         drawn += bool(images)
     board.save()
-    numbers = f"{len(losses.curves)} losses" + (f", {len(measured.curves)} metrics" if measured.curves else "")
+    numbers = f"{len(losses)} losses" + (f", {len(measured)} metrics" if measured else "")
     print(f"{numbers} and the pictures of {drawn} epochs are at {board.address}/env/{env}")
 
 

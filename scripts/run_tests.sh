@@ -1,7 +1,10 @@
 #!/usr/bin/env bash
 # Sets up with the test tools, checks style and types, and runs all tests, the long ones too.
 #
-#   bash scripts/run_tests.sh [arguments for pytest, e.g. tests/util -k image]
+#   bash scripts/run_tests.sh [--portable] [arguments for pytest, e.g. tests/util -k image]
+#
+# --portable  the arithmetic of an x86 processor with AVX2 and without AVX-512, to be tried before a release: it rounds
+#             in another way. Without effect on other processors.
 #
 # Every check runs even when one before it failed; the exit status is 0 only if all passed.
 set -euo pipefail
@@ -13,6 +16,12 @@ cd "$repo"
 # The networks of the tests are tiny: more threads only get into each other's way, above all when a test starts several
 # processes.
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
+
+# Both are read by torch when it is imported: its own kernels, and the convolutions of oneDNN.
+if [ "${1:-}" = --portable ]; then
+    shift
+    export ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2
+fi
 
 failed=""
 check() {

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from data import DATASETS
-from datasets.demo_shapes import CLASSES, draw_shape
+from datasets.demo.shapes import CLASSES, draw_shape
 from models import MODELS
 from options.files import write_options
 from options.parse import parse_train

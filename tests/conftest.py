@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from PIL import Image
 
 from models import MODELS
 from tests.measuring import offline, tiny  # noqa: F401  (fixtures)
+from tests.two_processes import TwoProcesses
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -77,6 +79,14 @@ def dataroot(tmp_path_factory: pytest.TempPathFactory) -> Path:
             folder.mkdir(parents=True, exist_ok=True)
             photo.save(folder / f"{number}.png")
     return root
+
+
+@pytest.fixture(scope="session")
+def two_processes() -> Iterator[TwoProcesses]:
+    """They start at the first call."""
+    pair = TwoProcesses()
+    yield pair
+    pair.stop()
 
 
 @pytest.fixture()

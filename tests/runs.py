@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import time
 from pathlib import Path
 
+import pytest
+import torch
+
+import train
 from tests.conftest import data_of, trainable_args
+from util.run.engine import Engine
 
 REPO = Path(__file__).resolve().parents[1]
 FREQS = ["--print_freq", "2", "--display_freq", "4", "--update_html_freq", "4", "--save_latest_freq", "2"]
@@ -37,6 +41,22 @@ def command(dataroot, *extra):
     return [sys.executable, str(REPO / "train.py"), *arguments(dataroot, *extra)]
 
 
+def train_in(folder, argv, *, sgd=False):
+    """A training by ``train.py`` in this folder and process, and, called by ``TwoProcesses``, in both.
+
+    Args:
+        sgd: plain gradient descent takes Adam's place. Adam divides a gradient by its own size: one that is nothing but
+            rounding moves its weight by as much as any other, and a gradient that is twice too large as one that is
+            right. Two runs of which one rounds in another way can be compared closely, and any fault seen, without it.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        if sgd:
+            patch.setattr(Engine, "adam", lambda self, each, *, lr, **settings: torch.optim.SGD(each, lr))
+        code = train.main(argv)
+    assert code == 0, f"train.py ended with {code}"
+
+
 def wait_for(condition, process, seconds=120):
     end = time.monotonic() + seconds
     while not condition():
@@ -47,9 +67,3 @@ def wait_for(condition, process, seconds=120):
 def torchrun_command(argv, processes=2):
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
     return [*launcher, str(REPO / "train.py"), *argv]
-
-
-def torchrun(workdir, argv, processes=2):
-    return subprocess.run(
-        torchrun_command(argv, processes), cwd=workdir, env=ENVIRONMENT, capture_output=True, text=True
-    )

@@ -36,7 +36,7 @@ def read_tree(root: Path) -> Tree:
             if (not name.startswith(".") or name == ".ci")
             and name not in OUTPUT_FOLDERS
             and not (Path(folder) / name / "pyvenv.cfg").exists()
-            and here != Path("datasets")
+            and (here != Path("datasets") or name == "demo")
         ]
         for name in sorted(names):
             if Path(name).suffix in TEXT_SUFFIXES or here == Path(".ci"):
@@ -412,7 +412,7 @@ def test_every_rule_has_a_violation() -> None:
 
 
 def test_tree_is_read_whole(tmp_path: Path, project: Tree) -> None:
-    for name in (".venv/a.py", "env/pyvenv.cfg", "env/b.py", "checkpoints/c.py", "datasets/demo/d.py"):
+    for name in (".venv/a.py", "env/pyvenv.cfg", "env/b.py", "checkpoints/c.py", "datasets/demo_x/d.py"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     for name in ("e.py", "datasets/f.py", "models/networks/g.py", ".ci/run"):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import shutil
-import subprocess
 
 import numpy as np
 import pytest
@@ -19,7 +18,7 @@ from models import MODELS
 from models.atme.maps import owner_of
 from options.parse import parse_train
 from tests.conftest import SIZE, draw_pair
-from tests.runs import ENVIRONMENT, arguments, command, files, torchrun
+from tests.runs import arguments, files, train_in
 from tests.test_resume import run_interrupted
 
 AGAIN = ["--name", "run", "--continue_train", "--gpu_ids", "-1"]
@@ -306,16 +305,14 @@ def test_a_W_without_parameters_is_saved_resumed_and_tested(w, tmp_path, dataroo
 
 
 @pytest.mark.slow
-def test_two_processes_have_the_memory_of_one(tmp_path, dataroot):
+def test_two_processes_have_the_memory_of_one(tmp_path, dataroot, two_processes):
     """2 x batch 1 against 1 x batch 2 over two epochs of 5 images (2 + 2 + 1): memory, log and tracked maps."""
     extra = ("--batch_size", "2", "--n_save_noisy", "3", "--n_epochs_decay", "0")
     argv = atme(dataroot, *extra)
     for each in ("one", "two"):
         (tmp_path / each).mkdir()
-    done = torchrun(tmp_path / "two", argv)
-    assert done.returncode == 0, done.stderr[-3000:]
-    alone = [*command(dataroot)[:2], *argv]
-    subprocess.run(alone, cwd=tmp_path / "one", check=True, capture_output=True, env=ENVIRONMENT)
+    train_in(tmp_path / "one", argv)
+    two_processes.call(train_in, tmp_path / "two", argv)
     one, two = (tmp_path / each / "checkpoints" / "run" for each in ("one", "two"))
     for tag in ("1", "latest"):
         mine, theirs = (state_of(run, tag)["extra"] for run in (one, two))

@@ -20,10 +20,10 @@ from data import DATASETS
 from models import MODELS
 from models.sagan_model import SAGANModel
 from options.base_options import DataOptions, ModelOptions
+from options.evaluate_options import EvaluateOptions
 from options.parse import TEST, TRAIN, parse_command, parse_test, parse_train
 from options.schema import specs
 from scripts import evaluate, generate, match, morph
-from scripts.evaluate import EvaluateOptions
 
 REPO = Path(__file__).resolve().parents[1]
 PAGES = sorted(

@@ -8,7 +8,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 
 import pytest
 import torch
@@ -16,7 +15,7 @@ import torch
 import train
 from models import MODELS
 from tests.models.test_models import TRAINABLE
-from tests.runs import ENVIRONMENT, REPO, arguments, command, files, torchrun_command, wait_for
+from tests.runs import ENVIRONMENT, arguments, command, files, torchrun_command, train_in, wait_for
 
 
 def run_interrupted(dataroot, folder, monkeypatch, steps, model, extra=()):
@@ -75,19 +74,18 @@ def test_a_resumed_run_equals_the_uninterrupted_one_bit_for_bit(
 @pytest.mark.slow
 def test_kill_dash_nine_then_continue(tmp_path, dataroot):
     """A real SIGKILL at a moment nobody chose, then the run to the end: equal to the run that was never killed."""
-    extra = ("--n_epochs", "30", "--keep_checkpoints", "2")
+    extra = ("--n_epochs", "20", "--keep_checkpoints", "2")
     for each in ("whole", "killed"):
         (tmp_path / each).mkdir()
-    subprocess.run(command(dataroot, *extra), cwd=tmp_path / "whole", check=True, capture_output=True)
+    train_in(tmp_path / "whole", arguments(dataroot, *extra))
     process = subprocess.Popen(command(dataroot, *extra), cwd=tmp_path / "killed", stderr=subprocess.PIPE)
     run = tmp_path / "killed" / "checkpoints" / "run"
     wait_for(lambda: (run / "3_state.pth").exists(), process)
     process.kill()
     process.communicate()
-    again = [sys.executable, str(REPO / "train.py"), "--name", "run", "--continue_train"]
-    subprocess.run(again, cwd=tmp_path / "killed", check=True, capture_output=True)
+    train_in(tmp_path / "killed", ["--name", "run", "--continue_train", "--gpu_ids", "-1"])
     whole = files(tmp_path / "whole" / "checkpoints" / "run")
-    assert whole == files(run) and "31_state.pth" in whole and "29_state.pth" not in whole
+    assert whole == files(run) and "21_state.pth" in whole and "19_state.pth" not in whole
 
 
 def test_a_finished_run_says_that_nothing_is_left_and_more_epochs_go_on(workdir, dataroot, said):
@@ -243,17 +241,14 @@ def test_a_signal_to_the_whole_group_saves_too(tmp_path, dataroot, processes, nu
 
 
 @pytest.mark.slow
-def test_every_process_gets_its_own_history_of_fakes_back(tmp_path, dataroot):
+def test_every_process_gets_its_own_history_of_fakes_back(tmp_path, dataroot, two_processes):
     extra = ("--pool_size", "3", "--batch_size", "2", "--no_dropout")
     for each, steps in (("whole", ["9"]), ("broken", ["4", "9"])):
         (tmp_path / each).mkdir()
         for number, n_iters in enumerate(steps):
             argv = arguments(dataroot, *extra, "--n_iters", n_iters, "--lr_policy", "constant")
             argv += ["--continue_train"] if number else []
-            done = subprocess.run(
-                torchrun_command(argv), cwd=tmp_path / each, env=ENVIRONMENT, capture_output=True, text=True
-            )
-            assert done.returncode == 0, done.stderr[-2000:]
+            two_processes.call(train_in, tmp_path / each, argv)
     whole, broken = (files(tmp_path / each / "checkpoints" / "run") for each in ("whole", "broken"))
     assert whole["latest_net_G.pth"] == broken["latest_net_G.pth"]
     assert whole["latest_state.pth"] == broken["latest_state.pth"]

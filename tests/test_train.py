@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import re
 import shutil
 import signal
@@ -19,9 +18,9 @@ from PIL import Image
 import test as test_program
 import train
 from models import MODELS
-from tests.conftest import SIZE, trainable_args, without_draws
+from tests.conftest import SIZE, draw_pair, trainable_args, without_draws
 from tests.models.test_models import TRANSLATORS
-from tests.runs import REPO, arguments, command, files, torchrun, wait_for
+from tests.runs import arguments, command, files, train_in, wait_for
 
 
 @pytest.mark.parametrize("name", TRANSLATORS)
@@ -155,32 +154,53 @@ def test_a_missing_visdom_never_stops_training(workdir, dataroot, monkeypatch):
     assert train.main(arguments(dataroot, "--display_id", "1", epochs="1")) == 0
 
 
+CASES = [(name, "instance", 7, 4) for name in TRANSLATORS]
+CASES += [("pix2pix", "batch", 7, 4), ("cycle_gan", "batch", 5, 2), ("pix2pix", "instance", 5, 2)]
+"""Model, norm, images of an epoch and of a batch: two processes split the last batch of 7 images into 2 + 1 and both
+compute that of 5, which is one image."""
+
+STEEP = {"augan": "0.000002", "perceptual": "0.001"}
+"""Learning rates where steps of another length are as large as rounding, or make it grow."""
+
+
+@pytest.fixture(scope="module")
+def seven_images(tmp_path_factory):
+    root = tmp_path_factory.mktemp("seven")
+    for side in ("train", "trainA", "trainB"):
+        (root / side).mkdir()
+    for number in range(7):
+        pair = draw_pair(number)
+        pair.save(root / "train" / f"{number}.png")
+        pair.crop((SIZE, 0, 2 * SIZE, SIZE)).save(root / "trainA" / f"{number}.png")
+        pair.crop((0, 0, SIZE, SIZE)).save(root / "trainB" / f"{number}.png")
+    return root
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("name", "norm"), [*((name, "instance") for name in TRANSLATORS), ("pix2pix", "batch"), ("cycle_gan", "batch")]
-)
-def test_two_processes_equal_one(name, norm, tmp_path, dataroot):
-    """2 x batch 1 against 1 x batch 2 over 5 steps, and then an uneven last batch: 5 images are 2 + 2 + 1."""
-    extra = ["--norm", norm, *without_draws(name), "--batch_size", "2", "--n_iters", "5", "--lr", "0.0002"]
-    argv = arguments(dataroot, *extra, model=name)
+@pytest.mark.parametrize(("name", "norm", "images", "batch_size"), CASES)
+def test_two_processes_equal_one(name, norm, images, batch_size, tmp_path, seven_images, two_processes):
+    """Over the end of an epoch, whose last batch is smaller.
+
+    Measured with AVX-512, AVX2 and SSE alone: rounding makes 1.2e-6 of a loss at most (most models 2e-7). Faults of the
+    7 images: a share of 1/2 for each process in place of 2/3 and 1/3, at least 1.7e-4; gradients not averaged 3.6e-4;
+    their sum in place of the mean 8.9e-4.
+    """
+    extra = ["--max_dataset_size", str(images), "--batch_size", str(batch_size), "--n_iters", "4"]
+    extra += ["--lr", STEEP.get(name, "0.00002")]
+    if name == "atme_unpaired":
+        extra += ["--serial_batches"]  # an image of B drawn twice in an epoch finds other maps with other processes
+    argv = arguments(seven_images, "--norm", norm, *without_draws(name), *extra, model=name)
+    one, two = (tmp_path / each / "checkpoints" / "run" for each in ("one", "two"))
     for each in ("one", "two"):
         (tmp_path / each).mkdir()
-    done = torchrun(tmp_path / "two", argv)
-    assert done.returncode == 0, done.stderr[-3000:]
-    subprocess.run(
-        [sys.executable, str(REPO / "train.py"), *argv],
-        cwd=tmp_path / "one",
-        check=True,
-        capture_output=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    one, two = (tmp_path / each / "checkpoints" / "run" for each in ("one", "two"))
+    train_in(tmp_path / "one", argv, sgd=True)
+    two_processes.call(train_in, tmp_path / "two", argv, sgd=True)
     assert {file.name for file in one.iterdir()} == {file.name for file in two.iterdir()}
     records = [
         [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines() if '"scalars"' in line]
         for run in (one, two)
     ]
-    assert len(records[0]) == len(records[1]) >= 4
+    assert len(records[0]) == len(records[1]) >= 3
     for a, b in zip(*records):
         for key, value in a["losses"].items():
             assert b["losses"][key] == pytest.approx(value, rel=1e-5, abs=1e-5), (a["total_iters"], key)
@@ -189,7 +209,8 @@ def test_two_processes_equal_one(name, norm, tmp_path, dataroot):
         assert mine.keys() == theirs.keys()
         for key, value in mine.items():
             if not key.endswith("running_var"):  # of the 1-image tail on both processes: another unbiased count
-                assert float((value - theirs[key]).abs().max()) < 1e-4, (file.name, key)
+                scale = max(1.0, float(value.abs().max()))
+                assert float((value - theirs[key]).abs().max()) < 1e-5 * scale, (file.name, key)
 
 
 @pytest.mark.slow

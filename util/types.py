@@ -23,16 +23,53 @@ Losses = dict[str, "Tensor"]
 Visuals = dict[str, "Tensor"]
 """Published visual name -> ``[N, C, H, W]`` in ``[-1, 1]``; C is 1 or 3 unless the data have other channels."""
 
-ABOUT_A_FAKE = ("heat_", "rec_")
-"""What begins the name of a visual that is about a fake and no translation itself, such as ``heat_fake_B``."""
 
-IN_COLOURS = "_rgb"
-"""Ending of a visual that shows as sRGB what a side has in other numbers: ``fake_B_rgb`` is ``fake_B`` to look at, and
-is measured and compared in its place."""
+@dataclass(frozen=True)
+class Visual:
+    """What a picture of a model is.
 
+    Attributes:
+        role: ``real`` (from a file), ``fake`` (a translation), ``rec``, ``idt`` (reconstruction, identity), ``about``
+            (a map, a difference, boxes: for the eye).
+        domain: ``A`` or ``B``: in whose values it is; empty where it has values of its own in ``[-1, 1]``.
+        source: ``A`` or ``B``: the side of the file that it was made from, after which a test names it.
+        colours: True if it shows as sRGB what its domain has in other numbers.
+    """
+
+    role: str
+    domain: str
+    source: str = "A"
+    colours: bool = False
+
+    @property
+    def stored_as(self) -> str:
+        """The domain whose kind of file and range it takes; of a picture for the eye that of its source."""
+        return self.domain or self.source
+
+
+PAIRED_VISUALS: Mapping[str, Visual] = {
+    "real_A": Visual("real", "A"),
+    "fake_B": Visual("fake", "B"),
+    "real_B": Visual("real", "B"),
+}
+"""Of a model that learns from pairs: all are named after the file of A."""
+
+CYCLE_VISUALS: Mapping[str, Visual] = {
+    **{f"real_{side}": Visual("real", side, side) for side in "AB"},
+    **{f"fake_{other}": Visual("fake", other, side) for side, other in ("AB", "BA")},
+    **{f"rec_{side}": Visual("rec", side, side) for side in "AB"},
+}
+"""Of a model of two directions: each is named after the file that it was made from."""
 
 SHEETS = ("samples",)
-"""Pictures among the visuals of a training that hold many samples: pages show them as large as they are."""
+"""Pictures of many samples that a training shows beside the visuals: pages show them as large as they are."""
+
+ABOUT_A_FAKE = ("heat_", "rec_")
+"""What begins the name of a result file that is about a fake and no translation itself, such as ``heat_fake_B``."""
+
+IN_COLOURS = "_rgb"
+"""Ending of the result files of visuals in ``colours``: ``fake_B_rgb`` is measured and compared in place of
+``fake_B``."""
 
 
 def paths_of(batch: Batch) -> list[str]:
@@ -67,16 +104,6 @@ class EpochRecord:
     lr: float
     seconds: float
     metrics: dict[str, float] = field(default_factory=dict)  # full name -> value; empty when nothing was measured
-
-
-@dataclass(frozen=True)
-class TrackedMaps:
-    """ATME's maps of one training image: what D said of its last attempt, and what the generator was told."""
-
-    index: int  # in the data set
-    path: str
-    logits: Tensor  # float32 [h, w] on the CPU: D's, after this step
-    W: Tensor  # float32 [H, W] in [-1, 1] on the CPU: W_t of this step
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import json
 import os
 import re
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,11 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from models.atme.maps import TrackedMaps
 from util.background import BackgroundWriter
 from util.images.folder import describe, nearest
 from util.images.io import save_array
 from util.loggers.base import Logger
-from util.types import TrackedMaps
 
 Floats = NDArray[np.floating[Any]]
 Grey = NDArray[np.uint8]
@@ -312,9 +312,11 @@ class TrackedMapsLogger(Logger):
 
     Args:
         run_dir: folder of the run.
+        tracked: gives the maps of the last step's images. In every process, of its own images.
     """
 
-    def __init__(self, run_dir: Path) -> None:
+    def __init__(self, run_dir: Path, tracked: Callable[[], Sequence[TrackedMaps]]) -> None:
+        self._tracked = tracked
         self._folder = run_dir / FOLDER
         self._folder.mkdir(parents=True, exist_ok=True)
         self._writer = BackgroundWriter(num_threads=1)  # one at a time: they share tracked.json
@@ -324,8 +326,8 @@ class TrackedMapsLogger(Logger):
     def start_epoch(self, epoch: int, last_epoch: int, num_images: int, done: int) -> None:
         self._epoch = epoch
 
-    def log_tracked(self, records: Sequence[TrackedMaps]) -> None:
-        for record in records:
+    def advance(self, num_images: int) -> None:
+        for record in self._tracked():
             self._writer.submit(self._write, f"epoch_{self._epoch:03d}", record)
 
     def close(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ from torch import Tensor, nn
 
 from models.networks.factory import check_image_size
 from util.run.engine import Engine
-from util.types import TrackedMaps
 
 logger = logging.getLogger(__name__)
 
@@ -130,6 +130,16 @@ def uniform(shape: Sequence[int], seed: int) -> Tensor:
 
 
 TEST_MAPS = ("reference", "zero", "memory", "two_pass")
+
+
+@dataclass(frozen=True)
+class TrackedMaps:
+    """The maps of one training image: the logits of D for its last attempt, and what the generator was given."""
+
+    index: int  # in the data set
+    path: str
+    logits: Tensor  # float32 [h, w] on the CPU: D's, after this step
+    W: Tensor  # float32 [H, W] in [-1, 1] on the CPU: W_t of this step
 
 
 class ImageMaps:

@@ -183,7 +183,7 @@ class PerceptualLoss(nn.Module):
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        """The loss as a 0-dim float32 tensor.
+        """The loss as a 0-dim tensor, float32 as the VGG is.
 
         Args:
             x: the generated images, ``[N, 3, H, W]`` or ``[N, 1, H, W]`` in ``[-1, 1]``.
@@ -199,5 +199,5 @@ class PerceptualLoss(nn.Module):
             return torch.stack(terms).sum()
 
     def _three_channels(self, x: Tensor) -> Tensor:
-        x = x.float().expand(-1, 3, -1, -1)
+        x = x.to(self.mean.dtype).expand(-1, 3, -1, -1)  # as the weights are: float32, whatever autocast made
         return ((x + 1) / 2 - self.mean) / self.std if self.normalise else x

@@ -20,6 +20,7 @@ from tqdm import tqdm
 from data import DATASETS
 from data.class_folder_dataset import ClassFolderDataset, ClassFolderOptions, ClassImages
 from models import MODELS
+from models.base_model import draws_from_noise
 from models.sagan.latent import draw_labels, numbered_latents
 from models.sagan.sheets import Columns, sample_sheet
 from models.trained import TrainedRun, drafted_results, folder_of, load_run
@@ -29,10 +30,10 @@ from options.schema import OptionError, specs
 from util.background import BackgroundWriter
 from util.exit_code import EXIT_DONE
 from util.files import replace_text
-from util.html import HTML
 from util.images.draw import captioned_grid
 from util.images.io import write_image
 from util.metrics.results import RunPlace
+from util.pages.html import HTML
 from util.registry import unknown
 from util.run.checkpoint import checkpoint_tag
 from util.run.class_names import CLASSES_FILE, class_folder, read_class_names
@@ -312,7 +313,7 @@ def parse_noise_run(program: str, argv: Sequence[str], record: type, *, used: It
     options = parse_test(argv, MODELS, DATASETS, program=program, test_record=record)
     folder_of(options)
     run = options.run
-    if not MODELS.get(run.model).draws_from_noise:
+    if not draws_from_noise(MODELS.get(run.model)):
         raise ValueError(
             f"--name {run.name}: a run of --model {run.model}, which does not draw from noise but translates images: "
             f"use python test.py --name {run.name} --dataroot DIR"

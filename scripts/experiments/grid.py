@@ -17,7 +17,7 @@ from typing import Any, TextIO, cast
 
 from options.metric_options import MetricOptions
 from options.parse import HelpAsked, Options
-from scripts.experiments.runs import DOMAIN, RESULT_FOLDER, Plan, Run, Stage, Table, parse, plan
+from scripts.experiments.runs import Plan, Run, Stage, Table, parse, plan
 from scripts.experiments.table import Outcome, ResultTable, RunEnd, TableRow
 from util.exit_code import EXIT_BAD_INPUT, EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, exit_code
 from util.metrics import expand, full_name
@@ -77,10 +77,11 @@ def _evaluate(words: list[str]) -> int:
     return int(main(words))
 
 
-def _compare(names: Sequence[str], **settings: Any) -> Path:
-    from scripts.compare_runs import compare
-
-    return Path(compare(names, **settings))
+def _compare(names: Sequence[str], *, checkpoints_dir: str, results_dir: str, output: Path) -> Path:
+    folders = ["--checkpoints_dir", checkpoints_dir, "--results_dir", results_dir, "--output", str(output)]
+    if _evaluate(["--compare", *names, *folders]):
+        raise RuntimeError(f"{output}: the page that compares the rows was not made")
+    return output / "index.html"
 
 
 def _check_metrics(names: Sequence[str], options: MetricOptions) -> None:
@@ -291,12 +292,8 @@ def _write_comparison(grid: Grid, page: ResultTable) -> None:
     args = grid.args
     written = grid.commands.compare(
         list(first.values()),
-        checkpoints_dir=Path(args.checkpoints_dir),
-        results_dir=Path(args.results_dir),
+        checkpoints_dir=args.checkpoints_dir,
+        results_dir=args.results_dir,
         output=grid.folder / "comparison",
-        folder=RESULT_FOLDER,
-        domain=DOMAIN,
-        num_images=20,
-        width=256,
     )
     print(f"comparison: {written}")

@@ -16,6 +16,7 @@ from tests.conftest import SIZE, trainable_args
 from tests.golden_rules import fill, load_golden, uniform_input
 from util.run.distributed import World
 from util.run.engine import Engine
+from util.run.state import load_training_state, training_state
 
 N = 7
 MAP = (2, 2)  # D's map of 32x32 images: 32 / 2**3 - 2
@@ -218,12 +219,12 @@ def test_extra_state_has_the_memory_and_restores_its_bits(tmp_path):
     state = model.extra_state()
     assert set(state) == {"fake_pool", "monitor", "tracked", "disc_maps", "disc_map_owners"}
     assert state["disc_maps"].shape == (N, 1, *MAP) and state["disc_maps"].dtype == torch.float32
-    torch.save(model.training_state(), tmp_path / "state.pth")
+    torch.save(training_state(model), tmp_path / "state.pth")
     other = build("--n_save_noisy", "3", "--seed", "8")
     assert other.tracked_indices != model.tracked_indices
     for name, net in model.networks.items():
         other.networks[name].load_state_dict(net.state_dict())
-    other.load_training_state(torch.load(tmp_path / "state.pth", weights_only=True))
+    load_training_state(other, torch.load(tmp_path / "state.pth", weights_only=True))
     assert torch.equal(other.memory.maps, model.memory.maps) and other.tracked_indices == model.tracked_indices
     assert run(model, *BATCHES[2:]) == run(other, *BATCHES[2:])
     assert torch.equal(other.memory.maps, model.memory.maps)
@@ -277,12 +278,12 @@ def test_all_tracked_images_of_a_batch_are_given_with_the_new_logits():
     model = build("--n_save_noisy", "4")
     model.tracked_indices = [0, 2, 4, 6]
     run(model, BATCHES[0])  # 4, 0, 6
-    records = model.tracked()
+    records = model.tracked_maps()
     assert [(record.index, record.path) for record in records] == [(i, f"train/{i}.png") for i in (4, 0, 6)]
     for row, record in enumerate(records):
         assert torch.equal(record.logits, model.memory.maps[record.index, 0])
         assert torch.equal(record.W, model.W_t[row, 0]) and not record.W.requires_grad
-    assert build().tracked() == []
+    assert build().tracked_maps() == []
 
 
 @pytest.mark.parametrize("head", ["resnet", "conv", "conv_clamp"])
@@ -299,7 +300,7 @@ def test_each_W_without_parameters_trains_the_generator(w):
     other = build("--atme_w", w, "--seed", "1")
     for name, net in model.networks.items():
         other.networks[name].load_state_dict(net.state_dict())
-    other.load_training_state(copy.deepcopy(model.training_state()))
+    load_training_state(other, copy.deepcopy(training_state(model)))
     assert run(model, BATCHES[1]) == run(other, BATCHES[1])
 
 
@@ -370,4 +371,4 @@ def test_a_discriminator_with_several_maps_is_refused():
 
 
 def test_the_shape_of_the_maps_can_be_asked():
-    assert build().map_shape(256, 128) == (30, 14)
+    assert build().maps.shape(256, 128) == (30, 14)

@@ -12,7 +12,7 @@ from models import MODELS
 from models.atme.maps import owner_of
 from tests.models.test_atme import BATCHES, MAP, build, make_batch, run
 from util.run.engine import Engine
-from util.run.inference import held_out_pictures
+from util.run.inference import Snapshot, held_out_pictures
 
 
 def for_test(trained, test_map):
@@ -51,7 +51,7 @@ def test_zero_is_zero(trained):
 
 def test_the_memory_has_the_rows_of_training_images_and_the_mean_for_others(trained):
     model = for_test(trained, "memory")
-    model.load_inference_state(trained.extra_state())
+    model.load_extra_state(trained.extra_state())
     batch = make_batch([4, 0, 6])
     paths = ["/moved/train/4.png", "/moved/test/0.png", "/moved/train/0.png"]
     maps = maps_of(model, {**batch, "A_paths": paths, "index": torch.tensor([0, 1, 2])})
@@ -63,7 +63,7 @@ def test_images_that_were_never_seen_in_training_have_no_row_of_their_own():
     fresh = build()
     run(fresh, make_batch([1]))
     model = for_test(fresh, "memory")
-    model.load_inference_state(fresh.extra_state())
+    model.load_extra_state(fresh.extra_state())
     maps = maps_of(model, make_batch([0, 1]))
     assert torch.equal(maps[1], fresh.memory.maps[1])
     torch.testing.assert_close(maps[0], fresh.memory.maps.mean(0))
@@ -71,10 +71,10 @@ def test_images_that_were_never_seen_in_training_have_no_row_of_their_own():
 
 def test_the_memory_must_be_there_and_fit(trained):
     model = for_test(trained, "memory")
-    assert model.needs_state and not for_test(trained, "zero").needs_state
+    assert model.test_reads_state and not for_test(trained, "zero").test_reads_state
     with pytest.raises(ValueError, match=r"^--test_map memory: .*no memory of D's maps; use --test_map reference"):
-        model.load_inference_state({"fake_pool": []})
-    model.load_inference_state(trained.extra_state())
+        model.load_extra_state({"fake_pool": []})
+    model.load_extra_state(trained.extra_state())
     with pytest.raises(ValueError, match=r"\(2, 2\), these images need \(6, 6\); test at the size of the training"):
         model.set_input(make_batch([0], size=64))
 
@@ -150,10 +150,16 @@ def test_pictures_in_mid_training_are_those_of_a_test(test_map, tmp_path):
     for _ in range(2):
         torch.manual_seed(len(found))
         made = lambda: MODELS.get("atme")(training.options, training.engine.alone())  # noqa: E731
-        found.append(dict(held_out_pictures(made, Images(), training, root=tmp_path, seed=3)))
+        found.append(
+            dict(
+                held_out_pictures(
+                    made, Images(), Snapshot(training.networks, training.extra_state()), root=tmp_path, seed=3
+                )
+            )
+        )
     assert torch.equal(training.memory.maps, before[0])
     assert all(map(torch.equal, before[1].values(), training.networks["G"].state_dict().values()))
-    names = ["real_A", "Disc_B", "noisy_A", "fake_B", "real_B"]
+    names = ["real_A", "fake_B", "real_B"]
     assert all(list(each) == names for each in found[0].values())
     for key, visuals in found[0].items():
         for name, pixels in visuals.items():
@@ -171,5 +177,5 @@ def test_before_an_evaluation_the_main_process_knows_the_maps_of_all(monkeypatch
 
     monkeypatch.setattr(type(model.engine), "gather", lambda self, value: gather(value))
     model.diagnostics()
-    state = model.inference_state()
+    state = model.extra_state()
     assert float(state["disc_maps"][5].min()) == 9.0 and state["disc_map_owners"][5] == owner_of("train/5.png")

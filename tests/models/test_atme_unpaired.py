@@ -54,7 +54,7 @@ def test_each_direction_has_the_rows_of_its_own_images(trained):
 
 
 def test_only_images_of_A_are_tracked(trained):
-    records = trained.tracked()
+    records = trained.tracked_maps()
     assert trained.tracked_indices == list(range(N)) and [record.index for record in records] == [1, 4]
     assert torch.equal(records[0].logits, memories(trained)[0][1, 0]) and records[0].path == "train/1.png"
     assert torch.equal(records[0].W, trained.directions["A"].W_t[0, 0].detach())
@@ -62,7 +62,10 @@ def test_only_images_of_A_are_tracked(trained):
 
 def test_a_state_that_comes_before_the_size_is_used_when_the_size_is_known(trained):
     state = trained.extra_state()
-    assert set(state) == {"fake_pool", "monitor", "tracked", "memory"} and set(state["memory"]) == {"A", "B"}
+    assert set(state) == {"fake_pool_A", "fake_pool_B", "monitor", "tracked", "memory"} and set(state["memory"]) == {
+        "A",
+        "B",
+    }
     other = build("--preprocess", "none", "--seed", "3", "--n_save_noisy", "2")
     other.load_extra_state(state)
     other.check_size(64, 64)
@@ -77,13 +80,13 @@ def for_test(trained, test_map):
 
 def test_a_test_takes_the_memories_of_both_directions(trained):
     model = for_test(trained, "memory")
-    model.load_inference_state(trained.inference_state())
+    model.load_extra_state(trained.extra_state())
     model.set_input({**unpaired([4], [5]), "B_paths": ["elsewhere/9.png"]})
     A, B = memories(trained)
     assert torch.equal(model.directions["A"].maps.current, A[[4]])
     torch.testing.assert_close(model.directions["B"].maps.current, B.mean(0, keepdim=True))
     with pytest.raises(ValueError, match=r"^--test_map memory: this checkpoint has no memory"):
-        model.load_inference_state({"memory": {"A": trained.inference_state()["memory"]["A"]}})
+        model.load_extra_state({"memory": {"A": trained.extra_state()["memory"]["A"]}})
 
 
 def test_before_an_evaluation_the_main_process_knows_the_maps_of_all(monkeypatch):

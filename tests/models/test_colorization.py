@@ -11,7 +11,7 @@ from PIL import Image
 
 import test as test_program
 import train
-from scripts import compare_runs, evaluate
+from scripts import evaluate
 from tests.conftest import SIZE
 from tests.golden_rules import load_golden, structure
 from tests.models.test_models import build, make_batch, step
@@ -25,7 +25,6 @@ from util.run.checkpoint import FORMAT, Checkpointer
 
 def test_all_pictures_of_a_batch_are_shown_in_colours():
     model, batch = build("colorization"), make_batch("colorization", size=3)
-    assert list(model.visuals()) == [], "nothing to show yet"
     losses = step(model, batch)
     assert list(losses) == ["G_GAN", "G_L1", "D_real", "D_fake"]
     shown = model.visuals()
@@ -94,8 +93,8 @@ def test_from_training_to_the_metrics_and_to_grey_photos(workdir, photos, said):
     assert found["l1"].value == pytest.approx(by_hand, abs=1e-3)
 
     assert test_program.main(["--name", "other", "--gpu_ids", "-1"]) == 0
-    settings = {"checkpoints_dir": workdir / "checkpoints", "results_dir": workdir / "results"}
-    written = compare_runs.compare(["run", "other"], **settings, output=workdir / "page").read_text()
+    assert evaluate.main(["--compare", "run", "other", "--output", "page"]) == 0
+    written = Path("page/index.html").read_text()
     assert "0_target/0_real_B_rgb.png" in written and "2_other/0_fake_B_rgb.png" in written
 
     assert test_program.main(["--name", "run", "--dataroot", "grey", "--gpu_ids", "-1"]) == 0

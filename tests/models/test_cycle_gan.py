@@ -116,7 +116,7 @@ def test_discriminators_see_what_the_histories_give():
     batch = make_batch(NAME)
     D_A, D_B = (build(NAME).networks[name] for name in ("D_A", "D_B"))
     losses = step(model, batch)
-    assert seen["fake_A"] is model.fake_A and seen["fake_B"] is model.fake_B
+    assert seen["fake_A"] is model.made["fake_A"] and seen["fake_B"] is model.made["fake_B"]
     for name, D, real, fake in (("D_A", D_A, batch["B"], -0.75), ("D_B", D_B, batch["A"], 0.25)):
         judged = D(torch.full_like(real, fake))
         expected = 0.5 * (F.mse_loss(D(real), torch.ones_like(judged)) + (judged**2).mean())
@@ -128,8 +128,8 @@ def test_the_histories_are_saved_under_their_published_names():
     step(model, make_batch(NAME, size=1))
     state = model.extra_state()
     assert set(state) == {"fake_A_pool", "fake_B_pool"}
-    torch.testing.assert_close(state["fake_A_pool"][0]["images"][0], model.fake_A[0].detach())
-    torch.testing.assert_close(state["fake_B_pool"][0]["images"][0], model.fake_B[0].detach())
+    torch.testing.assert_close(state["fake_A_pool"][0]["images"][0], model.made["fake_A"][0].detach())
+    torch.testing.assert_close(state["fake_B_pool"][0]["images"][0], model.made["fake_B"][0].detach())
     with pytest.raises(ValueError, match="--pool_size 2"):
         build(NAME, "--pool_size", "2").load_extra_state(state)
 

@@ -11,9 +11,10 @@ import torch
 import test as test_program
 import train
 from models import MODELS
-from models.base_model import BaseModel
+from models.base_model import BaseModel, draws_from_noise
 from models.losses.gan import GAN_MODES
 from tests.conftest import SIZE, data_of, trainable_args, without_draws
+from util.run.state import load_training_state, training_state
 
 
 def trains(name: str) -> bool:
@@ -21,7 +22,7 @@ def trains(name: str) -> bool:
 
 
 TRAINABLE = [name for name in MODELS.names() if trains(name)]
-TRANSLATORS = [name for name in TRAINABLE if not MODELS.get(name).draws_from_noise]
+TRANSLATORS = [name for name in TRAINABLE if not draws_from_noise(MODELS.get(name))]
 """Those whose tests read images."""
 
 
@@ -37,7 +38,7 @@ def make_batch(name: str, size: int = 2, seed: int = 0) -> dict:
     for side, channels in (("A", options.input_nc), ("B", options.output_nc)):
         batch[side] = torch.rand(size, channels, SIZE, SIZE, generator=generator) * 2 - 1
         batch[f"{side}_paths"] = [f"{side}{number}.png" for number in range(size)]
-    if "image" in MODELS.get(name).sides:
+    if "image" in MODELS.get(name).needs:
         batch |= {"image": batch["A"], "label": torch.arange(size) % 3, "path": batch["A_paths"]}
     return {**batch, "index": torch.arange(size)}
 
@@ -94,11 +95,11 @@ def test_the_same_seed_gives_the_same_model_and_step(name):
 def test_training_state_restores_the_next_step(name, tmp_path):
     model = build(name)
     step(model, make_batch(name))
-    torch.save(model.training_state(), tmp_path / "state.pth")
+    torch.save(training_state(model), tmp_path / "state.pth")
     other = build(name, "--seed", "5")
     for key, net in model.networks.items():
         other.networks[key].load_state_dict(net.state_dict())
-    other.load_training_state(torch.load(tmp_path / "state.pth", weights_only=True))
+    load_training_state(other, torch.load(tmp_path / "state.pth", weights_only=True))
     batch = make_batch(name, seed=1)
     assert {k: float(v) for k, v in step(model, batch).items()} == {k: float(v) for k, v in step(other, batch).items()}
     for key, net in model.networks.items():
@@ -217,16 +218,16 @@ def test_a_state_of_other_layers_is_refused():
     model, wider = build("pix2pix"), build("pix2pix", "--ngf", "6")
     for each in (model, wider):
         step(each, make_batch("pix2pix"))
-    before = model.training_state()
+    before = training_state(model)
     with pytest.raises(ValueError, match=r"the state of optimizer G belongs to another network"):
-        model.load_training_state(wider.training_state())
-    model.load_training_state(before)
+        load_training_state(model, training_state(wider))
+    load_training_state(model, before)
 
 
 def test_a_state_of_another_model_is_refused():
     model = build("pix2pix")
     with pytest.raises(ValueError, match="--model"):
-        model.load_training_state({"optimizers": {"X": {}}, "scaler": {}, "extra": {}})
+        load_training_state(model, {"optimizers": {"X": {}}, "scaler": {}, "extra": {}})
 
 
 def test_a_size_that_the_network_cannot_do_is_refused_with_the_multiple():

@@ -12,6 +12,7 @@ from tests.conftest import SMALL_VGG, TRAINABLE_ARGS
 from tests.golden_rules import fill, load_golden, uniform_input
 from tests.models.test_models import build, make_batch, step
 from tests.test_bad_input import complaint
+from util.run.state import load_training_state, training_state
 
 
 def floats(losses):
@@ -41,7 +42,7 @@ def test_the_published_number(offline, tmp_path):
     torch.save(fill(VGGFeatures()).state_dict(), tmp_path / "vgg.pth")
     words = ["--vgg_weights", str(tmp_path / "vgg.pth"), "--vgg_layers", "1,2,3,4,5", "--vgg_norm", "none"]
     model = build("perceptual", *words)
-    model.fake_B, model.real_B = uniform_input((2, 3, 64, 64)), uniform_input((2, 3, 64, 64), seed=4321)
+    model.fake_B, model.real["B"] = uniform_input((2, 3, 64, 64)), uniform_input((2, 3, 64, 64), seed=4321)
     expected = {"G_perceptual": index["model_loss_G_perceptual"]}
     assert floats(model.reconstruction_losses()) == pytest.approx(expected, rel=1e-5)
 
@@ -94,7 +95,7 @@ def test_the_vgg_is_neither_trained_nor_saved():
     before = [parameter.clone() for parameter in model.criterion_VGG.parameters()]
     model.train()
     step(model, make_batch("perceptual"))
-    assert set(model.networks) == {"G", "D"} and "vgg" not in str(model.training_state()["optimizers"])
+    assert set(model.networks) == {"G", "D"} and "vgg" not in str(training_state(model)["optimizers"])
     for parameter, old in zip(model.criterion_VGG.parameters(), before, strict=True):
         assert torch.equal(parameter, old) and not parameter.requires_grad and parameter.grad is None
     assert not model.criterion_VGG.vgg.training
@@ -116,7 +117,7 @@ def test_random_weights_are_the_same_in_every_run():
 
 def test_a_run_of_pix2pix_can_go_on_with_this_loss():
     model = build("perceptual")
-    model.load_training_state(build("pix2pix").training_state())
+    load_training_state(model, training_state(build("pix2pix")))
     assert "G_perceptual" in step(model, make_batch("perceptual"))
 
 

@@ -296,7 +296,7 @@ def test_one_class_is_training_without_classes():
     assert all(torch.isfinite(loss) for loss in model.optimize_parameters().values())
     numbers = model.diagnostics()
     assert numbers["spread_min"] == numbers["spread_mean"] > 0, "all samples are of the one class"
-    assert model.sheets()["samples"].shape[0] == 6 * (64 + 2) + 2, "no names below"
+    assert model.extras()["samples"].shape[0] == 6 * (64 + 2) + 2, "no names below"
 
 
 def test_distinct_labels_need_enough_classes():

@@ -1,4 +1,4 @@
-"""SAGAN learns what a class is: 200 steps on coloured discs and squares."""
+"""SAGAN learns what a class is: 60 steps on coloured discs and squares."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_the_colour_of_a_sample_is_that_of_its_class():
     words = f"--model sagan --gpu_ids -1 --num_classes {CLASSES} --image_size {SIZE} --ngf 8 --ndf 8 --nz 8"
     words += f" --batch_size {BATCH} --lr_G 0.001 --lr_D 0.002 --ema_decay 0.9 --ema_start 0"
     model = train.build_model([*words.split(), "--attn_res_G", "8", "--attn_res_D", "8"], COUNT)
-    for step in range(200):
+    for step in range(60):  # all 90 are right from step 40 on, with AVX-512, AVX2 and SSE
         torch.manual_seed(step)
         chosen = torch.randperm(COUNT)[:BATCH]
         model.set_input({"image": images[chosen], "label": labels[chosen]})

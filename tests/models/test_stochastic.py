@@ -146,7 +146,7 @@ def test_diversity_is_the_distance_of_images_over_that_of_their_noise():
     other = torch.stack([torch.full((3, 4, 4), 0.3), torch.full((3, 4, 4), -1.5)])
     model.noise.net = FixedAnswer(other)
     assert float(model.noise.diversity(other, model.fake_B, tau=0.4)) == pytest.approx((0.3 + 0.4) / 2)
-    model.real_B = model.fake_B
+    model.real = {"A": other, "B": model.fake_B}
     assert float(model.reconstruction_losses()["G_div"]) == pytest.approx(-5 * 0.35)
 
 

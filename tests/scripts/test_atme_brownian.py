@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from scripts.atme_brownian import main
+from models.atme.map_files import find_maps
+from scripts.atme_brownian import analyse, charts, main
+from util.pages.charts import Chart
 
 REPO = Path(__file__).resolve().parents[2]
 INDICES = (3, 7, 21)
@@ -98,6 +100,36 @@ def test_a_walk(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert words in page and words in said
     assert "slope of the mean square over the lag, all pixels: " in said
     assert "written: results/p/brownian/index.html" in said
+
+
+def test_charts_hold_the_numbers_of_the_analysis(root: Path) -> None:
+    pytest.importorskip("statsmodels")
+    folder = save_run(root, "p", epochs=30)
+    found = analyse(find_maps(folder, "--images"), INDICES, name="p", pixels=2)
+    drawn = charts(found)
+    first = found.images[0].series[0]
+    name = f"image 3, pixel {first.row},{first.column}"
+    assert drawn["dW"].curves[name] == list(zip(range(3, 31), first.increments))
+    assert drawn["W"].curves[name] == list(zip(range(2, 31), first.W))
+    assert drawn["acf"].curves[name] == list(enumerate(first.acf, start=1))
+    upper, lower = drawn["acf"].guides.values()
+    assert upper[0] == (1, pytest.approx(2.5758293 / 28**0.5)) and lower[0] == (1, -upper[0][1])
+    (inside,) = drawn["acf_inside"].curves.values()
+    assert inside[0][1] == np.mean([abs(each.acf[0]) <= each.band[0] for each in found.series])
+    (start, end), *_ = drawn["displacement"].guides.values()
+    assert end[1] - start[1] == pytest.approx(end[0] - start[0])  # slope 1
+    assert drawn["p_values"].curves["Shapiro-Wilk"][0] == (1 / 12, min(each.shapiro_p for each in found.series))
+    assert drawn["entropy"].curves["image 7"][4] == (5, found.images[1].entropy[5])
+    assert drawn["entropy"].guides["log 2 (D cannot tell)"][1] == (30, pytest.approx(0.693147))
+
+
+def test_charts_for_a_paper(root: Path) -> None:
+    pytest.importorskip("statsmodels")
+    save_run(root, "p", epochs=14)
+    assert main(["--name", "p", "--format", "pdf", "--ids", "3"]) == 0
+    files = [*(root / "results/p/brownian").glob("*.pdf")]
+    assert len(files) == 7 and all(file.read_bytes().startswith(b"%PDF-") for file in files)
+    assert not [*(root / "results/p/brownian").glob("*.svg")]
 
 
 def test_white_noise_is_no_walk(root: Path) -> None:
@@ -242,15 +274,15 @@ def test_notebook_runs(
     save_run(root, "facades_atme", floats=floats)
     shown: list[Any] = []
     stand_in: Any = ModuleType("IPython.display")
-    stand_in.display, stand_in.HTML = shown.append, str
+    stand_in.display = shown.append
     monkeypatch.setitem(sys.modules, "IPython", ModuleType("IPython"))
     monkeypatch.setitem(sys.modules, "IPython.display", stand_in)
     scope: dict[str, Any] = {}
     for cell in notebook()["cells"]:
         if cell["cell_type"] == "code":
             exec("".join(cell["source"]), scope)
-    figures = [each.count("<figure") for each in shown if isinstance(each, str)]
-    assert figures == ([5, 7] if floats else [5])
+    drawn = [each._repr_svg_() for each in shown if isinstance(each, Chart)]
+    assert len(drawn) == (12 if floats else 5) and all("</svg>" in each for each in drawn)
     assert [each.size for each in shown if isinstance(each, Image.Image)] == [(808, 346)] * (2 if floats else 1)
     said = capsys.readouterr().out
     assert "dW from -1 to 1" in said and "unit root rejected (p < 0.01) in all series" in said

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import sys
-import types
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +14,14 @@ from PIL import Image
 import test as test_program
 import train
 from scripts import evaluate
-from scripts.compared_pictures import find_pictures
 from tests.measuring import CPU, save_drawings, save_results, save_run
 from tests.runs import arguments
 from tests.test_bad_input import snapshot
 from util.metrics.images import FolderImages
 from util.metrics.measurement import read_measurements
 from util.metrics.suite import Suite
+from util.pages import comparison_folder
+from util.pages.comparison_folder import find_pictures
 
 PLAIN = ["--gpu_ids", "-1", "--kid_subset_size", "4"]
 FILE = Path("results/run/metrics.json")
@@ -348,13 +347,12 @@ def test_names_of_runs_may_hold_commas_and_brackets(names):
 def test_compare_measures_what_is_asked_for_first(monkeypatch):
     asked = []
 
-    def compare(names, **settings):
+    def compare(runs, **settings):
+        names = [run.name for run in runs]
         asked.append((names, settings, {name: (Path("results") / name / "metrics.json").exists() for name in names}))
         return settings["output"] / "index.html"
 
-    module = types.ModuleType("scripts.compare_runs")
-    module.compare = compare
-    monkeypatch.setitem(sys.modules, "scripts.compare_runs", module)
+    monkeypatch.setattr(comparison_folder, "compare", compare)
     for name in ("run", "other"):
         save_run(name=name)
         save_results(name=name)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 import json
 import math
+import re
 from pathlib import Path
 
 import pytest
 
-from scripts.plot_convergence import main, moving_average, read_curve
+from scripts.plot_convergence import chart, main, moving_average, read_curve
 
 OURS = "epoch,total_iters,G_GAN,G_L1,D_real,D_fake,D_entropy,lr,seconds"
 
@@ -75,6 +76,7 @@ def test_one_run(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     drawing = (root / "results/p/convergence.svg").read_text()
     assert "log 4" in drawing and "D_real + D_fake" in drawing and "mean of 3 epochs" in drawing
     assert drawing.count("stroke-opacity") == 1  # the thin curve
+    assert "p: 0.65 at 1" in drawing and "p: 0.95 at 5" in drawing
     said = capsys.readouterr().out
     assert "p: epoch 5: 1.0000 (D_real 0.5000, D_fake 0.5000); mean of the last 3 epochs 0.9000\n" in said
     assert f"log 4 = {math.log(4):.4f}" in said
@@ -90,10 +92,35 @@ def test_several_runs_of_all_kinds(root: Path, capsys: pytest.CaptureFixture[str
     found = [(row["run"], row["epoch"], float(row["sum"])) for row in rows(root / "figures/c.csv")]
     assert found == [("p", "1", 1), ("p", "3", 0.75), ("old", "1", 0.75), ("old", "2", 0.5), ("cyc", "1", 1.375)]
     drawing = (root / "figures/c.svg").read_text()
-    assert "stroke-opacity" not in drawing and drawing.count("<title>") >= 3
+    assert "stroke-opacity" not in drawing
+    assert re.findall("<title>(.*?)</title>", drawing) == [
+        *("p: 1 at 1", "p: 0.75 at 3", "old: 0.75 at 1", "old: 0.5 at 2", "cyc: 1.375 at 1")
+    ]
     said = capsys.readouterr().out
     assert "note: cyc was trained with --gan_mode lsgan, whose equilibrium is not log 4" in said
     assert "note: p" not in said and "old: epoch 2: 0.5000" in said
+
+
+def test_the_chart_has_the_averages_before_the_single_values_and_log_4() -> None:
+    smooth, raw = {"p": [(1.0, 1.5), (2.0, 1.25)]}, {"p": [(1.0, 2.0), (2.0, 0.5)]}
+    found = chart(smooth, raw, 3)
+    assert (found.curves, found.faint, found.x_label) == (smooth, raw, "epoch")
+    assert found.guides == {"log 4": [(1, pytest.approx(1.386294)), (2, pytest.approx(1.386294))]}
+
+
+@pytest.mark.parametrize(
+    ("words", "file", "begin"),
+    [
+        (["--format", "pdf"], "results/p/convergence.pdf", b"%PDF-"),
+        (["--output", "c.png"], "c.png", b"\x89PNG"),
+        (["--format", "png", "--output", "a/c.PNG"], "a/c.PNG", b"\x89PNG"),
+    ],
+)
+def test_formats_for_papers(root: Path, words: list[str], file: str, begin: bytes) -> None:
+    save(root, "p", OURS, ours(1, 0.5, 0.5), ours(2, 0.5, 0.25))
+    assert main(["p", *words]) == 0
+    assert (root / file).read_bytes().startswith(begin)
+    assert len(rows((root / file).with_suffix(".csv"))) == 2
 
 
 def test_runs_of_one_folder_name_keep_apart(root: Path) -> None:
@@ -109,7 +136,8 @@ def test_runs_of_one_folder_name_keep_apart(root: Path) -> None:
         (["p", "p"], "p: given twice"),
         (["p", "--smooth", "4"], "--smooth 4: give an odd number"),
         (["p", "--smooth", "-1"], "--smooth -1: give an odd number"),
-        (["p", "--output", "c.png"], "--output c.png: name a file that ends in .svg"),
+        (["p", "--output", "c.jpg"], "--output c.jpg: name a file that ends in .svg or .png or .pdf"),
+        (["p", "--output", "c.png", "--format", "pdf"], "--output c.png: name a file that ends in .pdf"),
         (["empty"], "no epoch with losses of D"),
         (["other"], "the header 'epoch,G_L1' has neither D_real and D_fake nor D_A and D_B"),
         (["torn"], "row 2 does not fit the header; remove the row"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import os
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Union
@@ -201,3 +202,21 @@ def _reason(error: BaseException) -> str:
         return "no image format that Pillow knows"
     first = (str(error).splitlines() or [""])[0]
     return first or type(error).__name__
+
+
+def save_gif(path: Path, frames: Sequence[Image.Image], *, loop: int = 0, duration: int = 200) -> None:
+    """Write an animation, by default of 5 frames per second.
+
+    Args:
+        path: the file; a reader never sees a part of it.
+        frames: at least one.
+        loop: repetitions, 0 for endless.
+        duration: of a frame in milliseconds.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    temporary = path.with_name(path.name + ".tmp")
+    rest = list(frames[1:])
+    frames[0].save(temporary, format="GIF", save_all=True, append_images=rest, duration=duration, loop=loop)
+    os.replace(temporary, path)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-from util.types import EpochRecord, ImageRecord, ScalarRecord, TrackedMaps
+from util.types import EpochRecord, ImageRecord, ScalarRecord
 
 
 @dataclass(frozen=True)
@@ -76,9 +76,6 @@ class Logger:
 
     def log_images(self, record: ImageRecord) -> None:
         """The visuals of one sample, every ``--display_freq`` images."""
-
-    def log_tracked(self, records: Sequence[TrackedMaps]) -> None:
-        """Maps of tracked training images, after every step that had some. In every process, of its own images."""
 
     def log_epoch(self, record: EpochRecord) -> None:
         """An epoch is over."""

@@ -13,7 +13,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from util.loggers.base import Logger
 from util.loggers.loss_log import loss_line
-from util.loggers.metric_curves import metrics_line
+from util.metrics.measurement import metrics_line
 from util.types import EpochRecord, ScalarRecord
 
 _BAR = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} {rate_noinv_fmt}, left {remaining}{postfix}"

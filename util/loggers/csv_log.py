@@ -10,7 +10,7 @@ from pathlib import Path
 from util.files import LineFile, replace_text
 from util.loggers import LOGGERS
 from util.loggers.base import Logger, RunLog
-from util.loggers.metric_curves import short_name
+from util.metrics.measurement import short_name
 from util.types import EpochRecord
 
 FILE_NAME = "loss_log.csv"

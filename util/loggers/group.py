@@ -11,7 +11,7 @@ from util.loggers import LOGGERS
 from util.loggers.base import Logger, RunLog
 from util.loggers.console import ConsoleLogger
 from util.loggers.jsonl import FILE_NAME, ImageEvent, JsonlLogger, read_metrics
-from util.types import EpochRecord, ImageRecord, ScalarRecord, TrackedMaps
+from util.types import EpochRecord, ImageRecord, ScalarRecord
 
 
 def build_loggers(
@@ -73,10 +73,6 @@ class LoggerGroup(Logger):
     def log_images(self, record: ImageRecord) -> None:
         for logger in self.loggers:
             logger.log_images(record)
-
-    def log_tracked(self, records: Sequence[TrackedMaps]) -> None:
-        for logger in self.loggers:
-            logger.log_tracked(records)
 
     def log_epoch(self, record: EpochRecord) -> None:
         for logger in self.loggers:

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dominate.dom_tag import dom_tag
+from dominate.tags import div, p, span
+from dominate.util import raw
+
 from options.schema import arg
 from util.files import replace_text
-from util.html import image_row, page
 from util.loggers import LOGGERS
 from util.loggers.base import Logger, RunLog
-from util.loggers.curve import LossCurves
 from util.loggers.jsonl import FILE_NAME as METRICS
 from util.loggers.jsonl import ImageEvent, read_metrics
-from util.loggers.metric_curves import MetricCurves, metric_title, metrics_line
-from util.loggers.svg_chart import chart
+from util.metrics.measurement import metric_title, metrics_line, scaled
+from util.pages.charts import Curves
+from util.pages.html import fold, image_row, page, wide_table
 from util.types import SHEETS, EpochRecord, ImageRecord, ScalarRecord
 
 if TYPE_CHECKING:
@@ -43,8 +45,9 @@ class HtmlLogger(Logger):
 
     The pictures of an epoch are those of its first image event; later events of the epoch replace them when a multiple
     of ``update_html_freq`` images is crossed, as published. Only epochs that were drawn are on the page. It is written
-    again with every drawn event and every epoch. A browser loads it again every 30 seconds while the run goes on and
-    no more after ``close`` (the original code: every second, for ever).
+    again with every drawn event and every epoch, its charts are drawn again at most every 30 seconds. A browser loads
+    it again every 30 seconds while the run goes on and no more after ``close`` (the original code: every second, for
+    ever).
 
     Args:
         run_dir: folder of the run; it exists.
@@ -54,6 +57,7 @@ class HtmlLogger(Logger):
         options: the run's options, shown in a folded table.
         display_winsize: width of a picture in CSS pixels.
         update_html_freq: images between two drawings of an epoch's pictures.
+        clock: seconds; its origin does not matter.
     """
 
     Options = HtmlOptions
@@ -67,6 +71,7 @@ class HtmlLogger(Logger):
         options: Mapping[str, object] | None = None,
         display_winsize: int = 256,
         update_html_freq: int = 1000,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         if update_html_freq < 1:
             raise ValueError(f"--update_html_freq {update_html_freq}: must be at least 1 image")
@@ -74,12 +79,15 @@ class HtmlLogger(Logger):
         self._web = run_dir / "web"
         self._images = self._web / "images"
         self._images.mkdir(parents=True, exist_ok=True)
-        self._options = _options_panel(options or {})
+        panel = fold("Options", wide_table([], sorted(options.items()), kind="options")) if options else None
+        self._options = raw(panel.render(pretty=False) if panel else "")  # once: it has hundreds of cells
         self._width = display_winsize
         self._freq = update_html_freq
-        self._losses = LossCurves()
-        self._metrics = MetricCurves()
-        self._rows: dict[int, str] = {}  # epoch -> its row of pictures
+        self._clock = clock
+        self._losses, self._metrics = Curves(), Curves()
+        self._charts = raw("")
+        self._drawn_at = clock()  # the first charts come after 30 seconds, so that starting takes no matplotlib
+        self._rows: dict[int, dom_tag] = {}  # epoch -> its row of pictures
         self._seen_iters = 0  # place of the last image event
         self._epochs = ""  # "epoch 3 of 200"
         self._latest: ScalarRecord | None = None
@@ -107,7 +115,7 @@ class HtmlLogger(Logger):
 
     def log_scalars(self, record: ScalarRecord) -> None:
         self._latest = record
-        self._losses.add(record)
+        self._losses.add(record.total_iters, record.losses)
 
     def log_images(self, record: ImageRecord) -> None:
         if self._is_due(record.epoch, record.total_iters):
@@ -132,7 +140,7 @@ class HtmlLogger(Logger):
     def _add_metrics(self, record: EpochRecord) -> None:
         if record.metrics:
             self._measured = record
-            self._metrics.add(record)
+            self._metrics.add(record.total_iters, scaled(record.metrics))
 
     def _add_row(self, epoch: int, visuals: Sequence[str]) -> None:
         files = [epoch_image(epoch, visual) for visual in visuals]
@@ -151,14 +159,17 @@ class HtmlLogger(Logger):
                 self._seen_iters = record.total_iters
 
     def _save(self) -> None:
-        pieces = [self._status(), self._charts(), self._options]
+        if self._closed or self._clock() - self._drawn_at >= REFRESH_SECONDS:
+            self._charts = self._draw_charts()
+            self._drawn_at = self._clock()
+        pieces = [self._status(), self._charts, self._options]
         pieces += [self._rows[epoch] for epoch in sorted(self._rows, reverse=True)]
         if not self._rows:
-            pieces.append('<p class="status">No pictures yet.</p>')
+            pieces.append(p("No pictures yet.", cls="status"))
         refresh = 0 if self._closed else REFRESH_SECONDS
         replace_text(self._web / "index.html", [page(self._title, pieces, refresh=refresh)])
 
-    def _status(self) -> str:
+    def _status(self) -> dom_tag:
         parts = [self._epochs] if self._epochs else []
         if self._latest is not None:
             last = self._latest
@@ -168,12 +179,12 @@ class HtmlLogger(Logger):
             parts.append(metrics_line(self._measured))
         state = "ended" if self._closed else "training, as of"
         parts.append(f"{state} {time.strftime('%Y-%m-%d %H:%M:%S')}")
-        return '<p class="status">' + "".join(f"<span>{escape(part)}</span>" for part in parts) + "</p>"
+        return p((span(part) for part in parts), cls="status")
 
-    def _charts(self) -> str:
-        charts = [chart(name, curve) for name, curve in self._losses.curves.items()]
-        charts += [chart(metric_title(name), curve, dots=True) for name, curve in self._metrics.curves.items()]
-        return '<div class="charts">' + "".join(charts) + "</div>" if charts else ""
+    def _draw_charts(self) -> dom_tag:
+        charts = [curve.chart(name) for name, curve in self._losses.items()]
+        charts += [curve.chart(metric_title(name)) for name, curve in self._metrics.items()]
+        return raw(div((chart.inline() for chart in charts), cls="charts small").render(pretty=False))
 
 
 def epoch_image(epoch: int, visual: str) -> str:
@@ -187,12 +198,3 @@ def _write_png(path: Path, pixels: np.ndarray) -> None:
     temporary = path.with_name(path.name + ".tmp")
     Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).save(temporary, format="PNG")
     os.replace(temporary, path)
-
-
-def _options_panel(options: Mapping[str, object]) -> str:
-    if not options:
-        return ""
-    rows = "".join(
-        f"<tr><td>{escape(str(name))}</td><td>{escape(str(value))}</td></tr>" for name, value in sorted(options.items())
-    )
-    return f'<details class="panel"><summary>Options</summary><table>{rows}</table></details>'

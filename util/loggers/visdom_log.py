@@ -14,9 +14,9 @@ from urllib.parse import urlsplit
 from options.schema import arg
 from util.loggers import LOGGERS
 from util.loggers.base import RunLog
-from util.loggers.curve import LossCurves
 from util.loggers.live import Event, LiveLogger
-from util.loggers.metric_curves import MetricCurves, metric_title
+from util.metrics.measurement import metric_title, scaled
+from util.pages.charts import Curves
 from util.types import EpochRecord, ImageRecord, ScalarRecord
 
 if TYPE_CHECKING:
@@ -101,9 +101,9 @@ class VisdomBoard:
         """Forget the connection; ``connect`` opens a new one."""
         self._client = None
 
-    def draw_losses(self, curves: LossCurves) -> None:
+    def draw_losses(self, curves: Curves) -> None:
         """Replace the loss plot by the curves. Without curves nothing is sent: a server fails on a plot of nothing."""
-        if not curves.curves:
+        if not curves:
             return
         traces = [
             {
@@ -113,7 +113,7 @@ class VisdomBoard:
                 "x": [bucket.x for bucket in curve.buckets],
                 "y": [bucket.mean for bucket in curve.buckets],
             }
-            for name, curve in curves.curves.items()
+            for name, curve in curves.items()
         ]
         title = f"{self._name} loss over time"
         layout = {"title": title, "showlegend": True, "xaxis": {"title": "images"}, "yaxis": {"title": "loss"}}
@@ -121,16 +121,16 @@ class VisdomBoard:
             {"data": traces, "win": str(self._id), "layout": layout, "opts": {"title": title, "showlegend": True}}
         )
 
-    def draw_metrics(self, curves: MetricCurves) -> None:
+    def draw_metrics(self, curves: Curves) -> None:
         """Replace the plot of the metrics by the curves, one above the other: their values differ in size too much for
         a common axis. Without curves nothing is sent."""
-        if not curves.curves:
+        if not curves:
             return
         traces: list[dict[str, Any]] = []
         axes: dict[str, Any] = {}
         labels = []
-        height = 1 / len(curves.curves)  # of the window, for each
-        for number, (name, curve) in enumerate(curves.curves.items()):
+        height = 1 / len(curves)  # of the window, for each
+        for number, (name, curve) in enumerate(curves.items()):
             suffix = str(number + 1) if number else ""  # plotly counts yaxis, yaxis2, yaxis3...
             traces.append(
                 {
@@ -205,8 +205,8 @@ class VisdomLogger(LiveLogger):
     def __init__(self, board: VisdomBoard, *, history: Iterable[ScalarRecord | EpochRecord] = (), **live: Any) -> None:
         super().__init__(ADVICE, **live)
         self._board = board
-        self._losses = LossCurves(MAX_POINTS)
-        self._metrics = MetricCurves(MAX_POINTS)
+        self._losses = Curves(MAX_POINTS)
+        self._metrics = Curves(MAX_POINTS)
         for record in history:
             self._add(record)
 
@@ -254,9 +254,9 @@ class VisdomLogger(LiveLogger):
 
     def _add(self, record: ScalarRecord | EpochRecord) -> None:
         if isinstance(record, ScalarRecord):
-            self._losses.add(record)
+            self._losses.add(record.total_iters, record.losses)
         else:
-            self._metrics.add(record)
+            self._metrics.add(record.total_iters, scaled(record.metrics))
 
 
 def _new_client(server: str, port: int, env: str) -> Any:

@@ -15,8 +15,7 @@ from util.metrics.measurement import Measurement
 from util.metrics.suite import Suite
 from util.run import distributed
 from util.run.engine import Engine
-from util.run.inference import Trained
-from util.types import IN_COLOURS
+from util.run.inference import Snapshot
 
 logger = logging.getLogger(__name__)
 
@@ -93,7 +92,7 @@ class Evaluation:
     def __init__(
         self,
         suite: Suite,
-        pictures: Callable[[Trained], Pictures],
+        pictures: Callable[[Snapshot], Pictures],
         *,
         freq: int,
         best: Best,
@@ -109,7 +108,7 @@ class Evaluation:
         """Whether an epoch ends with an evaluation: every ``freq``-th, and the last."""
         return epoch % self.freq == 0 or epoch == last_epoch
 
-    def run(self, model: Trained, epoch: int) -> Evaluated:
+    def run(self, model: Snapshot, epoch: int) -> Evaluated:
         """Measure. Every process must call it."""
         found: list[Measurement] = []
         begin = time.perf_counter()
@@ -164,12 +163,11 @@ class Evaluation:
             drawn = ", subsets of {kid_subset_size}, seed {metric_seed}".format(**suite.settings)
         return f"{name} on {self.num_images} images of {self.phase}{drawn}"
 
-    def _measure(self, model: Trained) -> list[Measurement]:
+    def _measure(self, model: Snapshot) -> list[Measurement]:
         sides: dict[str, dict[str, Pixels]] = {}
         for name, visuals in self._pictures(model):
             for visual, pixels in visuals.items():
-                kind = visual.removesuffix(IN_COLOURS)
-                sides.setdefault(f"{kind}_B" if kind in ("fake", "real") else kind, {})[name] = pixels
+                sides.setdefault(visual, {})[name] = pixels
         domains = [side for side in "BA" if f"fake_{side}" in sides and f"real_{side}" in sides]
         if not domains:
             raise ValueError(f"the model makes no fake_B with a real_B, only {', '.join(sides)}")
@@ -207,7 +205,7 @@ def _reason(error: Exception) -> str:
 
 
 def start_evaluation(
-    pictures: Callable[[Trained], Pictures],
+    pictures: Callable[[Snapshot], Pictures],
     engine: Engine,
     *,
     phase: str,

@@ -11,6 +11,7 @@ from typing import Any
 
 from util.files import replace_text
 from util.metrics import METRICS, fixed
+from util.types import EpochRecord
 
 FILE_NAME = "metrics.json"
 FORMAT = 1
@@ -89,6 +90,37 @@ def title(name: str, short: str, domain: str = "B") -> str:
             return f"mean KID_{suffix} {tail.partition(' ')[2]}" + ("" if domain == "B" else f" ({domain})")
         head = f"{head}_{suffix}"
     return " ".join(filter(None, [head, tail])) + ("" if domain == "B" else f" ({domain})")
+
+
+def short_name(full_name: str) -> str | None:
+    """The key of ``METRICS`` that a stored name begins with, the longest one; None for a name of no known metric.
+
+    >>> short_name("mean_kid_inception")
+    'mean_kid'
+    """
+    known = [key for key in METRICS if full_name == key or full_name.startswith(f"{key}_")]
+    return max(known, key=len, default=None)
+
+
+def metric_title(full_name: str) -> str:
+    """Heading of a metric by its full name: ``KID x100``; the name itself for an unknown metric."""
+    short = short_name(full_name)
+    return full_name if short is None else title(full_name, short)
+
+
+def scaled(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Values by full name, in the units of their ``metric_title``."""
+    shorts = {name: short_name(name) for name in metrics}
+    return {name: value * METRICS[short].scale if (short := shorts[name]) else value for name, value in metrics.items()}
+
+
+def metrics_line(record: EpochRecord) -> str:
+    """What was measured after an epoch, in one line: ``epoch 5: KID x100 12.34, PSNR 21.40``."""
+    shown = []
+    for name, value in scaled(record.metrics).items():
+        short = short_name(name)
+        shown.append(f"{metric_title(name)} {fixed(value, METRICS[short].decimals if short else 4)}")
+    return f"epoch {record.epoch}: {', '.join(shown)}"
 
 
 def read_measurements(file: Path) -> list[Measurement]:

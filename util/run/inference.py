@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from util.images.io import to_display
 from util.metrics.images import Pixels, as_stored
 from util.run.engine import seed_step
-from util.types import IN_COLOURS, Batch, ImageRecord, Visuals
+from util.types import IN_COLOURS, Batch, ImageRecord, Visual, Visuals
 
 V = TypeVar("V")
 
@@ -26,8 +29,7 @@ class Translator(Protocol):
     batch_size: int
     networks: dict[str, nn.Module]
 
-    @property
-    def visuals_of_B(self) -> Collection[str]: ...
+    visual_kinds: ClassVar[Mapping[str, Visual]]
 
     def set_input(self, batch: Batch) -> None: ...
 
@@ -38,17 +40,17 @@ class Translator(Protocol):
     def train(self, mode: bool = True) -> None: ...
 
     @property
-    def needs_state(self) -> bool: ...
+    def test_reads_state(self) -> bool: ...
 
-    def load_inference_state(self, state: Mapping[str, Any]) -> None: ...
+    def load_extra_state(self, state: Mapping[str, Any]) -> None: ...
 
 
-class Trained(Protocol):
-    """What is needed of a model in training to make pictures with it."""
+@dataclass(frozen=True)
+class Snapshot:
+    """A model in training, as far as pictures depend on it: its networks, and its extra state if a test reads it."""
 
-    networks: dict[str, nn.Module]
-
-    def inference_state(self) -> dict[str, Any]: ...
+    networks: Mapping[str, nn.Module]
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Batches(Protocol):
@@ -86,7 +88,7 @@ def translate(
             with torch.inference_mode():
                 model.forward()
                 draws.append({name: images.cpu() for name, images in model.visuals().items()})
-        visuals = with_samples(draws) if num_samples > 1 else draws[0]
+        visuals = with_samples(draws, model.visual_kinds) if num_samples > 1 else draws[0]
         for row in range(min(model.batch_size, total - done)):
             yield batch, row, {name: images[row] for name, images in visuals.items()}
             done += 1
@@ -94,11 +96,12 @@ def translate(
             break
 
 
-def with_samples(draws: Sequence[Visuals]) -> Visuals:
+def with_samples(draws: Sequence[Visuals], kinds: Mapping[str, Visual]) -> Visuals:
     """The visuals of the first of several draws, and after each fake its other draws, their mean and their spread.
 
     Args:
         draws: of the same images, values in ``[-1, 1]``.
+        kinds: visual -> what it is.
 
     Returns:
         ``fake_B``, ``fake_B_2``, ..., ``fake_B_mean`` and ``fake_B_std``: in values from 0 to 255, ``STD_FACTOR``
@@ -107,31 +110,46 @@ def with_samples(draws: Sequence[Visuals]) -> Visuals:
     found: Visuals = {}
     for name, first in draws[0].items():
         found[name] = first
-        if name.startswith("fake"):
+        if kinds[name].role == "fake":
             stack = torch.stack([each[name] for each in draws])
-            found |= {sample_name(name, number): each for number, each in enumerate(stack[1:], start=2)}
-            found[sample_name(name, "mean")] = stack.mean(0)
+            made = sample_kinds(name, kinds[name], len(draws))
             spread = stack.std(0, correction=0) * STD_FACTOR  # 2 of the range [-1, 1] are 255
-            found[sample_name(name, "std")] = (spread - 1).clamp(max=1)
+            found |= dict(zip(made, (*stack[1:], stack.mean(0), (spread - 1).clamp(max=1))))
     return found
 
 
-def sample_name(visual: str, which: int | str) -> str:
-    """Name of a draw from the second on, of ``mean`` or of ``std``: ``fake_B_2``; in colours ``fake_B_2_rgb``."""
-    name = visual.removesuffix(IN_COLOURS)
-    return f"{name}_{which}{visual.removeprefix(name)}"
+def sample_kinds(name: str, kind: Visual, num_samples: int) -> dict[str, Visual]:
+    """The visuals that several draws add to a fake: ``fake_B_2``, ..., ``fake_B_mean``, ``fake_B_std``.
+
+    In colours ``fake_B_2_rgb``. A mean is a fake; a spread is about one.
+    """
+    if num_samples < 2:
+        return {}
+    end = IN_COLOURS if kind.colours else ""
+    stem = name.removesuffix(end)
+    found = {f"{stem}_{which}{end}": kind for which in (*range(2, num_samples + 1), "mean")}
+    return {**found, f"{stem}_std{end}": replace(kind, role="about", domain="")}
+
+
+def all_kinds(model: Translator, num_samples: int) -> dict[str, Visual]:
+    """Every visual of a test with several draws, and what it is."""
+    found = dict(model.visual_kinds)
+    for name, kind in model.visual_kinds.items():
+        if kind.role == "fake":
+            found |= sample_kinds(name, kind, num_samples)
+    return found
 
 
 def caption(visual: str) -> str:
-    """What a page writes below a visual: its name, and for a spread what its values are."""
-    is_spread = visual.startswith("fake") and visual.removesuffix(IN_COLOURS).endswith("_std")
+    """The caption of a visual on a page: its name, and for a spread its unit."""
+    is_spread = visual.removesuffix(IN_COLOURS).endswith("_std")
     return f"{visual}: {STD_FACTOR} x standard deviation" if is_spread else visual
 
 
 def held_out_pictures(
     build: Callable[[], Translator],
     loader: Batches,
-    trained: Trained,
+    trained: Snapshot,
     *,
     root: Path,
     seed: int,
@@ -151,22 +169,25 @@ def held_out_pictures(
         value_range: ``--value_range``.
 
     Yields:
-        name of the result, and its visuals as they would be read back from the files.
+        name of the result, and its ``real_A``, ``fake_B``... as they would be read back from the files. What shows a
+        domain in colours takes the place of the domain's own numbers.
     """
     model = build()
     for name, net in model.networks.items():
         net.load_state_dict(trained.networks[name].state_dict())
-    if model.needs_state:
-        model.load_inference_state(trained.inference_state())
+    if model.test_reads_state:
+        model.load_extra_state(trained.extra)
     model.train()  # test.py's default
-    names = ResultNames(root, model.visuals_of_B)
+    names, kinds = ResultNames(root, model.visual_kinds), model.visual_kinds
     for batch, row, visuals in translate(model, loader, seed=seed, total=loader.num_images):
         depths = {side: batch.get(f"{side}_format", ["uint8"] * (row + 1))[row] for side in "AB"}
         pixels = {
             visual: as_stored(image, depths["B" if visual == "real_B" else "A"], value_range)
             for visual, image in visuals.items()
+            if kinds[visual].role in ("real", "fake")
         }
-        yield from ((name, part) for _, name, part in names.parts(batch, row, pixels))
+        for _, name, part in names.parts(batch, row, pixels):
+            yield name, {f"{kinds[visual].role}_{kinds[visual].domain}": values for visual, values in part.items()}
 
 
 class ResultNames:
@@ -174,13 +195,14 @@ class ResultNames:
 
     Args:
         root: folder below which images are named.
-        of_B: visuals that are named after the file of side B, where a batch has one; all others after that of A.
+        kinds: visual -> what it is; those with source B are named after the file of side B, where a batch has one.
     """
 
-    def __init__(self, root: Path, of_B: Collection[str] = ()) -> None:
-        self.root, self.of_B = root, of_B
+    def __init__(self, root: Path, kinds: Mapping[str, Visual] | None = None) -> None:
+        self.root = root
+        self._of_B = {name for name, kind in (kinds or {}).items() if kind.source == "B"}
         self._used: set[str] = set()
-        self._names_B = ResultNames(root) if of_B else self
+        self._names_B = ResultNames(root) if self._of_B else self
         self._seen: set[tuple[str, str]] = set()
 
     def parts(self, batch: Batch, row: int, visuals: Mapping[str, V]) -> Iterator[tuple[str, str, dict[str, V]]]:
@@ -190,7 +212,7 @@ class ResultNames:
         """
         sides: dict[str, dict[str, V]] = {"A": {}, "B": {}}
         for label, image in visuals.items():
-            sides["B" if label in self.of_B and "B_paths" in batch else "A"][label] = image
+            sides["B" if label in self._of_B and "B_paths" in batch else "A"][label] = image
         for side, names in (("A", self), ("B", self._names_B)):
             if not sides[side]:
                 continue
@@ -212,9 +234,10 @@ class ResultNames:
 
 
 def sample_record(
-    batch: Batch, visuals: Visuals, sheets: Mapping[str, Pixels], epoch: int, total_iters: int
+    batch: Batch, visuals: Visuals, extras: Mapping[str, NDArray[Any]], epoch: int, total_iters: int
 ) -> ImageRecord:
-    """The visuals of a batch's first sample, ready for the loggers, with the ``sheets`` that are ready already."""
-    images = {name: to_display(image[0].cpu()) for name, image in visuals.items()} | dict(sheets)
+    """The visuals of a batch's first sample, ready for the loggers, and a model's pictures of many samples."""
+    images = {name: to_display(image[0].cpu()) for name, image in visuals.items()}
+    images |= {name: values for name, values in extras.items() if values.dtype == np.uint8}
     paths = tuple(batch[side][0] for side in ("A_paths", "B_paths", "path") if batch.get(side))
     return ImageRecord(epoch, total_iters, images, paths)

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
+
 from util.metrics import METRICS
 from util.registry import unknown
 from util.run.progress import Progress
@@ -287,3 +289,15 @@ class Plan:
         same = state.get("metric", self.plateau_metric) == self.plateau_metric
         kept = state if same else {**Plateau().state(), "current": state["current"]}
         self.plateau.load_state({key: float(kept[key]) for key in ("best", "bad", "current")})
+
+
+def current_lr(optimizers: Mapping[str, torch.optim.Optimizer]) -> float:
+    """Learning rate of the first optimizer, for the logs."""
+    return float(next(iter(optimizers.values())).param_groups[0]["lr"])
+
+
+def set_lr_factor(optimizers: Mapping[str, torch.optim.Optimizer], factor: float) -> None:
+    """Set every optimizer's learning rate to its initial rate times ``factor``."""
+    for optimizer in optimizers.values():
+        for group in optimizer.param_groups:
+            group["lr"] = group["initial_lr"] * factor

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
+import torch
 from torch import nn
 
 from util.metrics.evaluation import Evaluation
@@ -24,11 +25,64 @@ class Stateful(Protocol):
     """What is needed of a model."""
 
     networks: dict[str, nn.Module]
-    network_aliases: ClassVar[Mapping[str, tuple[str, ...]]]
+    aliases: dict[str, tuple[str, ...]]
+    optimizers: dict[str, torch.optim.Optimizer]
+    scalers: dict[str, torch.amp.GradScaler]
 
-    def training_state(self) -> dict[str, Any]: ...
+    def extra_state(self) -> dict[str, Any]: ...
 
-    def load_training_state(self, state: Mapping[str, Any]) -> None: ...
+    def load_extra_state(self, state: Mapping[str, Any]) -> None: ...
+
+
+def training_state(model: Stateful) -> dict[str, Any]:
+    """Optimizers, loss scalers and extra state of a model. Every process must call it."""
+    return {
+        "optimizers": {name: optimizer.state_dict() for name, optimizer in model.optimizers.items()},
+        "scaler": {name: scaler.state_dict() for name, scaler in model.scalers.items()},
+        "extra": model.extra_state(),
+    }
+
+
+def load_training_state(model: Stateful, state: Mapping[str, Any]) -> None:
+    """Restore ``training_state``. ``--lr``, ``--beta1``... of this start win over those of the checkpoint.
+
+    Raises:
+        ValueError: it belongs to another model.
+    """
+    if set(state["optimizers"]) != set(model.optimizers):
+        raise ValueError(
+            f"the state file belongs to another model: it has optimizers {', '.join(state['optimizers'])}, "
+            f"this model has {', '.join(model.optimizers)}; check --model and the flags that add networks"
+        )
+    model.load_extra_state(state["extra"])  # first: a model may refuse flags with which layers would fit all the same
+    for name, optimizer in model.optimizers.items():
+        _check_moments(name, optimizer, state["optimizers"][name])
+        settings = [{k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups]
+        optimizer.load_state_dict(state["optimizers"][name])
+        for group, setting in zip(optimizer.param_groups, settings):
+            group.update(setting)
+    for name, scaler in model.scalers.items():
+        if name in state["scaler"]:
+            scaler.load_state_dict(state["scaler"][name])
+
+
+def _check_moments(name: str, optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
+    """Refuse the state of an optimizer whose parameters have another order or other shapes.
+
+    Raises:
+        ValueError: naming the optimizer.
+    """
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    numbers = [number for group in state["param_groups"] for number in group["params"]]
+    kept = [state["state"].get(number, {}).get("exp_avg") for number in numbers]
+    fits = len(parameters) == len(kept) and all(
+        moments is None or moments.shape == parameter.shape for parameter, moments in zip(parameters, kept)
+    )
+    if not fits:
+        raise ValueError(
+            f"the state of optimizer {name} belongs to another network, with its layers in another order: give the "
+            "flags that it was trained with, see train_opt.txt"
+        )
 
 
 @dataclass(frozen=True)
@@ -65,7 +119,7 @@ class RunState:
         state = {
             "format": FORMAT,
             "progress": progress.state(),
-            **self.model.training_state(),
+            **training_state(self.model),
             "schedulers": self.plan.state(),
             "ema": {},
             "meter": self.meter.state(),
@@ -97,12 +151,12 @@ class RunState:
             self.checkpointer.recover()
         distributed.barrier()
         for name, net in self.model.networks.items():
-            self.checkpointer.load_network(tag, name, net, self.model.network_aliases.get(name, ()))
+            self.checkpointer.load_network(tag, name, net, self.model.aliases[name])
         state = self.checkpointer.load_state(tag)
         if state is None:
             logger.warning("warning: there is no %s_state.pth: fine-tuning these weights with new optimizers", tag)
             return None
-        self.model.load_training_state(state)
+        load_training_state(self.model, state)
         self.plan.load_state(state["schedulers"])
         self.meter.load_state(state["meter"], 1.0 / self.world.size)
         if self.evaluation:

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from models.atme.map_files import TrackedMapsLogger
-from util.types import TrackedMaps
+from models.atme.maps import TrackedMaps
 
 
 def record(index=3, logits=None, W=None, path="train/3.png"):
@@ -20,9 +20,9 @@ def record(index=3, logits=None, W=None, path="train/3.png"):
 
 
 def write(run, *records, epoch=1):
-    logger = TrackedMapsLogger(run)
+    logger = TrackedMapsLogger(run, lambda: records)
     logger.start_epoch(epoch, 9, 10, 0)
-    logger.log_tracked(records)
+    logger.advance(1)
     logger.close()
     return run / "images_noisy"
 
@@ -34,10 +34,10 @@ def test_every_record_of_a_batch_gets_its_three_files(tmp_path):
 
 
 def test_the_names_of_an_epoch_follow_the_loop(tmp_path):
-    logger = TrackedMapsLogger(tmp_path)
+    logger = TrackedMapsLogger(tmp_path, lambda: [record()])
     for epoch in (99, 100, 1000):
         logger.start_epoch(epoch, 1000, 10, 0)
-        logger.log_tracked([record()])
+        logger.advance(1)
     logger.close()
     found = sorted(file.name for file in (tmp_path / "images_noisy").glob("*.npz"))
     assert found == ["epoch_099_3.npz", "epoch_1000_3.npz", "epoch_100_3.npz"]
@@ -82,11 +82,11 @@ def test_the_index_grows_over_starts_and_processes_and_follows_the_files(tmp_pat
 
 
 def test_an_entry_that_another_process_overwrote_comes_back(tmp_path):
-    logger = TrackedMapsLogger(tmp_path)
+    logger = TrackedMapsLogger(tmp_path, lambda: [record(3, path="train/a.png")])
     file = tmp_path / "images_noisy" / "tracked.json"
     for epoch in (1, 2):
         logger.start_epoch(epoch, 2, 10, 0)
-        logger.log_tracked([record(3, path="train/a.png")])
+        logger.advance(1)
         if epoch == 1:
             end = time.monotonic() + 20
             while not file.exists() and time.monotonic() < end:
@@ -104,9 +104,9 @@ def test_an_earlier_file_of_the_same_epoch_is_replaced(tmp_path):
 
 
 def test_a_file_that_cannot_be_written_is_not_passed_over(tmp_path):
-    logger = TrackedMapsLogger(tmp_path)
+    logger = TrackedMapsLogger(tmp_path, lambda: [record()])
     (tmp_path / "images_noisy" / "epoch_000_3.npz").mkdir()
-    logger.log_tracked([record()])
+    logger.advance(1)
     with pytest.raises(OSError, match="epoch_000_3"):
         logger.close()
 

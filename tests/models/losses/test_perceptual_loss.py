@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -34,18 +36,29 @@ def vgg() -> VGGFeatures:
     return net
 
 
-def test_loss_and_gradient_are_the_published_ones(vgg: VGGFeatures) -> None:
+def test_loss_is_the_published_one(vgg: VGGFeatures) -> None:
     loss = PerceptualLoss(vgg, normalise=False)
     assert list(loss.weights) == GOLDEN["weights"] == [1 / 32, 1 / 16, 1 / 8, 1 / 4, 1]
-    x = uniform_input(SHAPE).requires_grad_()
-    found = loss(x, uniform_input(SHAPE, seed=4321))
-    found.backward()
+    found = loss(uniform_input(SHAPE), uniform_input(SHAPE, seed=4321))
     assert found.dtype == torch.float32 and found.shape == ()
     assert found.item() == pytest.approx(GOLDEN["loss"], rel=1e-5)
+
+
+def test_gradient_is_the_published_one(vgg: VGGFeatures) -> None:
+    """In float64, which all processors round alike here.
+
+    In float32 the rounding of one processor puts an activation, or the difference of two, on the other side of zero
+    than that of another does, and ReLU, max pooling or L1 then send its gradient elsewhere: off by 1.2 % of the largest
+    value with AVX2 or SSE, with a loss right to 5e-7. In float64 the published numbers, which are float32, are off by
+    5e-7 on all of them. The weights of any one layer times 1.001 make 8e-4 or more.
+    """
+    loss = PerceptualLoss(copy.deepcopy(vgg), normalise=False).double()
+    x = uniform_input(SHAPE).double().requires_grad_()
+    loss(x, uniform_input(SHAPE, seed=4321).double()).backward()
     want = GOLDEN["values"]["grad_x"]
     assert x.grad is not None and list(x.grad.shape) == want["shape"]
     difference = np.abs(x.grad.flatten().numpy()[:: want["stride"]] - ARRAYS["grad_x"])
-    assert difference.max() <= 1e-4 * want["absmax"]
+    assert difference.max() <= 1e-5 * want["absmax"]
 
 
 def test_every_tap_alone_is_its_published_L1(vgg: VGGFeatures) -> None:

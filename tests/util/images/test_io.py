@@ -15,7 +15,7 @@ from PIL import Image, ImageOps
 from util.images.decode import channels_last
 from util.images.io import read_header, read_image, save_array, to_display, to_uint8, write_image
 
-GOLDEN = Path(__file__).parent.parent / "golden" / "atme_transforms" / "golden_misc.npz"
+GOLDEN = Path(__file__).parents[2] / "golden" / "atme_transforms" / "golden_misc.npz"
 
 
 def noise(*shape: int, dtype: type = np.uint8, seed: int = 0) -> np.ndarray:

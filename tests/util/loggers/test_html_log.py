@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+from dominate.tags import figure
 from PIL import Image
 
 from tests.util.loggers.records import epoch, images, scalars
-from util.loggers.html_log import HtmlLogger
+from util.loggers.html_log import REFRESH_SECONDS, HtmlLogger
 from util.loggers.jsonl import JsonlLogger
+from util.pages.charts import Chart
 
 
 def _page(folder: Path) -> str:
@@ -71,16 +74,17 @@ def test_title_state_curves_and_options(tmp_path: Path) -> None:
     logger.log_scalars(scalars(1500, 2, G_GAN=0.5))
     logger.log_images(images(1500, 2))
     logger.log_epoch(epoch(2, 1500))
+    logger.close()
     page = _page(tmp_path)
     assert "<title>Experiment name = a&lt;b</title>" in page
     assert all(text in page for text in ("epoch 2 of 7", "1,500 images", "8 images/s", "lr 0.0002", "25% of the time"))
     assert re.search(r"<figcaption><b>G_GAN</b><span>0\.5</span></figcaption><svg ", page)
-    assert "<tr><td>dataroot</td><td>&lt;i&gt;&amp;</td></tr><tr><td>lr</td><td>0.0002</td></tr>" in page
+    assert "<tr><th>dataroot</th><td>&lt;i&gt;&amp;</td></tr><tr><th>lr</th><td>0.0002</td></tr>" in page
     assert "<details" in page and "width:192px" in page
 
 
 def test_metrics_are_charts_after_the_losses_and_the_latest_are_in_the_state(tmp_path: Path) -> None:
-    logger = HtmlLogger(tmp_path, "x")
+    logger = HtmlLogger(tmp_path, "x", clock=itertools.count(0, REFRESH_SECONDS).__next__)
     logger.log_scalars(scalars(1000, 1, G_GAN=0.5))
     logger.log_epoch(epoch(1, 1000))
     assert _charts(tmp_path) == ["G_GAN"]
@@ -91,9 +95,31 @@ def test_metrics_are_charts_after_the_losses_and_the_latest_are_in_the_state(tmp
     assert _charts(tmp_path) == ["G_GAN", "KID x100", "PSNR"]
     page = _page(tmp_path)
     assert "<b>KID x100</b><span>12.5</span>" in page
-    assert "<title>25 at 2,000 images</title>" in page and "<title>12.5 at 4,000 images</title>" in page
-    assert page.count("<circle") == 4  # the losses have no dots
+    assert "<title>KID x100: 25 at 2,000</title>" in page and "<title>KID x100: 12.5 at 4,000</title>" in page
     assert page.count("epoch 4: KID x100 12.50, PSNR 22.50") == 1 and "epoch 2: KID" not in page
+
+
+def test_charts_are_drawn_at_most_every_30_seconds_and_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, drawn = [0.0], []
+    inline = Chart.inline
+
+    def noted(chart: Chart) -> figure:
+        drawn.append((now[0], chart.title, len(chart.curves[chart.title])))
+        return inline(chart)
+
+    monkeypatch.setattr(Chart, "inline", noted)
+    logger = HtmlLogger(tmp_path, "x", clock=lambda: now[0])
+    for number in range(1, 9):
+        now[0] = 10.0 * number
+        logger.log_scalars(scalars(number, number, G=number))
+        logger.log_epoch(epoch(number, number))
+        assert _charts(tmp_path) == (["G"] if number >= 3 else [])
+    now[0] = 81
+    logger.close()
+    assert drawn == [(30, "G", 3), (60, "G", 6), (81, "G", 8)]
+    assert "<b>G</b><span>8</span>" in _page(tmp_path)
 
 
 def _run(folder: Path, resume_iters: int | None, last: int) -> None:

@@ -17,9 +17,8 @@ from PIL import Image
 
 from tests.util.loggers.records import epoch, images, scalars
 from tests.util.loggers.visdom_server import VisdomServer, closed_port, serving
-from util.loggers.curve import LossCurves
-from util.loggers.metric_curves import MetricCurves
 from util.loggers.visdom_log import MAX_POINTS, VisdomBoard, VisdomLogger
+from util.pages.charts import Curves
 from util.types import ImageRecord
 
 
@@ -262,6 +261,6 @@ def test_without_curves_nothing_is_sent(server: VisdomServer) -> None:
     board = _board(server.port)
     board.connect()
     before = len(server.posts)
-    board.draw_losses(LossCurves())
-    board.draw_metrics(MetricCurves())
+    board.draw_losses(Curves())
+    board.draw_metrics(Curves())
     assert server.posts[before:] == []  # a real server answers 500 to a plot without a trace

@@ -9,7 +9,7 @@ import pytest
 
 from util.run.folder import check_name, check_run_folder, holds_run, open_run_folder
 
-REPO = Path(__file__).resolve().parents[2]
+REPO = Path(__file__).resolve().parents[3]
 
 
 def check(folder, continue_train=False, overwrite=False):

@@ -1,0 +1,1 @@
+"""Drawings for the demo data sets of make_demo.py."""
