@@ -31,7 +31,7 @@ from models.trained import drafted_results, folder_of, load_run
 from options.files import write_options
 from util.background import BackgroundWriter
 from util.exit_code import EXIT_DONE, run_command
-from util.images.io import save_array, to_display, write_image
+from util.images.io import fitting_format, save_array, scale_of, to_display, write_image, written_path
 from util.loggers.base import Logger
 from util.loggers.wandb_log import WandbLogger
 from util.pages.html import HTML
@@ -161,11 +161,14 @@ def _write(
         image = _stretch(image, options.result.aspect_ratio)
         file = page.get_image_dir() / f"{name}_{label}.png"
         depth = formats["B"] if label == "real_B" else formats["A"]
-        if depth == "float32" or image.shape[0] not in (1, 3, 4):  # the page shows a PNG, the values are beside it
-            writer.submit(write_image, file.with_name(f"{file.stem}.tif"), image, depth, value_range=value_range)
+        alpha = options.data.alpha == "keep" and image.shape[0] in (2, 4)
+        kind = fitting_format(depth, *(value_range or scale_of(depth)))
+        if written_path(file, image.shape[0], kind, alpha=alpha) != file:  # the page shows a PNG, the values beside it
+            tif = file.with_name(f"{file.stem}.tif")
+            writer.submit(write_image, tif, image, depth, value_range=value_range, alpha=alpha)
             writer.submit(save_array, file, to_display(image))
         else:
-            writer.submit(write_image, file, image, depth, value_range=value_range)
+            writer.submit(write_image, file, image, depth, value_range=value_range, alpha=alpha)
         files.append(f"{name}_{label}.png")
     page.add_header(name)
     page.add_images(files, [caption(label) for label in visuals], files, width=options.result.display_winsize)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -83,7 +84,7 @@ def split(picture: Picture, path: str) -> tuple[Picture, Picture]:
             f"put the sides into folders A and B; {_ONE_SIDED}"
         )
     half = width // 2
-    return Picture(picture.array[:, :half], picture.format), Picture(picture.array[:, half:], picture.format)
+    return replace(picture, array=picture.array[:, :half]), replace(picture, array=picture.array[:, half:])
 
 
 def match_by_stem(folder_a: Path, folder_b: Path, *, flags: str) -> list[tuple[str, str]]:

@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from data.transforms import Prepared
 from util.images.io import Format
+from util.memory import free_memory, gigabytes
 
 _CHUNK_BYTES = 256 * 2**20
 _ALIGNMENT = 16
@@ -123,36 +124,17 @@ def check_memory(size: int, *, copies: int = 1, shared: bool = False) -> None:
         ValueError: with what is needed, what is free, and what to do.
     """
     need = size * copies
-    each = f" ({copies} processes with {_gigabytes(size)} each)" if copies > 1 else ""
+    each = f" ({copies} processes with {gigabytes(size)} each)" if copies > 1 else ""
     free = free_memory()
     if free is not None and need > free * _SHARE_OF_FREE:
         raise ValueError(
-            f"--cache ram needs about {_gigabytes(need)}{each}, but {_gigabytes(free)} of memory are free: "
+            f"--cache ram needs about {gigabytes(need)}{each}, but {gigabytes(free)} of memory are free: "
             f"use --cache none, a smaller --load_size, or --max_dataset_size"
         )
     if shared and Path("/dev/shm").is_dir():
         free = shutil.disk_usage("/dev/shm").free
         if need > free * _SHARE_OF_FREE:
             raise ValueError(
-                f"--cache ram needs about {_gigabytes(need)}{each} of shared memory, but /dev/shm has "
-                f"{_gigabytes(free)}: enlarge it (docker: --shm-size), or use --num_threads 0 or --cache none"
+                f"--cache ram needs about {gigabytes(need)}{each} of shared memory, but /dev/shm has "
+                f"{gigabytes(free)}: enlarge it (docker: --shm-size), or use --num_threads 0 or --cache none"
             )
-
-
-def free_memory() -> int | None:
-    """Bytes that can be used without swapping, container limits included; None where the system does not say."""
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
-    except (OSError, StopIteration, ValueError):
-        return None
-    try:
-        limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
-        used = int(Path("/sys/fs/cgroup/memory.current").read_text())
-    except (OSError, ValueError):
-        return free
-    return free if limit == "max" else min(free, max(int(limit) - used, 0))
-
-
-def _gigabytes(size: float) -> str:
-    return f"{size / 2**30:.1f} GB" if size >= 2**30 else f"{size / 2**20:.0f} MB"

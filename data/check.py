@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
@@ -17,7 +18,7 @@ from data.coco import CocoImages, image_folder, read_coco
 from data.transforms import final_size
 from data.unaligned_coco_dataset import UnalignedCocoOptions
 from options.base_options import DataOptions
-from util.images.folder import describe, has_images, listed, scan, stem, subfolders
+from util.images.folder import describe, has_images, left_out, listed, scan, stem, subfolders
 from util.images.io import Header, read_header, read_image
 
 
@@ -272,7 +273,11 @@ def quick_check(dataset: BaseDataset) -> list[str]:
     if dataset.side_by_side and stretched:
         path, (width, height) = stretched[0]
         warnings.append(f"the halves of {path} are {width}x{height}, not square: is it really A beside B?")
-    return [*dataset.remarks, *warnings, *_header_warnings(named, options.alpha)]
+    unread = left_out(
+        {os.path.dirname(path) for unit in range(dataset.num_units()) for path in dataset.unit_paths(unit)}
+    )
+    ignored = [f"{dataset.dataroot}: {unread}"] if unread else []
+    return [*dataset.remarks, *ignored, *warnings, *_header_warnings(named, options.alpha)]
 
 
 def _header_warnings(named: list[tuple[str, Header]], alpha: str) -> list[str]:
@@ -284,6 +289,9 @@ def _header_warnings(named: list[tuple[str, Header]], alpha: str) -> list[str]:
     turned = [path for path, header in named if header.orientation != 1]
     if turned:
         warnings.append(f"images are turned upright by their EXIF orientation, e.g. {turned[0]}")
+    stacks = [(path, header.remark) for path, header in named if header.remark]
+    if stacks:
+        warnings.append(f"{stacks[0][0]}: {stacks[0][1]}; {len(stacks)} of {len(named)} files looked at are like this")
     for folder in sorted({Path(path).parent for path, _ in named}):  # the sides of a pair may differ
         side = [(path, header) for path, header in named if Path(path).parent == folder]
         for what, values in (
@@ -339,9 +347,19 @@ def report(phases: list[Phase], facts: dict[str, FileFacts]) -> Report:
             for side, files in phase.sides.items():
                 if not files:
                     result.problems.append(f"{phase.name}: no images in {phase.folders[side]}")
+    _check_left_out(phases, result)
     _check_labels(phases, result)
     _check_copies(phases, facts, result)
     return result
+
+
+def _check_left_out(phases: list[Phase], result: Report) -> None:
+    """What lies beside the images and is not read."""
+    for phase in phases:
+        folders = {str(folder) for folder in phase.folders.values() if folder.is_dir()}
+        unread = left_out(folders | {os.path.dirname(path) for files in phase.sides.values() for path in files})
+        if unread:
+            result.warnings.append(f"{phase.name}: {unread}")
 
 
 def _describe_side(label: str, headers: list[Header], result: Report) -> None:
@@ -361,6 +379,8 @@ def _describe_side(label: str, headers: list[Header], result: Report) -> None:
         result.warnings.append(f"{label}: mixed bit depth: {kinds}")
     if len({h.channels - h.alpha for h in headers}) > 1:
         result.warnings.append(f"{label}: mixed grey and colour (or other channels): {kinds}")
+    remarks = Counter(h.remark for h in headers if h.remark)
+    result.warnings.extend(f"{label}: {count} of {len(headers)} files: {remark}" for remark, count in remarks.items())
     for count, text in (
         (sum(h.alpha for h in headers), "an alpha channel: ignored unless --alpha white or keep"),
         (sum(h.orientation != 1 for h in headers), "an EXIF orientation: they are turned upright when read"),

@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from options.base_options import DataOptions
-from util.images.io import Format, Picture
+from util.images.io import Format, Picture, scale_of
 
 
 def shorter_to(width: int, height: int, size: int) -> tuple[int, int]:
@@ -158,12 +158,12 @@ def cut(prepared: Prepared, placement: Placement, options: DataOptions) -> NDArr
 def normalise(array: NDArray[Any], value_range: tuple[float, ...] = ()) -> Tensor:
     """``[H, W, C]`` in the units of the file as float32 ``[C, H, W]`` in ``[-1, 1]``.
 
-    Without ``value_range`` the full scale is 255 for uint8, 65535 for uint16 and 0 to 1 for float32.
+    Without ``value_range`` the full scale is 255 for uint8, 65535 for uint16, and 1 for int16 and float32.
     """
     planes = np.array(array.transpose(2, 0, 1), order="C")  # a copy of its own: the array may lie in the cache
     if planes.dtype == np.uint8 and not value_range:
         return torch.from_numpy(planes).float().div_(255).sub_(0.5).div_(0.5)
-    low, high = value_range or (0.0, 65535.0 if planes.dtype == np.uint16 else 1.0)
+    low, high = value_range or scale_of(planes.dtype.name)
     unit = (planes.astype(np.float32) - np.float32(low)) / np.float32(high - low)
     # Bicubic scaling overshoots at edges; 8-bit pictures are clipped by Pillow, these here.
     return torch.from_numpy(unit).sub_(0.5).div_(0.5).clamp_(-1, 1)
@@ -220,14 +220,17 @@ def resize(array: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
         for plane in array.transpose(2, 0, 1).astype(kind, copy=False)
     ]
     scaled = np.stack(planes, axis=2)
-    return np.rint(scaled).clip(0, 65535).astype(np.uint16) if array.dtype == np.uint16 else scaled
+    if array.dtype.kind == "f" or kind is np.uint8:
+        return scaled
+    limits = np.iinfo(array.dtype)  # bicubic scaling overshoots at edges
+    return np.rint(scaled).clip(limits.min, limits.max).astype(array.dtype)
 
 
 def _grey(array: NDArray[Any]) -> NDArray[Any]:
     if array.dtype == np.uint8:
         return np.asarray(Image.fromarray(np.ascontiguousarray(array)).convert("L"))[:, :, None]
     grey = (array @ _GREY)[:, :, None]
-    return (np.rint(grey) if array.dtype == np.uint16 else grey).astype(array.dtype)
+    return (grey if array.dtype.kind == "f" else np.rint(grey)).astype(array.dtype)
 
 
 def _to_multiple(side: int) -> int:
@@ -236,13 +239,15 @@ def _to_multiple(side: int) -> int:
 
 
 def _check_range(picture: Picture, value_range: tuple[float, ...], path: str) -> None:
-    if not value_range and picture.format != "float32":
+    if not value_range and picture.format in ("uint8", "uint16"):
         return
     low, high = value_range or (0.0, 1.0)
     least, most = float(picture.array.min()), float(picture.array.max())
     slack = 1e-6 * (high - low)  # float32 rounding of values computed elsewhere
     if least < low - slack or most > high + slack:
-        given = f"--value_range {low:g},{high:g}" if value_range else "the range 0 to 1 expected of float files"
+        given = (
+            f"--value_range {low:g},{high:g}" if value_range else "the range 0 to 1 expected of {picture.format} files"
+        )
         raise ValueError(
             f"{path}: values from {least:g} to {most:g} lie outside {given}: "
             f"give --value_range LOW,HIGH that covers every file"

@@ -6,7 +6,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -127,8 +127,9 @@ def combine(pairs: Sequence[Pair], *, filter_name: str | None = None, threads: i
 
     def write(pair: Pair) -> None:
         a, b = read_side(pair.a), read_side(pair.b)
-        if filter_name and a.shape[:2] != b.shape[:2]:
-            b = resize(b, a.shape[0], a.shape[1], filter_name)
+        height, width = a.array.shape[:2]
+        if filter_name and (height, width) != b.array.shape[:2]:
+            b = replace(b, array=resize(b.array, height, width, filter_name))
         save_pair(pair.target, side_by_side(a, b, f"{pair.a} and {pair.b}"))
 
     return in_parallel(write, pairs, threads)

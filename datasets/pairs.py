@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
-from util.images.io import read_header, read_image, save_array
+from util.images.io import Picture, read_header, read_image, save_array
 
 Item = TypeVar("Item")
 
@@ -27,9 +27,9 @@ FILTERS = {"nearest": Image.Resampling.NEAREST, "bicubic": Image.Resampling.BICU
 _JPEG = (".jpg", ".jpeg")
 
 
-def read_side(path: str | os.PathLike[str]) -> NDArray[Any]:
-    """An image as [H, W, C], depth and transparency kept."""
-    return read_image(path, alpha="keep").array
+def read_side(path: str | os.PathLike[str]) -> Picture:
+    """An image with its depth and its transparency."""
+    return read_image(path, alpha="keep")
 
 
 def resize(image: NDArray[Any], height: int, width: int, filter_name: str) -> NDArray[Any]:
@@ -38,45 +38,46 @@ def resize(image: NDArray[Any], height: int, width: int, filter_name: str) -> ND
     scaled = np.stack([np.asarray(plane.resize((width, height), FILTERS[filter_name])) for plane in planes], axis=2)
     if image.dtype == np.float32:
         return scaled
-    return np.clip(np.rint(scaled), 0, np.iinfo(image.dtype).max).astype(image.dtype)
+    limits = np.iinfo(image.dtype)
+    return np.clip(np.rint(scaled), limits.min, limits.max).astype(image.dtype)
 
 
-def side_by_side(a: NDArray[Any], b: NDArray[Any], names: str) -> NDArray[Any]:
-    """``a`` left and ``b`` right; grey becomes RGB beside RGB, and transparency goes if one side has none.
+def side_by_side(left: Picture, right: Picture, names: str) -> Picture:
+    """Two pictures as one; grey becomes RGB beside RGB, and transparency goes if one side has none.
 
     Raises:
         ValueError: the sides differ in size, bit depth, or in a number of channels that has no common form.
     """
+    a, b = left.array, right.array
     if a.shape[:2] != b.shape[:2]:
         raise ValueError(f"{names}: {_size(a)} and {_size(b)} pixels; the sides of a pair must have the same size")
     if a.dtype != b.dtype:
         raise ValueError(f"{names}: {a.dtype} and {b.dtype} numbers; store both sides in the same bit depth")
-    channels = max(_colours(a), _colours(b))
-    if _colours(a) != _colours(b) and (_colours(a), _colours(b)) not in ((1, 3), (3, 1)):
+    colours = a.shape[2] - left.alpha, b.shape[2] - right.alpha
+    if colours[0] != colours[1] and colours not in ((1, 3), (3, 1)):
         raise ValueError(f"{names}: {a.shape[2]} and {b.shape[2]} channels cannot stand in one image")
-    if a.shape[2] != b.shape[2]:
-        a, b = (np.broadcast_to(side[:, :, : _colours(side)], (*side.shape[:2], channels)) for side in (a, b))
-    return np.concatenate([a, b], axis=1)
-
-
-def _colours(image: NDArray[Any]) -> int:
-    return image.shape[2] - 1 if image.shape[2] in (2, 4) else image.shape[2]
+    alpha = left.alpha and right.alpha
+    if not alpha or colours[0] != colours[1]:
+        alpha, shape = False, (*a.shape[:2], max(colours))
+        a, b = (np.broadcast_to(side[:, :, :kept], shape) for side, kept in zip((a, b), colours))
+    return Picture(np.concatenate([a, b], axis=1), left.format, alpha)
 
 
 def _size(image: NDArray[Any]) -> str:
     return f"{image.shape[1]}x{image.shape[0]}"
 
 
-def save_pair(path: Path, image: NDArray[Any]) -> Path:
-    """Write [H, W, C]; JPEG in its best quality without colour subsampling, because label maps suffer most from it.
+def save_pair(path: Path, picture: Picture) -> Path:
+    """Write a picture; JPEG in its best quality without colour subsampling, because label maps suffer most from it.
 
     What JPEG cannot hold becomes PNG or TIFF. Returns the file that was written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    image = picture.array
     if path.suffix.lower() not in _JPEG:
-        return save_array(path, image)
+        return save_array(path, image, alpha=picture.alpha)
     if image.dtype != np.uint8 or image.shape[2] not in (1, 3):
-        return save_array(path.with_suffix(".png"), image)
+        return save_array(path.with_suffix(".png"), image, alpha=picture.alpha)
     pillow = Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image)
     partial = path.with_name(f".{path.name}.partial")
     pillow.save(partial, format="JPEG", quality=100, subsampling=0)

@@ -19,6 +19,7 @@ from PIL import Image
 from datasets.command_line import OneLineParser, exit_code
 from datasets.pairs import appearing_whole, in_parallel, read_side, require_folder, save_pair, shown, side_by_side
 from util.images.folder import natural_key
+from util.images.io import Picture
 
 _PHASES = {"train": "train", "val": "test"}  # theirs -> ours: their test images have no public labels
 _LABELS, _PHOTO = "_gtFine_color.png", "_leftImg8bit.png"
@@ -51,9 +52,9 @@ def write_pairs(pairs: Sequence[tuple[Path, Path]], folder: Path) -> None:
         ValueError: an image is broken.
     """
 
-    def small(path: Path) -> np.ndarray:
-        image = Image.fromarray(read_side(path)[:, :, :3])  # the segmentations are RGBA
-        return np.asarray(image.resize(_SIZE, Image.Resampling.BICUBIC))
+    def small(path: Path) -> Picture:
+        image = Image.fromarray(read_side(path).array[:, :, :3])  # the segmentations are RGBA
+        return Picture(np.asarray(image.resize(_SIZE, Image.Resampling.BICUBIC)), "uint8")
 
     def write(job: tuple[int, tuple[Path, Path]]) -> None:
         number, (photo, label) = job

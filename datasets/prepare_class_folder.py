@@ -14,6 +14,7 @@ import os
 import shlex
 import sys
 import tarfile
+import zlib
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -36,7 +37,7 @@ from data.class_folder_dataset import PHASES, class_names_below
 from data.transforms import centred_corner, shorter_to
 from datasets.command_line import CLASS_SIZES, OneLineParser, exit_code
 from util.files import replace_text
-from util.images.decode import BROKEN, decode
+from util.images.decode import decode
 from util.images.folder import describe, has_images, is_image, natural_key, subfolders
 from util.run.class_names import write_label_map
 
@@ -244,7 +245,6 @@ def _divided(sources: Iterable[Source], fraction: float) -> Iterator[Source]:
 
 
 TOO_SMALL, UNREADABLE, NO_IMAGE = "too small", "unreadable", "no image"
-_BROKEN: tuple[type[Exception], ...] = (*BROKEN, tarfile.TarError)
 _SHOWN = 20  # classes with skipped files in the report
 
 
@@ -303,8 +303,8 @@ def make(source: Source, out: Path, recipe: Recipe) -> str:
     if _is_whole(target, recipe.size):
         return "there"
     try:
-        pixels = _rgb8(decode(source.name, source.read(), "white"))
-    except _BROKEN:
+        pixels = _rgb8(decode(source.name, source.read(), "white").array)
+    except (ValueError, OSError, EOFError, zlib.error, tarfile.TarError):  # the picture, or the archive around it
         return UNREADABLE
     if pixels is None:
         return NO_IMAGE
@@ -327,7 +327,7 @@ def _is_whole(file: Path, size: int) -> bool:
         with Image.open(file) as picture:
             picture.load()
             return picture.size == (size, size)
-    except BROKEN:  # no such file, too
+    except (OSError, SyntaxError, ValueError):  # no such file, too
         return False
 
 

@@ -74,7 +74,7 @@ def test_a_resumed_run_equals_the_uninterrupted_one_bit_for_bit(
 @pytest.mark.slow
 def test_kill_dash_nine_then_continue(tmp_path, dataroot):
     """A real SIGKILL at a moment nobody chose, then the run to the end: equal to the run that was never killed."""
-    extra = ("--n_epochs", "20", "--keep_checkpoints", "2")
+    extra = ("--n_epochs", "10", "--keep_checkpoints", "2")
     for each in ("whole", "killed"):
         (tmp_path / each).mkdir()
     train_in(tmp_path / "whole", arguments(dataroot, *extra))
@@ -85,7 +85,7 @@ def test_kill_dash_nine_then_continue(tmp_path, dataroot):
     process.communicate()
     train_in(tmp_path / "killed", ["--name", "run", "--continue_train", "--gpu_ids", "-1"])
     whole = files(tmp_path / "whole" / "checkpoints" / "run")
-    assert whole == files(run) and "21_state.pth" in whole and "19_state.pth" not in whole
+    assert whole == files(run) and "11_state.pth" in whole and "9_state.pth" not in whole
 
 
 def test_a_finished_run_says_that_nothing_is_left_and_more_epochs_go_on(workdir, dataroot, said):

@@ -53,11 +53,6 @@ def test_too_little_memory_is_refused_before_it_is_taken(monkeypatch: pytest.Mon
         check_memory(8 * 2**30, copies=2)
 
 
-def test_free_memory_is_known_here_or_said_to_be_unknown() -> None:
-    free = cache.free_memory()
-    assert free is None or 2**20 < free < 2**50
-
-
 def test_a_broken_unit_stops_the_filling() -> None:
     def decode(unit: int) -> dict[str, Prepared]:
         if unit == 3:

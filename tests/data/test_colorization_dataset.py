@@ -17,7 +17,7 @@ from options.parse import parse_test, parse_train
 from options.schema import OptionError
 from scripts import check_data
 from tests.data.test_datasets import make
-from util.images.decode import encode_png16
+from util.images.codecs import encode_png16
 from util.images.lab import join_colours
 
 RED = (53.24 / 50 - 1, 80.09 / 110, 67.20 / 110)

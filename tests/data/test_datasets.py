@@ -184,7 +184,7 @@ def test_summary(tmp_path: Path, draw: Draw) -> None:
         ({"trainA/1.png": (9, 9), "trainB/1.png": (9, 9)}, "aligned", {}, "--dataset_mode unaligned"),
         ({"train/A/1.png": (9, 9), "train/B/1.png": (9, 9)}, "unaligned", {}, "--dataset_mode aligned"),
         ({"train/1.png": (80, 40)}, "aligned", {"phase": "val"}, "--phase val: there is no folder .*the folders train"),
-        ({"train/1.txt.gif": (9, 9)}, "aligned", {}, r"no images \(jpg"),
+        ({"train/1.txt.pcx": (9, 9)}, "aligned", {}, r"no images \(jpg"),
         ({"train/1.png": (40, 20)}, "aligned", {"preprocess": "crop"}, "too few for --crop_size 32"),
         ({"train/1.png": (80, 40)}, "aligned", {"dataroot": "gone"}, "--dataroot gone: there is no such folder"),
     ],

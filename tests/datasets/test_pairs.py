@@ -8,7 +8,7 @@ from PIL import Image
 
 from datasets import combine_A_and_B, make_dataset_aligned, prepare_cityscapes_dataset
 from datasets.pairs import resize, side_by_side
-from util.images.io import read_image
+from util.images.io import Picture, read_image
 
 
 def save(path: Path, value: int, size: tuple[int, int] = (8, 6), mode: str = "RGB") -> Path:
@@ -144,15 +144,21 @@ def test_jpeg_pair_has_no_colour_subsampling(tmp_path: Path) -> None:
 
 
 def test_side_by_side_finds_a_common_form() -> None:
-    grey, colour = np.full((2, 3, 1), 7, np.uint8), np.full((2, 3, 3), 9, np.uint8)
-    clear = np.full((2, 3, 4), 5, np.uint8)
-    assert side_by_side(grey, colour, "x")[0].tolist() == [[7, 7, 7]] * 3 + [[9, 9, 9]] * 3
-    assert side_by_side(clear, grey, "x")[0].tolist() == [[5, 5, 5]] * 3 + [[7, 7, 7]] * 3
-    assert side_by_side(clear, clear, "x").shape == (2, 6, 4)
+    def plain(value: int, channels: int, alpha: bool = False) -> Picture:
+        return Picture(np.full((2, 3, channels), value, np.uint8), "uint8", alpha)
+
+    grey, colour, clear, bands = plain(7, 1), plain(9, 3), plain(5, 4, alpha=True), plain(4, 4)
+    assert side_by_side(grey, colour, "x").array[0].tolist() == [[7, 7, 7]] * 3 + [[9, 9, 9]] * 3
+    assert side_by_side(clear, grey, "x").array[0].tolist() == [[5, 5, 5]] * 3 + [[7, 7, 7]] * 3
+    for side in (clear, bands):
+        pair = side_by_side(side, side, "x")
+        assert (pair.array.shape, pair.alpha) == ((2, 6, 4), side.alpha)
     with pytest.raises(ValueError, match="uint8 and uint16"):
-        side_by_side(grey, grey.astype(np.uint16), "x")
+        side_by_side(grey, Picture(grey.array.astype(np.uint16), "uint16"), "x")
     with pytest.raises(ValueError, match="3 and 7 channels"):
-        side_by_side(colour, np.zeros((2, 3, 7), np.uint8), "x")
+        side_by_side(colour, plain(0, 7), "x")
+    with pytest.raises(ValueError, match="4 and 3 channels"):  # a fourth band is no opacity that could be left out
+        side_by_side(bands, colour, "x")
 
 
 def test_resize_keeps_range_and_type() -> None:

@@ -4,13 +4,29 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from util.images.io import IMAGE_SUFFIXES
 
 _DIGITS = re.compile(r"([0-9]+)")
 _SHOWN = 6  # names in a message
+
+# What lies beside images in a data set without being one: nobody misses it.
+_BESIDE = (
+    "txt md rst pdf html json jsonl xml yaml yml toml csv tsv xlsx ini cfg log py sh ipynb db zip gz tgz tar 7z rar "
+    "pth pt onnx pkl aux ovr prj tfw wld jgw pgw lnk url tmp bak"
+)
+_NO_IMAGES = frozenset(f".{suffix}" for suffix in _BESIDE.split())
+_REMEDIES = {
+    "DICOM": ((".dcm", ".dicom", ".ima"), "save the slices as 16-bit TIFF with their values in HU"),
+    "volumes": ((".nii", ".nii.gz", ".nrrd", ".mha", ".mhd", ".mgz", ".hdr"), "save their slices as TIFF"),
+    "videos": ((".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v"), "save their frames: ffmpeg -i FILE %05d.png"),
+    "raw photos": ((".dng", ".nef", ".cr2", ".cr3", ".arw", ".raf", ".orf"), "develop them to 16-bit TIFF"),
+    "HEIF": ((".heic", ".heif"), "convert them to PNG or JPEG"),
+    "arrays": ((".npz", ".mat", ".h5", ".hdf5", ".nc", ".zarr", ".pfm", ".exr"), "save them as .npy or float TIFF"),
+}
 
 
 def natural_key(name: str) -> tuple[list[str | int], str]:
@@ -44,15 +60,49 @@ def holds_images(folder: str | os.PathLike[str]) -> bool:
     return any(True for _ in _images_below(os.fspath(folder)))
 
 
+def left_out(folders: Iterable[str | os.PathLike[str]]) -> str:
+    """One line on the files of these folders (not of those below) that are not read; empty where there are none.
+
+    Counted by suffix, with what to do about well-known kinds: "2 .dcm files are not read (DICOM: save ...)". Hidden
+    files, and those that are usual beside images (text, tables, archives, world files), do not count.
+    """
+    counts: Counter[str] = Counter()
+    for folder in folders:
+        with os.scandir(folder) as entries:
+            names = [entry.name for entry in entries if entry.is_file()]
+        counts.update(_suffix(name) for name in names if not name.startswith(".") and not is_image(name))
+    for suffix in _NO_IMAGES:
+        del counts[suffix]
+    if not counts:
+        return ""
+    known = {suffix: kind for kind, (suffixes, _) in _REMEDIES.items() for suffix in suffixes}
+    named = [f"{count} {suffix or 'without a suffix'}" for suffix, count in counts.most_common()]
+    what = f"{listed(named)} file{'s' if counts.total() > 1 else ''} {'are' if counts.total() > 1 else 'is'} not read"
+    kinds = dict.fromkeys(known[suffix] for suffix, _ in counts.most_common() if suffix in known)
+    remedies = "; ".join(f"{kind}: {_REMEDIES[kind][1]}" for kind in kinds)
+    return f"{what} ({remedies})" if remedies else what
+
+
+def _suffix(name: str) -> str:
+    lower = name.lower()
+    return ".nii.gz" if lower.endswith(".nii.gz") else os.path.splitext(lower)[1]
+
+
 def _images_below(root: str) -> Iterator[str]:
     """Paths below ``root`` in no order, see ``scan``."""
+    for folder, name in _files_below(root):
+        if is_image(name):
+            yield f"{folder}/{name}" if folder else name
+
+
+def _files_below(root: str) -> Iterator[tuple[str, str]]:
+    """(folder below ``root``, name) of all files that are not hidden, in no order."""
     seen: set[str] = set()
     waiting = [""]
     while waiting:
         inside = waiting.pop()
         with os.scandir(os.path.join(root, inside)) as entries:
             for entry in entries:
-                name = inside + "/" + entry.name if inside else entry.name
                 if entry.name.startswith("."):
                     continue
                 if entry.is_dir():
@@ -61,9 +111,9 @@ def _images_below(root: str) -> Iterator[str]:
                         if real in seen or Path(os.path.realpath(root)).is_relative_to(real):
                             continue  # a link in a circle
                         seen.add(real)
-                    waiting.append(name)
-                elif is_image(entry.name):
-                    yield name
+                    waiting.append(f"{inside}/{entry.name}" if inside else entry.name)
+                else:
+                    yield inside, entry.name
 
 
 def require_images(folder: Path, *, flags: str, max_size: float = float("inf"), remedy: str = "") -> list[str]:
@@ -83,7 +133,9 @@ def require_images(folder: Path, *, flags: str, max_size: float = float("inf"), 
     files = scan(folder, max_size)
     if not files:
         kinds = " ".join(suffix[1:] for suffix in IMAGE_SUFFIXES)
-        raise FileNotFoundError(f"{flags}: no images ({kinds}) in {folder}; {describe(folder)}{_tail(remedy)}")
+        others = left_out({os.path.join(folder, inside) for inside, _ in _files_below(os.fspath(folder))})
+        there = "; ".join(part for part in (describe(folder), others) if part)
+        raise FileNotFoundError(f"{flags}: no images ({kinds}) in {folder}; {there}{_tail(remedy)}")
     return files
 
 

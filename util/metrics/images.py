@@ -128,8 +128,8 @@ class FolderImages(ImageSet):
     def read(self, index: int) -> Pixels:
         path = self.paths[index]
         picture = read_image(path, alpha="white" if self.alpha == "white" else "drop")
-        if picture.format == "float32":
-            raise ValueError(f"{path}: its floating point values have no fixed range; give 8 or 16 bit images")
+        if picture.format in ("float32", "int16"):
+            raise ValueError(f"{path}: its {picture.format} values have no fixed range; give 8 or 16 bit images")
         array = picture.array
         if array.shape[2] not in (1, 3):
             raise ValueError(f"{path}: {array.shape[2]} channels; metrics need grey or colour images")
@@ -201,10 +201,14 @@ def as_stored(values: Tensor, depth: str, value_range: Sequence[float] = ()) -> 
 
     Args:
         values: ``[C, H, W]`` in ``[-1, 1]`` on the CPU.
-        depth: how the input's file stored numbers: ``uint8``, ``uint16`` or ``float32``.
+        depth: how the input's file stored numbers: ``uint8``, ``uint16``, ``int16`` or ``float32``.
         value_range: the run's ``--value_range``.
     """
-    if depth == "float32" or values.shape[0] not in (1, 3, 4):  # test.py puts a PNG for the eye beside the values
+    if depth in ("float32", "int16") or values.shape[0] not in (
+        1,
+        3,
+        4,
+    ):  # test.py puts a PNG for the eye beside the values
         return to_display(values)
     full = {"uint8": 255.0, "uint16": 65535.0}[depth]
     low, high = value_range or (0.0, full)

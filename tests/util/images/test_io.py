@@ -12,8 +12,8 @@ import pytest
 import torch
 from PIL import Image, ImageOps
 
-from util.images.decode import channels_last
 from util.images.io import read_header, read_image, save_array, to_display, to_uint8, write_image
+from util.images.tiff import channels_last
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "atme_transforms" / "golden_misc.npz"
 

@@ -164,7 +164,7 @@ def test_floating_point_and_many_channels_are_refused(tmp_path):
     np.save(tmp_path / "h.npy", np.zeros((8, 8, 5), np.uint8))
     np.save(tmp_path / "i.npy", solid(7))
     images = FolderImages(tmp_path, "--fake")
-    for index, part in ((0, r"f\.tif: its floating point"), (1, r"g\.npy: its floating"), (2, r"h\.npy: 5 channels")):
+    for index, part in ((0, r"f\.tif: its float32"), (1, r"g\.npy: its float32"), (2, r"h\.npy: 5 channels")):
         with pytest.raises(ValueError, match=part):
             images.read(index)
     assert (images.read(3) == 7).all()
@@ -196,7 +196,7 @@ def test_what_a_model_made_is_what_its_file_holds(channels, depth, value_range, 
     if channels == 5:  # test.py writes a TIFF with the values, and a PNG to look at
         np.testing.assert_array_equal(as_stored(values, depth, value_range), to_display(values))
         return
-    write_image(tmp_path / "x.png", values, depth, value_range=value_range or None)
+    write_image(tmp_path / "x.png", values, depth, value_range=value_range or None, alpha=channels in (2, 4))
     read = FolderImages(tmp_path, "--fake", value_range=value_range).read(0)
     np.testing.assert_array_equal(as_stored(values, depth, value_range), read)
 
