@@ -125,7 +125,8 @@ class ModelOptions:
     netG: str = arg("resnet_9blocks", help="generator: resnet_9blocks, resnet_6blocks, unet_256, unet_128")
     netD: str = arg(
         "basic",
-        help="discriminator: basic (70x70 PatchGAN), n_layers, pixel, multiscale, ms<N>, pix2pixhd, sesame, sesam",
+        help="discriminator: basic (70x70 PatchGAN), n_layers, pixel, multiscale, ms<N>, pix2pixhd, augan_official, "
+        "sesame, sesam",
     )
     n_layers_D: int = arg(3, minimum=1, help="layers of --netD n_layers and of each scale of the others")
     num_D: int = arg(2, minimum=1, help="scales of --netD multiscale, pix2pixhd, sesame and sesam")
