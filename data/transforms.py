@@ -93,6 +93,8 @@ def scaled_size(width: int, height: int, options: DataOptions) -> tuple[int, int
     least = options.crop_size if "crop" in mode else 1
     if mode == "resize_and_crop":
         return load, load
+    if mode == "resize_2to1":
+        return 2 * load, load
     if mode == _CENTRED:
         return shorter_to(width, height, load)
     if mode.startswith("scale_width"):

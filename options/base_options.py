@@ -22,6 +22,7 @@ PREPROCESS = (
     "scale_height",
     "scale_height_and_crop",
     "shorter_and_center_crop",
+    "resize_2to1",
     "none",
 )
 
@@ -83,7 +84,11 @@ class DataOptions:
     load_size: int = arg(286, minimum=1, maximum=16384, help="scale images to this size (pixels)")
     crop_size: int = arg(256, minimum=1, maximum=16384, help="then crop to this size (pixels)")
     max_dataset_size: float = arg(float("inf"), minimum=1, help="use at most so many images (first in natural order)")
-    preprocess: str = arg("resize_and_crop", choices=PREPROCESS, help="scaling and cropping at load time")
+    preprocess: str = arg(
+        "resize_and_crop",
+        choices=PREPROCESS,
+        help="scaling and cropping at load time; resize_2to1: twice as wide as --load_size, whatever the shape",
+    )
     no_flip: bool = arg(False, help="no random left-right flips")
     alpha: str = arg("drop", choices=("drop", "white", "keep"), help="transparency: ignore it, put on white, keep")
     value_range: tuple[float, ...] = arg(

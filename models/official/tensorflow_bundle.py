@@ -70,7 +70,9 @@ def find_index(path: Path) -> Path:
     name = re.sub(r"\.(index|meta|data-\d+-of-\d+)$", "", path.name)
     index = path.with_name(name + ".index")
     if not index.is_file():
-        raise FileNotFoundError(f"{path}: there is no such file" + ("" if path.exists() else f", and no {index.name}"))
+        if path.exists():
+            raise FileNotFoundError(f"{path}: no checkpoint of TensorFlow, there is no {index.name} beside it")
+        raise FileNotFoundError(f"{path}: there is no such file, and no {index.name}")
     return index
 
 
