@@ -189,7 +189,8 @@ def _table(file: Bytes) -> Iterator[tuple[bytes, bytes]]:
     if file.size > _MOST_BYTES:
         raise _Malformed("too large")
     footer = _Cursor(file[-_FOOTER:-8].tobytes())
-    _ = footer.varint(), footer.varint()  # where names of filters would be
+    if list(_block(file, footer.varint(), footer.varint())):
+        raise _Malformed("it has filters, which TensorFlow never writes")
     blocks = list(_block(file, footer.varint(), footer.varint()))
     end = 0
     last = b""
