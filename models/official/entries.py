@@ -91,8 +91,9 @@ def power_step(weight: Array, u: Array) -> tuple[Array, Array]:
     Returns:
         the unit vectors u ``[out]`` and v ``[n]``.
     """
-    v = _unit(weight.T @ u)
-    return _unit(weight @ v), v
+    wide = weight.astype(np.float64)  # squares of large numbers leave float32
+    v = _unit(wide.T @ u)
+    return _unit(wide @ v), v
 
 
 def _unit(vector: Array) -> Array:
