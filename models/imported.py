@@ -36,7 +36,7 @@ class ImportedRun:
         report: lines of ``import_report.txt``.
         tags: of the checkpoint.
         aliases: network -> other names under which it is saved too.
-        texts: name -> content of more files.
+        prepare: writes more files into the folder that it is given.
     """
 
     options: Mapping[str, Any]
@@ -44,7 +44,7 @@ class ImportedRun:
     report: Sequence[str]
     tags: Sequence[str] = ("latest",)
     aliases: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    texts: Mapping[str, str] = field(default_factory=dict)
+    prepare: Callable[[Path], object] = lambda draft: None
 
 
 def add_run_flags(parser: argparse.ArgumentParser) -> None:
@@ -106,8 +106,7 @@ def write_run(folder: Path, imported: ImportedRun, *, overwrite: bool) -> None:
     try:
         for network, make in imported.states.items():
             _save(make(), draft, network, imported)
-        for name, text in imported.texts.items():
-            replace_text(draft / name, [text])
+        imported.prepare(draft)
         replace_text(draft / REPORT_FILE, (f"{line}\n" for line in imported.report))
         write_options({**parsed.values, **VOLATILE}, parsed.defaults, draft, "train")
         with open_run_folder(folder, overwrite=overwrite):

@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,7 @@ def _import(args: argparse.Namespace, folder: Path) -> None:
     official = recognise(args.file, network=args.network, crop_size=args.crop_size)
     official.check()
     ugatit.check_constants(official)
-    states = {name: lambda name=name: _state(official, name) for name in official.own}
+    states = {name: partial(_state, official, name) for name in official.own}
     write_run(folder, ImportedRun(official.options, states, list(official.report())), overwrite=args.overwrite)
     print(f"{folder}: {official.kind}, networks {', '.join(official.own)}")
     for note in official.notes:
