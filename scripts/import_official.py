@@ -54,7 +54,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--network", choices=tuple(NETWORKS), help="which network a file of a single one holds (default: by its name)"
     )
     parser.add_argument(
-        "--crop_size", type=int, default=WITHOUT_SIZE, help="image size of light U-GAT-IT, which no weight tells"
+        "--crop_size",
+        type=int,
+        default=WITHOUT_SIZE,
+        help="image size where no weight tells it: of light U-GAT-IT; AU-GAN's height",
     )
     return run_import("import_official.py", parser, argv, _import)
 
@@ -103,7 +106,7 @@ def recognise(path: Path, *, network: str | None = None, crop_size: int = WITHOU
                 raise ValueError(f"{path}: {whose}")
         index = find_index(path)
         tensors = read_bundle(index)
-        found = augan.recognise(tensors, index)
+        found = augan.recognise(tensors, index, crop_size=crop_size)
         found = found or ugatit.recognise_tensorflow(tensors, index, crop_size=crop_size)
         known = f"{augan.KIND} nor {ugatit.TF_KIND}"
     if found is None:

@@ -29,15 +29,20 @@ COUNT = 2  # discriminators a domain, of the published setting
 Layers = dict[str, tuple[str, Form]]
 
 
-def recognise(tensors: Mapping[str, StoredTensor], file: Path) -> OfficialFile | None:
+def recognise(tensors: Mapping[str, StoredTensor], file: Path, *, crop_size: int = 256) -> OfficialFile | None:
     """A checkpoint of AU-GAN; None for other files.
+
+    Args:
+        tensors: name -> tensor.
+        file: for messages.
+        crop_size: height of the images, half their width, which no weight tells.
 
     Raises:
         ValueError: it is one, but not of networks that we have.
     """
     if FIRST not in tensors:
         return None
-    options = infer_options(tensors, file)
+    options = infer_options(tensors, file) | {"load_size": crop_size, "crop_size": crop_size}
     has_D = any("discriminator" in name for name in tensors)
     networks = empty_networks(options, has_D=has_D)
     own = {name: {key: tuple(value.shape) for key, value in net.state_dict().items()} for name, net in networks.items()}
@@ -81,8 +86,6 @@ def infer_options(tensors: Mapping[str, StoredTensor], file: Path) -> dict[str, 
         "netD": "augan_official",
         "lambda_adv": 2.0,
         "preprocess": "resize_2to1",
-        "load_size": 256,
-        "crop_size": 256,
     }
     if judges:
         if judges != {str(number) for number in range(COUNT)}:

@@ -10,7 +10,7 @@ import pytest
 
 from models.official.crc32c import masked_crc32c
 from models.official.tensorflow_bundle import find_index, read_bundle
-from tests.official_golden import FOLDER, value
+from tests.official_golden import FOLDER, bundle_entry, value, write_bundle, write_table
 
 AUGAN, UGATIT = (FOLDER / system / "tiny_checkpoint" for system in ("augan_tf", "ugatit_tf"))
 STEM = "cyclegan.model-12345"
@@ -107,47 +107,20 @@ def test_the_data_of_another_checkpoint_is_noticed(folder) -> None:
 # --- an index made by hand --------------------------------------------------------------------------------------------
 
 
-def varint(number: int) -> bytes:
-    groups = []
-    while True:
-        groups.append(number & 0x7F | (0x80 if number > 0x7F else 0))
-        number >>= 7
-        if not number:
-            return bytes(groups)
-
-
-def block(*pairs: tuple[bytes, bytes], kind: int = 0) -> bytes:
-    """Entries that share nothing, one restart, the kind of compression, the checksum."""
-    content = b"".join(b"\x00" + varint(len(k)) + varint(len(v)) + k + v for k, v in pairs)
-    content += (0).to_bytes(4, "little") + (1).to_bytes(4, "little") + bytes([kind])
-    return content + masked_crc32c(np.frombuffer(content, np.uint8)).to_bytes(4, "little")
-
-
-def write_table(file: Path, *pairs: tuple[bytes, bytes], kind: int = 0) -> None:
-    data = block(*pairs, kind=kind)
-    handle = varint(0) + varint(len(data) - 5)
-    last = block((b"~", handle))
-    filters = block()
-    footer = varint(len(data)) + varint(len(filters) - 5) + varint(len(data + filters)) + varint(len(last) - 5)
-    file.write_bytes(data + filters + last + footer.ljust(40, b"\x00") + 0xDB4775248B80FB57.to_bytes(8, "little"))
-
-
 def entry(*, dtype: int = 1, sides: tuple[int, ...] = (2,), shard: int = 0, size: int = 8, more: bytes = b"") -> bytes:
-    shape = b"".join(b"\x12" + varint(len(side)) + side for side in (b"\x08" + varint(each) for each in sides))
-    numbers = b"\x08" + varint(dtype) + b"\x12" + varint(len(shape)) + shape
-    numbers += b"\x18" + varint(shard) + b"\x20\x00" + b"\x28" + varint(size)
-    values = np.arange(2, dtype="<f4").view(np.uint8)
-    return numbers + b"\x35" + masked_crc32c(values).to_bytes(4, "little") + more
+    crc = masked_crc32c(np.arange(2, dtype="<f4").view(np.uint8))
+    return bundle_entry(dtype=dtype, sides=sides, shard=shard, offset=0, size=size, crc=crc) + more
 
 
 ONE_SHARD = (b"", b"\x08\x01")
 
 
-def test_a_table_of_one_tensor(tmp_path) -> None:
-    write_table(tmp_path / "x.index", ONE_SHARD, (b"name", entry()))
-    np.arange(2, dtype="<f4").tofile(tmp_path / "x.data-00000-of-00001")
-    (tensor,) = read_bundle(tmp_path / "x.index").values()
-    np.testing.assert_array_equal(tensor.load(), [0, 1])
+def test_what_the_tests_write_is_what_tensorflow_writes(tmp_path) -> None:
+    """But for prefixes of names that the index shares."""
+    tensors = read_bundle(AUGAN / f"{STEM}.index")
+    write_bundle(tmp_path / "x", {name: tensor.load() for name, tensor in tensors.items()})
+    assert read_bundle(tmp_path / "x.index").keys() == tensors.keys()
+    assert (tmp_path / "x.data-00000-of-00001").read_bytes() == (AUGAN / f"{STEM}.data-00000-of-00001").read_bytes()
 
 
 def test_tensors_of_several_data_files(tmp_path) -> None:
