@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import test as test_program
@@ -113,21 +117,23 @@ def test_paddles_file_of_one_network_gives_the_published_picture(workdir, progra
 
 
 def save_pictures(folder: Path, width: int, height: int) -> None:
+    """One picture to test with on each side, and the same five times to train with."""
     rng = np.random.default_rng(0)
-    for phase in ("train", "test"):
-        for side in "AB":
+    for side in "AB":
+        pixels = Image.fromarray(rng.integers(0, 256, (height, width, 3), np.uint8))
+        for phase, names in (("test", "x"), ("train", "12345")):
             (folder / f"{phase}{side}").mkdir(parents=True)
-            pixels = rng.integers(0, 256, (height, width, 3), np.uint8)
-            Image.fromarray(pixels).save(folder / f"{phase}{side}" / "x.png")
+            for name in names:
+                pixels.save(folder / f"{phase}{side}" / f"{name}.png")
 
 
-def losses_after(count: int) -> list[dict[str, float]]:
+def goes_on() -> list[dict[str, float]]:
+    """The losses of five steps of ``train.py --continue_train``."""
     words = ["--name", "theirs", "--dataroot", "data", "--continue_train", "--gpu_ids", "-1", "--num_threads", "0"]
-    words += ["--display_id", "0", "--print_freq", "1", "--n_iters", str(count), "--n_iters_decay", "0"]
+    words += ["--display_id", "0", "--print_freq", "1", "--n_epochs", "1", "--n_epochs_decay", "0"]
     assert train.main(words) == 0
-    lines = (RUN / "metrics.jsonl").read_text().splitlines()
-    rows = [json.loads(line) for line in lines]
-    return [row for row in rows if row.get("type") == "losses" or "losses" in row]
+    rows = [json.loads(line) for line in (RUN / "metrics.jsonl").read_text().splitlines()]
+    return [row["losses"] for row in rows if row["kind"] == "scalars"]
 
 
 @pytest.mark.parametrize(
@@ -154,4 +160,115 @@ def test_what_real_savers_wrote_is_tested_without_another_flag(workdir, file, fl
         capsys.readouterr()
         words = ["--name", "theirs", "--dataroot", "data", "--continue_train", "--num_threads", "0"]
         assert train.main(words) == 2
-        assert "latest_net_D_GA.pth does not exist" in capsys.readouterr().err
+        assert "imported from has G_A2B, G_B2A only" in capsys.readouterr().err
+        return
+    losses = goes_on()
+    assert len(losses) == 5 and all(np.isfinite(list(each.values())).all() for each in losses)
+    for name in {"G_cycle", "G_idt", "cycle_B", "A_rec", "B_rec"} & losses[0].keys():
+        assert losses[-1][name] < 1.1 * losses[0][name], name  # no jump
+
+
+# --- what is refused --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture()
+def copies(workdir) -> Path:
+    """Files that may be broken."""
+    shutil.copytree(AUGAN, "augan")
+    shutil.copytree(UGATIT, "ugatit")
+    shutil.copytree(PADDLE, "paddle")
+    return workdir
+
+
+def change(file: str, change: Callable[[bytes], bytes]) -> str:
+    path = Path(file)
+    path.write_bytes(change(path.read_bytes()))
+    return file
+
+
+def flip(place: int) -> Callable[[bytes], bytes]:
+    return lambda raw: raw[:place] + bytes([raw[place] ^ 1]) + raw[place + 1 :]
+
+
+def test_cut_and_changed_files_are_refused(copies, capsys) -> None:
+    data = f"augan/{STEM}.data-00000-of-00001"
+    change(data, flip(60_000))
+    assert "the checksum of" in refused("augan", capsys=capsys)
+    change(data, lambda raw: raw[:60_000])
+    assert "it ends at byte 60000" in refused("augan", capsys=capsys)
+    change(f"augan/{STEM}.index", flip(100))
+    assert "a checksum is wrong" in refused("augan", capsys=capsys)
+    for name in ("epoch_1_weight.pdparams", "selfie2anime_params_0000001.pickle"):
+        assert "it is cut off" in refused(change(f"paddle/{name}", lambda raw: raw[:-1000]), capsys=capsys)
+    # of the numbers in a pickle there is no checksum; a changed instruction or name is noticed
+    nested = change("paddle/generators_nested_tensors.pdparams", lambda raw: raw.replace(b"gap_fc", b"gap_fb"))
+    assert "there is no genA2B.gap_fc.weight" in refused(nested, capsys=capsys)
+
+
+def test_files_of_other_networks_are_refused(copies, capsys) -> None:
+    shutil.copy("ugatit/UGATIT.model-1000.data-00000-of-00001", f"augan/{STEM}.data-00000-of-00001")
+    assert "the checksum of" in refused("augan", capsys=capsys)
+    write_bundle(Path("other"), {"conv1/weights": np.zeros((3, 3, 1, 1), np.float32)})
+    assert "neither AU-GAN (TensorFlow) nor U-GAT-IT (TensorFlow); its first" in refused("other", capsys=capsys)
+    Path("other.pdparams").write_bytes(pickle.dumps({"genA2B": {"conv.weight": np.zeros(1, np.float32)}}))
+    assert "there is no DownBlock.1.weight" in refused("other.pdparams", capsys=capsys)
+    Path("one.pdparams").write_bytes(pickle.dumps({"conv.weight": np.zeros(1, np.float32)}))
+    assert "give --network genA2B" in refused("one.pdparams", capsys=capsys)
+    assert "neither U-GAT-IT (PaddleGAN)" in refused("one.pdparams", "--network", "disGA", capsys=capsys)
+    torch.save({"x": torch.zeros(1)}, "torch.pt")
+    assert "use scripts/convert_ugatit.py" in refused("torch.pt", capsys=capsys)
+    Path("text.bin").write_text("no checkpoint")
+    assert "no checkpoint of TensorFlow, there is no text.bin.index" in refused("text.bin", capsys=capsys)
+    assert "there is no such file" in refused("none.index", capsys=capsys)
+
+
+def test_a_pickle_that_asks_for_a_call_is_refused(workdir, capsys) -> None:
+    class Call:
+        def __reduce__(self) -> tuple[Any, tuple[str]]:
+            return os.mkdir, ("made",)
+
+    for protocol in (2, 4):
+        Path("x.pickle").write_bytes(pickle.dumps({"genA2B": Call()}, protocol))
+        assert ".mkdir, which no file of arrays needs" in refused("x.pickle", capsys=capsys)
+    assert not Path("made").exists()
+
+
+def test_a_run_is_not_written_over(copies, capsys) -> None:
+    assert imported("augan") == 0
+    kept = (RUN / "latest_net_G_A.pth").read_bytes()
+    assert imported("ugatit", "--crop_size", "96") == 2
+    assert "holds a run already" in capsys.readouterr().err
+    change(f"augan/{STEM}.data-00000-of-00001", flip(0))
+    assert imported("augan", "--overwrite") == 2
+    assert (RUN / "latest_net_G_A.pth").read_bytes() == kept and os.listdir("checkpoints") == ["theirs"]
+    assert imported("ugatit", "--crop_size", "96", "--overwrite") == 0
+    assert networks() == NETWORKS
+
+
+# --- Paddle's forms ---------------------------------------------------------------------------------------------------
+
+
+def test_arrays_in_slices_are_joined(workdir) -> None:
+    whole = paddle_state("ppgan", "genA2B")
+    key = "FC.0.weight"
+    flat = whole[key].ravel()
+    parts = {f"{key}@@.{number}": part for number, part in enumerate((flat[:1000], flat[1000:]))}
+    table = {key: {"OriginShape": whole[key].shape, "slices": list(parts)}}
+    sliced = {name: array for name, array in whole.items() if name != key} | parts
+    Path("genA2B.pdparams").write_bytes(pickle.dumps({**sliced, "UnpackBigParamInfor@@": table}, 2))
+    found = import_official.recognise(Path("genA2B.pdparams"))
+    found.check()
+    np.testing.assert_array_equal(dict(found.state("G_A2B"))[key], whole[key].T)
+    del sliced[f"{key}@@.1"]
+    Path("genA2B.pdparams").write_bytes(pickle.dumps({**sliced, "UnpackBigParamInfor@@": table}, 2))
+    with pytest.raises(ValueError, match=f"slices of {key} are missing"):
+        import_official.recognise(Path("genA2B.pdparams"))
+
+
+def test_states_of_optimizers_are_ignored(workdir) -> None:
+    moments = {"gap_fc_moment1_0": np.zeros(2, np.float32)}
+    content = {"epoch": 3, "genA2B": paddle_state("ppgan", "genA2B"), "optimG": moments}
+    Path("x_checkpoint.pdparams").write_bytes(pickle.dumps(content))
+    found = import_official.recognise(Path("x_checkpoint.pdparams"))
+    found.check()
+    assert found.ignored["optimG.gap_fc_moment1_0"] == "not of a network"
