@@ -30,8 +30,13 @@ class StoredTensor:
     load: Callable[[], Array]
 
 
-def map_file(file: Path) -> NDArray[np.uint8]:
-    """The bytes of a file, mapped: what is not looked at is not read.
+def map_file(file: Path, offset: int = 0, size: int | None = None) -> NDArray[np.uint8]:
+    """Bytes of a file, mapped: what is not looked at is not read, and memory is free again once the array is gone.
+
+    Args:
+        file: its path.
+        offset: of the first byte.
+        size: how many bytes, all that follow by default; the file has them.
 
     Raises:
         FileNotFoundError: no such file.
@@ -40,11 +45,12 @@ def map_file(file: Path) -> NDArray[np.uint8]:
     if not file.is_file():
         raise FileNotFoundError(f"{file}: there is no such file")
     try:
-        if not file.stat().st_size:  # cannot be mapped
+        count = file.stat().st_size - offset if size is None else size
+        if not count:  # cannot be mapped
             return np.zeros(0, np.uint8)
-        return np.memmap(file, np.uint8, mode="r")
-    except OSError as error:
-        raise ValueError(f"{file}: cannot be read ({error.strerror or error})") from None
+        return np.memmap(file, np.uint8, mode="r", offset=offset, shape=(count,))
+    except (OSError, ValueError) as error:  # ValueError: the file has become shorter
+        raise ValueError(f"{file}: cannot be read ({error})") from None
 
 
 def by(shape: tuple[int, ...]) -> str:

@@ -116,11 +116,13 @@ def read_bundle(index: Path) -> dict[str, StoredTensor]:
     used = {entry.shard for entry in decoded.values()}
     if not used <= set(range(shards)):
         raise ValueError(f"{index}: damaged, it speaks of data file {max(used)} of {shards}")
-    data = {shard: map_file(files[shard]) for shard in sorted(used)}
-    return {name: _stored(name, entry, files[entry.shard], data[entry.shard], index) for name, entry in decoded.items()}
+    sizes = {shard: map_file(files[shard]).size for shard in sorted(used)}
+    return {
+        name: _stored(name, entry, files[entry.shard], sizes[entry.shard], index) for name, entry in decoded.items()
+    }
 
 
-def _stored(name: str, entry: _Entry, file: Path, data: Bytes, index: Path) -> StoredTensor:
+def _stored(name: str, entry: _Entry, file: Path, file_size: int, index: Path) -> StoredTensor:
     dtype = DTYPES.get(entry.dtype)
     if dtype is None:
         raise ValueError(f"{index}: {name} is of type {entry.dtype} of TensorFlow, which no such network has")
@@ -131,14 +133,14 @@ def _stored(name: str, entry: _Entry, file: Path, data: Bytes, index: Path) -> S
         count *= side
     if count * dtype.itemsize != entry.size:
         raise ValueError(f"{index}: damaged, {name} {by(entry.shape)} is said to have {entry.size} bytes")
-    if entry.offset + entry.size > data.size:
+    if entry.offset + entry.size > file_size:
         raise ValueError(
-            f"{file}: it ends at byte {data.size}, where {name} goes on to {entry.offset + entry.size}: cut off, or "
+            f"{file}: it ends at byte {file_size}, where {name} goes on to {entry.offset + entry.size}: cut off, or "
             f"not the data of {index.name}"
         )
-    raw = data[entry.offset : entry.offset + entry.size]
 
     def load() -> Array:
+        raw = map_file(file, entry.offset, entry.size)
         if masked_crc32c(raw) != entry.crc:
             raise ValueError(f"{file}: damaged, the checksum of {name} is wrong, or not the data of {index.name}")
         return raw.view(dtype).reshape(entry.shape)
