@@ -88,6 +88,8 @@ def test_a_centred_crop_draws_as_the_others_do() -> None:
         ((500, 375), "shorter_and_center_crop", 256, 256, (341, 256)),
         ((375, 500), "shorter_and_center_crop", 256, 128, (256, 341)),
         ((20, 20), "shorter_and_center_crop", 32, 32, (32, 32)),
+        ((1280, 720), "resize_2to1", 256, 256, (512, 256)),  # AU-GAN's, whatever the shape
+        ((100, 300), "resize_2to1", 64, 256, (128, 64)),
         # Where it stretches (to 512x512): the shape is kept.
         ((400, 800), "scale_height", 512, 512, (256, 512)),
         ((1280, 720), "scale_width", 512, 512, (512, 288)),
