@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from util.files import replacing
 from util.metrics.images import ImageSet, Pixels
 
 if TYPE_CHECKING:
@@ -70,16 +71,12 @@ class FeatureCache:
         self._memory[key] = features
         if self.folder is None:
             return
-        draft = self.folder / f".{key}.{os.getpid()}.tmp"
         arrays: dict[str, Any] = {layer: rows.numpy() for layer, rows in features.items()}
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with open(draft, "wb") as file:
+            with replacing(self.folder / f"{key}.npz") as temporary, open(temporary, "wb") as file:
                 np.savez(file, **arrays)
-            os.replace(draft, self.folder / f"{key}.npz")
         except OSError as error:
-            with contextlib.suppress(OSError):
-                draft.unlink(missing_ok=True)
             logger.warning("warning: features are not kept in %s (%s)", self.folder, error.strerror)
             self.folder = None
 

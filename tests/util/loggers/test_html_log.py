@@ -111,14 +111,15 @@ def test_charts_are_drawn_at_most_every_30_seconds_and_at_the_end(
 
     monkeypatch.setattr(Chart, "inline", noted)
     logger = HtmlLogger(tmp_path, "x", clock=lambda: now[0])
+    assert _charts(tmp_path) == []
     for number in range(1, 9):
         now[0] = 10.0 * number
         logger.log_scalars(scalars(number, number, G=number))
         logger.log_epoch(epoch(number, number))
-        assert _charts(tmp_path) == (["G"] if number >= 3 else [])
+        assert _charts(tmp_path) == ["G"]
     now[0] = 81
     logger.close()
-    assert drawn == [(30, "G", 3), (60, "G", 6), (81, "G", 8)]
+    assert drawn == [(10, "G", 1), (40, "G", 4), (70, "G", 7), (81, "G", 8)]
     assert "<b>G</b><span>8</span>" in _page(tmp_path)
 
 
