@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from data.base_dataset import BaseDataset, sample_size
+from data.check import unread_files
 from data.loader import Loader, loader_of
 from models.sagan.samples import draw_from_noise
 from models.trained import drafted_results, folder_of, load_run
@@ -73,6 +74,8 @@ def _run(options: Options) -> int:
             f"--num_samples {result.num_samples}: nothing is drawn in this test, so that all samples would be equal; "
             "leave it out, or test a run with dropout (without --eval) or of --model stochastic"
         )
+    for line in unread_files(dataset):
+        logger.warning("%s", line)
     loader = _loader(options, dataset, model, engine)
     model.check_size(*sample_size(dataset[0]), what=options.data.size_flags)
 

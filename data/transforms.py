@@ -247,9 +247,8 @@ def _check_range(picture: Picture, value_range: tuple[float, ...], path: str) ->
     least, most = float(picture.array.min()), float(picture.array.max())
     slack = 1e-6 * (high - low)  # float32 rounding of values computed elsewhere
     if least < low - slack or most > high + slack:
-        given = (
-            f"--value_range {low:g},{high:g}" if value_range else "the range 0 to 1 expected of {picture.format} files"
-        )
+        expected = f"the range 0 to 1 expected of {picture.format} files"
+        given = f"--value_range {low:g},{high:g}" if value_range else expected
         raise ValueError(
             f"{path}: values from {least:g} to {most:g} lie outside {given}: "
             f"give --value_range LOW,HIGH that covers every file"

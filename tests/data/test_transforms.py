@@ -187,3 +187,21 @@ def test_overshoot_of_scaling_stays_in_range() -> None:
     assert prepared.array.max() > 1  # bicubic overshoots, so the next line tests something
     tensor = finish(prepared, Placement(0, 0, False), options)
     assert tensor.min() == -1 and tensor.max() == 1
+
+
+def test_signed_16_bit_needs_a_range_and_keeps_it() -> None:
+    array = np.array([[-1024, 0], [1000, 3071]], np.int16)[:, :, None]
+    options = DataOptions(preprocess="none", value_range=(-1024, 3071))
+    with pytest.raises(ValueError, match=r"values from -1024 to 3071 .* the range 0 to 1 expected of int16"):
+        prepare(Picture(array, "int16"), 1, DataOptions(preprocess="none"), path="f", flag="input_nc")
+    prepared = prepare(Picture(np.tile(array, (2, 2, 1)), "int16"), 1, options, path="f", flag="input_nc")
+    assert prepared.array.dtype == np.int16
+    tensor = normalise(array, (-1024, 3071))
+    np.testing.assert_allclose(tensor[0], [[-1, 2048 / 4095 - 1], [4048 / 4095 - 1, 1]], atol=1e-6)
+
+
+def test_signed_16_bit_is_scaled_and_made_grey_by_rounding() -> None:
+    flat = np.full((8, 8, 3), -701, np.int16)
+    assert (resize(flat, (5, 5)) == -701).all() and resize(flat, (5, 5)).dtype == np.int16
+    colours = np.array([[[-1000, -500, -200]]], np.int16)  # -299 - 293.5 - 22.8
+    assert to_channels(colours, 1, path="f", flag="input_nc", alpha="drop").tolist() == [[[-615]]]
