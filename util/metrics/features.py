@@ -22,7 +22,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from util.files import replacing
-from util.metrics.images import ImageSet, Pixels
+from util.metrics.images import ImageSet, Pixels, as_rgb
 
 if TYPE_CHECKING:
     from util.metrics.extractors import Extractor  # imports torch-fidelity, which takes two seconds
@@ -149,7 +149,7 @@ def _batches(images: ImageSet, size: int) -> Iterator[Tensor]:
             if len(ahead) == 2 * size:
                 break
         while ahead:
-            image = to_uint8(ahead.pop(0).result())
+            image = to_uint8(as_rgb(ahead.pop(0).result()))
             following = next(todo, None)
             if following is not None:
                 ahead.append(readers.submit(images.read, following))

@@ -16,6 +16,7 @@ from torch import nn
 from util.images.io import short_name, to_display
 from util.metrics.images import Pixels, as_stored
 from util.run.engine import seed_step
+from util.run.sides import Storage
 from util.types import IN_COLOURS, Batch, ImageRecord, Visual, Visuals
 
 V = TypeVar("V")
@@ -158,7 +159,7 @@ def held_out_pictures(
     *,
     root: Path,
     seed: int,
-    value_range: Sequence[float] = (),
+    storage: Storage,
 ) -> Iterator[tuple[str, dict[str, Pixels]]]:
     """What test.py would write of networks in training, without writing it.
 
@@ -171,7 +172,7 @@ def held_out_pictures(
         trained: the model in training.
         root: folder below which images are named.
         seed: ``--seed``.
-        value_range: ``--value_range``.
+        storage: how each domain stores its values.
 
     Yields:
         name of the result, and its ``real_A``, ``fake_B``... as they would be read back from the files. What shows a
@@ -185,12 +186,11 @@ def held_out_pictures(
     model.train()  # test.py's default
     names, kinds = ResultNames(root, model.visual_kinds), model.visual_kinds
     for batch, row, visuals in translate(model, loader, seed=seed, total=loader.num_images):
-        depths = {side: batch.get(f"{side}_format", ["uint8"] * (row + 1))[row] for side in "AB"}
-        pixels = {
-            visual: as_stored(image, depths["B" if visual == "real_B" else "A"], value_range)
-            for visual, image in visuals.items()
-            if kinds[visual].role in ("real", "fake")
-        }
+        pixels = {}
+        for visual, image in visuals.items():
+            if kinds[visual].role in ("real", "fake"):
+                stored = storage.of(kinds[visual], batch, row)
+                pixels[visual] = as_stored(image, stored.format, stored.value_range)
         for _, name, part in names.parts(batch, row, pixels):
             yield name, {f"{kinds[visual].role}_{kinds[visual].domain}": values for visual, values in part.items()}
 
