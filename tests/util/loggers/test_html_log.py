@@ -71,8 +71,6 @@ def test_the_page_reloads_while_the_run_goes_on_and_not_after(tmp_path: Path) ->
 def test_title_state_curves_and_options(tmp_path: Path) -> None:
     options = {"lr": 0.0002, "dataroot": "<i>&", "weight": None}
     logger = HtmlLogger(tmp_path, "a<b", options=options, display_winsize=192)
-        tmp_path, "a<b", options={"lr": 0.0002, "dataroot": "<i>&", "weight": None}, display_winsize=192
-    )
     logger.start_epoch(2, 7, 100, 0)
     logger.log_scalars(scalars(1500, 2, G_GAN=0.5))
     logger.log_images(images(1500, 2))
