@@ -79,7 +79,8 @@ class HtmlLogger(Logger):
         self._web = run_dir / "web"
         self._images = self._web / "images"
         self._images.mkdir(parents=True, exist_ok=True)
-        panel = fold("Options", wide_table([], sorted(options.items()), kind="options")) if options else None
+        rows = [(flag, str(value)) for flag, value in sorted((options or {}).items())]  # also None and tuples
+        panel = fold("Options", wide_table([], rows, kind="options")) if rows else None
         self._options = raw(panel.render(pretty=False) if panel else "")  # once: it has hundreds of cells
         self._width = display_winsize
         self._freq = update_html_freq

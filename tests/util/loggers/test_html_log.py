@@ -69,7 +69,8 @@ def test_the_page_reloads_while_the_run_goes_on_and_not_after(tmp_path: Path) ->
 
 
 def test_title_state_curves_and_options(tmp_path: Path) -> None:
-    logger = HtmlLogger(tmp_path, "a<b", options={"lr": 0.0002, "dataroot": "<i>&"}, display_winsize=192)
+    options = {"lr": 0.0002, "dataroot": "<i>&", "weight": None}
+    logger = HtmlLogger(tmp_path, "a<b", options=options, display_winsize=192)
     logger.start_epoch(2, 7, 100, 0)
     logger.log_scalars(scalars(1500, 2, G_GAN=0.5))
     logger.log_images(images(1500, 2))
@@ -81,6 +82,7 @@ def test_title_state_curves_and_options(tmp_path: Path) -> None:
     assert re.search(r"<figcaption><b>G_GAN</b><span>0\.5</span></figcaption><svg ", page)
     assert "<tr><th>dataroot</th><td>&lt;i&gt;&amp;</td></tr><tr><th>lr</th><td>0.0002</td></tr>" in page
     assert "<details" in page and "width:192px" in page
+    assert "None" in page
 
 
 def test_metrics_are_charts_after_the_losses_and_the_latest_are_in_the_state(tmp_path: Path) -> None:
