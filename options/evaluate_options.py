@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 from options.metric_options import MetricOptions
-from options.schema import OptionError, arg
+from options.schema import OptionError, OptionRecord, arg
 from util.metrics import METRICS, expand, needs_real
 
 BETWEEN_RUNS = "\n"
@@ -18,37 +18,43 @@ _TAG = re.compile(r"latest|latest_iter\d+|\d+|iter_\d+|best_\w+")
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateOptions:
+class EvaluateOptions(OptionRecord):
     """Which images, and which numbers."""
 
     metrics: tuple[str, ...] = arg(
         (),
-        help="kid, mean_kid, fid, is, prc, psnr, ssim, l1, lpips; of several draws diversity, diversity_lpips; "
+        help="metrics to measure: kid, mean_kid, fid, is, prc, psnr, ssim, l1, lpips; of several draws diversity, diversity_lpips; "
         "of classes intra_kid, intra_fid "
         "(default: kid; of pairs kid,psnr,ssim,l1)",
     )
     name: str = arg("", help="measure the results of this run in place")
     epoch: tuple[str, ...] = arg(
-        (), help="its checkpoints: latest, 5,10,20, best_kid or all (default: latest); missing results are made"
+        (),
+        help="checkpoints of the run --name: latest, 5,10,20, best_kid or all (default: latest); missing results are "
+        "made",
     )
-    phase: str = arg("test", help="its phase: results/<name>/<phase>_<epoch>")
+    phase: str = arg("test", help="phase of the run --name: its images lie in results/<name>/<phase>_<epoch>")
     domain: str = arg("B", choices=("A", "B"), help="fake_B against real_B, or fake_A against real_A")
     retest: bool = arg(False, help="translate again where results are there already")
-    fake: str = arg("", metavar="DIR", help="measure any folder of images ...")
-    real: str = arg("", metavar="DIR", help="... against this one")
+    fake: str = arg("", metavar="DIR", help="measure this folder of images, against --real")
+    real: str = arg("", metavar="DIR", help="folder of real images, to compare --fake with")
     source: str = arg("", metavar="DIR", help="images of the source domain, for mean_kid")
     fake_suffix: str = arg("", help="of --fake only the files whose name ends in _<suffix>, e.g. fake_B")
     real_suffix: str = arg("", help="of --real only the files whose name ends in _<suffix>, e.g. real_B")
-    real_half: str = arg("", choices=("", "left", "right"), help="of --real that half of every picture, of paired data")
+    real_half: str = arg(
+        "", choices=("", "left", "right"), help="use only this half of every picture of --real, for side-by-side pairs"
+    )
     resize: int = arg(0, minimum=0, maximum=16384, help="scale all images to so many pixels squared first; 0 = as is")
     alpha: str = arg("drop", choices=("drop", "white"), help="transparency: ignore it, or put on white")
     n_samples: int = arg(
-        0, minimum=0, help="samples of a run that draws from noise (default: as many as it learned from)"
+        0, minimum=0, help="samples to draw of a run that draws from noise (default: as many as it learned from)"
     )
-    dataroot: str = arg("", help="of such a run: its training data, if they were moved")
+    dataroot: str = arg("", help="training data of a run that draws from noise, if they were moved")
     compare: str = arg("", metavar="RUN1 RUN2 ...", help="make a page that compares these runs")
-    num_images: int = arg(20, minimum=0, help="test images on that page")
-    output: str = arg("", help="folder of the page (default: results/comparison), or metrics.json of --fake and --real")
+    num_images: int = arg(20, minimum=0, help="test images on the page of --compare")
+    output: str = arg(
+        "", help="folder of the page of --compare (default: results/comparison), or .json file for --fake and --real"
+    )
     checkpoints_dir: str = arg("./checkpoints", help="folder of all runs")
     results_dir: str = arg("./results", help="folder of all results")
     gpu_ids: str = arg("", help="GPU to use; -1 = CPU (default: the first GPU, else CPU)")

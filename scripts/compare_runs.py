@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from options.files import PLACE, VOLATILE, read_options
+from options.files import read_options
+from options.records import options_of
 from scripts.compared_pictures import Gallery, common_stems, find_pictures, left_alone
 from util.comparison import ComparedRun, Comparison, compare_numbers, compare_options
 from util.comparison_page import MARK, comparison_page
@@ -32,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 FILES = {"index.html", "images", "comparison.csv", "comparison.md"}
 _CLUTTER = {".DS_Store", "Thumbs.db", "desktop.ini"}  # what file managers leave behind
-_LEFT_OUT = {*PLACE, *VOLATILE}
+_LEFT_OUT = options_of("start", "machine")
 
 
 def compare(

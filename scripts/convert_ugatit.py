@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from data import DATASETS
 from models import MODELS
 from models.ugatit.networks import CAMDiscriminator, UGATITGenerator
-from options.files import VOLATILE, read_options, write_options
+from options.files import read_options, write_options
 from options.parse import parse_train
 from util.exit_code import EXIT_DONE, exit_code
 from util.run.folder import check_name, check_writable, make_folder
@@ -86,7 +86,7 @@ def _import(file: Path, folder: Path, args: argparse.Namespace) -> None:
     make_folder(folder, f"--checkpoints_dir {folder.parent}")
     for name, state in states.items():
         torch.save(state, folder / f"{args.epoch}_net_{name}.pth")
-    write_options({**parsed.values, **VOLATILE}, parsed.defaults, folder, "train")
+    write_options(parsed.lasting, parsed.defaults, folder, "train")
     kind = "light" if options["light"] else f"full, {options['img_size']}x{options['img_size']} pixels"
     print(f"{folder}: {kind}, --ngf {options['ngf']}, --n_res {options['n_res']}; the file has no optimizer states")
 

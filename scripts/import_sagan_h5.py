@@ -35,7 +35,7 @@ from models import MODELS
 from models.sagan.h5 import PREFIX, Entry, Report, by, layout, read_h5, write_h5
 from models.sagan.latent import draw_labels
 from models.sagan.networks import BASE, WIDTHS, SAGANDiscriminator, SAGANGenerator
-from options.files import VOLATILE, read_options, write_options
+from options.files import read_options, write_options
 from options.parse import parse_train
 from util.exit_code import EXIT_DONE, exit_code
 from util.files import replace_text
@@ -107,7 +107,7 @@ def _import(file: Path, folder: Path, args: argparse.Namespace) -> None:
             _save(state, folder, key, iteration)
         if names:
             write_class_names(folder / CLASSES_FILE, names)
-        write_options({**parsed.values, **VOLATILE}, parsed.defaults, folder, "train")
+        write_options(parsed.lasting, parsed.defaults, folder, "train")
         replace_text(folder / REPORT_FILE, (f"{line}\n" for line in report.lines(*(() if has_D else (WITHOUT_D,)))))
     size = options["image_size"]
     shown = " ".join(f"--{key} {options[key]}" for key in ("num_classes", "nz", "ngf", "ndf"))

@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 from data import DATASETS
 from datasets.command_line import OneLineParser
 from models import MODELS
-from options.files import PLACE, VOLATILE
 from options.metric_options import MetricOptions
 from options.parse import Options, parse_train
+from options.records import options_of
 from options.schema import specs
 from options.train_options import LogOptions, LoopOptions
 from scripts.experiments.table import Column
@@ -26,9 +26,9 @@ from util.run.folder import check_name, check_writable, holds_run, is_training
 
 RESULT_FOLDER, DOMAIN = "test_latest", "B"
 
-_BESIDE = {*specs(LogOptions), *specs(LoopOptions)} - VOLATILE.keys()
+_BESIDE = {*specs(LogOptions), *specs(LoopOptions)} - options_of("start")
 """Options of what a training leaves behind beside its weights: logs, pictures, more checkpoints."""
-_NO_MATTER = {*VOLATILE, *PLACE, *_BESIDE, "cache"} - {"dataroot"}
+_NO_MATTER = (options_of("start", "machine") | _BESIDE) - {"dataroot"}
 """Options that may differ: the trained weights do not depend on them."""
 
 
