@@ -131,7 +131,8 @@ class ClassFolderOptions(DataOptions):
         "",
         metavar="FILE",
         aliases=("dirname_to_label_path", "dirname-to-label-path"),
-        help="file with the labels of the class folders, rows of folder and label (default: 0, 1, ... in the order of their names)",
+        help="file with the labels of the class folders, rows of folder and label (default: 0, 1, ... in the order of "
+        "their names)",
     )
     class_names: str = arg(
         "",

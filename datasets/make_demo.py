@@ -5,7 +5,6 @@ The same arguments give the same files, and image i does not depend on how many 
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
 import shlex
@@ -22,13 +21,16 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from datasets.command_line import CLASS_SIZES, OneLineParser, exit_code
 from datasets.demo_canvas import Box
 from datasets.demo_daynight import draw_street, street_boxes
 from datasets.demo_facades import draw_facade
 from datasets.demo_houses import PALETTE
 from datasets.demo_shapes import CLASSES, draw_shape
 from models import MODELS
+from models.sagan.sample_options import IMAGE_SIZES
+from options.parse import parse_record
+from options.schema import OptionRecord, arg
+from util.exit_code import EXIT_DONE, run_command
 
 _VERSION = 1  # of the drawings: raise it when they change
 _NOTE = "demo.json"  # marks a folder as drawn by this script, and says with what
@@ -100,19 +102,17 @@ KINDS = {
 _CATEGORIES = ("car", "lamp")  # of the boxes: ids 1 and 2
 
 
-def _parser() -> OneLineParser:
-    parser = OneLineParser((__doc__ or "").split("\n")[0])
-    parser.formatter_class = argparse.HelpFormatter
-    parser.add_argument("kind", choices=sorted(KINDS), help="what to draw")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the data set")
-    parser.add_argument("--n_train", type=int, default=200, help="images in each training folder (default: 200)")
-    parser.add_argument("--n_test", type=int, default=40, help="images in each test folder (default: 40)")
-    parser.add_argument("--size", type=int, help="width and height in pixels (default: 256; shapes: 64)")
-    parser.add_argument("--seed", type=int, default=0, help="another seed gives other images (default: 0)")
-    parser.add_argument(
-        "--overwrite", action="store_true", help="replace the image folders of a DIR that holds other files, too"
-    )
-    return parser
+@dataclass(frozen=True, kw_only=True)
+class DemoOptions(OptionRecord):
+    """What is drawn, how much of it, and where it goes."""
+
+    kind: str = arg("facades", positional=True, choices=tuple(sorted(KINDS)), help="what to draw")
+    out: Path = arg(Path(), required=True, metavar="DIR", help="folder of the data set")
+    n_train: int = arg(200, help="images in each training folder")
+    n_test: int = arg(40, help="images in each test folder")
+    size: int | None = arg(None, help="width and height in pixels (default: 256; shapes: 64)")
+    seed: int = arg(0, help="another seed gives other images")
+    overwrite: bool = arg(False, help="replace the image folders of a DIR that holds other files, too")
 
 
 def _check(kind: Kind, size: int, n_train: int, n_test: int, seed: int) -> None:
@@ -268,7 +268,7 @@ def train_command(kind: str, out: Path, size: int) -> str | None:
             model += " --netG resnet_6blocks"
     elif kind == "shapes":
         model += " --dataset_mode class_folder"
-        flags = f"--image_size {max(each for each in CLASS_SIZES if each <= size)}"
+        flags = f"--image_size {max(each for each in IMAGE_SIZES if each <= size)}"
     elif kind == "coco":
         model += " --dataset_mode unaligned_coco --instance_level"
     default = size == 256 and kind != "shapes"
@@ -278,29 +278,29 @@ def train_command(kind: str, out: Path, size: int) -> str | None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Draw a data set; returns the exit code."""
-    args = _parser().parse_args(argv)
+    return run_command("make_demo.py", argv, _run)
+
+
+def _run(words: list[str]) -> int:
+    args = parse_record("datasets/make_demo.py", DemoOptions, words, __doc__)
     size = KINDS[args.kind].size if args.size is None else args.size
 
-    def run() -> None:
-        new = make(
-            args.out,
-            args.kind,
-            n_train=args.n_train,
-            n_test=args.n_test,
-            size=size,
-            seed=args.seed,
-            overwrite=args.overwrite,
-        )
-        counts = {"train": args.n_train, "test": args.n_test}
-        parts = [f"{folder.name} {counts[folder.phase]}" for folder in KINDS[args.kind].folders]
-        classes = f", {len(CLASSES)} classes" if args.kind == "shapes" else ""
-        print(
-            f"{'drawn' if new else 'there already'}: {args.kind}, {size} px{classes}: {', '.join(parts)} in {args.out}"
-        )
-        if command := train_command(args.kind, args.out, size):
-            print(f"train with: {command}")
-
-    return exit_code(run)
+    new = make(
+        args.out,
+        args.kind,
+        n_train=args.n_train,
+        n_test=args.n_test,
+        size=size,
+        seed=args.seed,
+        overwrite=args.overwrite,
+    )
+    counts = {"train": args.n_train, "test": args.n_test}
+    parts = [f"{folder.name} {counts[folder.phase]}" for folder in KINDS[args.kind].folders]
+    classes = f", {len(CLASSES)} classes" if args.kind == "shapes" else ""
+    print(f"{'drawn' if new else 'there already'}: {args.kind}, {size} px{classes}: {', '.join(parts)} in {args.out}")
+    if command := train_command(args.kind, args.out, size):
+        print(f"train with: {command}")
+    return EXIT_DONE
 
 
 if __name__ == "__main__":

@@ -37,18 +37,29 @@ class RunOptions(OptionRecord):
     """Which run, which model, which data set."""
 
     name: str = arg(
-        "experiment_name", of="machine", help="name of the run: its folder in --checkpoints_dir and --results_dir"
+        "experiment_name",
+        of="machine",
+        finds_results=True,
+        help="name of the run: its folder in --checkpoints_dir and --results_dir",
     )
     model: str = arg("pix2pix", help="which model; see the list at the end of --help")
     dataset_mode: str = arg("", help="which kind of data set (default: the model's own)")
-    checkpoints_dir: str = arg("./checkpoints", of="machine", help="folder of all runs")
+    checkpoints_dir: str = arg("./checkpoints", of="machine", finds_results=True, help="folder of all runs")
     suffix: str = arg(
-        "", of="start", help="appended to --name as _suffix; {model}, {netG}, {load_size}... are filled in"
+        "",
+        of="start",
+        finds_results=True,
+        help="appended to --name as _suffix; {model}, {netG}, {load_size}... are filled in",
     )
     epoch: str = arg(
-        "latest", of="start", help="which checkpoint to load: latest, the number of an epoch, or best_<metric>"
+        "latest",
+        of="start",
+        finds_results=True,
+        help="which checkpoint to load: latest, the number of an epoch, or best_<metric>",
     )
-    load_iter: int = arg(0, minimum=0, of="start", help="load checkpoint iter_<N> instead of --epoch; 0 = off")
+    load_iter: int = arg(
+        0, minimum=0, of="start", finds_results=True, help="load checkpoint iter_<N> instead of --epoch; 0 = off"
+    )
     config: str = arg(
         "", of="start", metavar="FILE.json", help="read options from such a file as train_opt.json; flags win"
     )
@@ -92,7 +103,9 @@ class DataOptions(OptionRecord):
     """What is read, and how it is prepared."""
 
     dataroot: str = arg("", of="machine", help="folder of the data set (with phase subfolders)")
-    phase: str = arg("train", in_test="test", in_original=False, help="subfolder to use: train, val, test, ...")
+    phase: str = arg(
+        "train", in_test="test", in_original=False, finds_results=True, help="subfolder to use: train, val, test, ..."
+    )
     direction: str = arg("AtoB", choices=("AtoB", "BtoA"), help="which side is the input: AtoB translates A to B")
     serial_batches: bool = arg(False, in_test=True, help="take images in order instead of shuffled")
     num_threads: int = arg(4, minimum=0, of="machine", in_test=0, help="worker processes that read images; 0 = none")

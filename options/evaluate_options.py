@@ -23,9 +23,8 @@ class EvaluateOptions(OptionRecord):
 
     metrics: tuple[str, ...] = arg(
         (),
-        help="metrics to measure: kid, mean_kid, fid, is, prc, psnr, ssim, l1, lpips; of several draws diversity, diversity_lpips; "
-        "of classes intra_kid, intra_fid "
-        "(default: kid; of pairs kid,psnr,ssim,l1)",
+        help="metrics to measure: kid, mean_kid, fid, is, prc, psnr, ssim, l1, lpips; of several draws diversity, "
+        "diversity_lpips; of classes intra_kid, intra_fid (default: kid; of pairs kid,psnr,ssim,l1)",
     )
     name: str = arg("", help="measure the results of this run in place")
     epoch: tuple[str, ...] = arg(

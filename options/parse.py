@@ -295,7 +295,7 @@ def _resolve(line: _CommandLine, saved: Mapping[str, Any]) -> Options:
         values |= {name: values[other] for name, other in others.items() if name not in given.flags}
     if values["suffix"]:
         values |= {"name": f"{values['name']}_{_fill(values['suffix'], values)}", "suffix": ""}
-    built = {part: build(cls, values) for part, cls in classes.items()}
+    built: dict[str, Any] = {part: build(cls, values) for part, cls in classes.items()}
     defaults = _derived(classes, defaults, Given())
     return Options(**built, values=values, defaults=defaults, given=frozenset(flags))
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import functools
 import inspect
 import math
 import types
@@ -46,6 +45,7 @@ def arg(
     of: str = "",
     in_test: Any = None,
     in_original: bool = True,
+    finds_results: bool = False,
     required: bool = False,
     positional: bool = False,
     several: bool = False,
@@ -65,6 +65,7 @@ def arg(
         of: what the option is about, where that is not the run and what it computes: a word of ``ABOUT``.
         in_test: what a test uses instead of the run's saved value, unless the flag is given; may be ``SameAs``.
         in_original: whether the value is taken from a ``train_opt.txt`` of the original code.
+        finds_results: whether it decides in which folder the results of a run lie.
         required: the flag must be given.
         positional: a word without a flag, in the order of the fields; required unless ``default`` is None.
         several: of a tuple: takes all words up to the next flag.
@@ -110,6 +111,7 @@ class Spec:
     of: str = ""
     in_test: Any = None
     in_original: bool = True
+    finds_results: bool = False
     required: bool = False
     positional: bool = False
     several: bool = False
@@ -167,7 +169,6 @@ def tied(values: Mapping[str, Any], given: Given, own: str, other: str) -> Mappi
     return values if values[own] else {**values, own: values[other]}
 
 
-@functools.cache
 def specs(cls: type) -> Mapping[str, Spec]:
     """Option name -> ``Spec`` of a dataclass; a redeclared field inherits all that it does not say itself.
 

@@ -29,7 +29,7 @@ def as_in_test(data: DataOptions, phase: str, max_images: float) -> DataOptions:
 class ResultOptions(OptionRecord):
     """What test.py makes of the pictures."""
 
-    results_dir: str = arg("./results/", help="results go to <results_dir>/<name>/<phase>_<epoch>/")
+    results_dir: str = arg("./results/", finds_results=True, help="results go to <results_dir>/<name>/<phase>_<epoch>/")
     num_test: float = arg(
         float("inf"), minimum=1, of="images", in_original=False, help="stop after so many images (default: all)"
     )

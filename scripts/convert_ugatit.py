@@ -10,11 +10,11 @@ Exit code 0: done; 1: failed; 2: bad arguments, or a file that is none of these.
 
 from __future__ import annotations
 
-import argparse
 import math
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +27,9 @@ from data import DATASETS
 from models import MODELS
 from models.ugatit.networks import CAMDiscriminator, UGATITGenerator
 from options.files import read_options, write_options
-from options.parse import parse_train
-from util.exit_code import EXIT_DONE, exit_code
+from options.parse import parse_record, parse_train
+from options.schema import OptionRecord, arg
+from util.exit_code import EXIT_DONE, run_command
 from util.run.folder import check_name, check_writable, make_folder
 
 OFFICIAL = {
@@ -44,36 +45,42 @@ OFFICIAL = {
 State = dict[str, Tensor]
 
 
+@dataclass(frozen=True, kw_only=True)
+class ConvertOptions(OptionRecord):
+    """What becomes of what."""
+
+    file: Path | None = arg(None, positional=True, metavar="FILE.pt", help="official checkpoint to read")
+    name: str = arg("", required=True, help="name of the run that is written, or read for --export")
+    checkpoints_dir: Path = arg(Path("checkpoints"), metavar="DIR", help="folder of all runs")
+    epoch: str = arg("latest", help="tag of the run's checkpoint: latest, a number, iter_<n>")
+    crop_size: int = arg(256, help="image size to note for light generators, whose weights do not tell it")
+    export: Path | None = arg(None, metavar="FILE.pt", help="write the networks of the run --name to this file")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Convert as the command line says; returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("file", nargs="?", type=Path, help="official checkpoint to read")
-    parser.add_argument("--name", required=True, help="name of the run")
-    parser.add_argument("--checkpoints_dir", type=Path, default=Path("checkpoints"), help="folder of all runs")
-    parser.add_argument("--epoch", default="latest", help="tag of the checkpoint: latest, a number, iter_<n>")
-    parser.add_argument("--crop_size", type=int, default=256, help="image size to note for light generators")
-    parser.add_argument("--export", type=Path, metavar="FILE.pt", help="write the run's networks to this file")
-    args = parser.parse_args(argv)
-    try:
-        check_name(args.name)
-        if not re.fullmatch(r"latest|\d+|iter_\d+|best_\w+", args.epoch):
-            raise ValueError(f"--epoch {args.epoch}: give latest, the number of an epoch, or iter_<n>")
-        if (args.file is None) == (args.export is None):
-            raise ValueError("give either an official FILE.pt to read, or --export FILE.pt to write")
-        folder = args.checkpoints_dir / args.name
-        if args.export is None:
-            _import(args.file, folder, args)
-        else:
-            _export(folder, args.epoch, args.export)
-        return EXIT_DONE
-    except (Exception, KeyboardInterrupt) as error:
-        return exit_code("convert_ugatit.py", error)
+    return run_command("convert_ugatit.py", argv, _run)
+
+
+def _run(words: list[str]) -> int:
+    args = parse_record("scripts/convert_ugatit.py", ConvertOptions, words, __doc__)
+    check_name(args.name)
+    if not re.fullmatch(r"latest|\d+|iter_\d+|best_\w+", args.epoch):
+        raise ValueError(f"--epoch {args.epoch}: give latest, the number of an epoch, or iter_<n>")
+    folder = args.checkpoints_dir / args.name
+    if args.file and not args.export:
+        _import(args.file, folder, args)
+    elif args.export and not args.file:
+        _export(folder, args.epoch, args.export)
+    else:
+        raise ValueError("give either an official FILE.pt to read, or --export FILE.pt to write")
+    return EXIT_DONE
 
 
 # --- from the official file -------------------------------------------------------------------------------------------
 
 
-def _import(file: Path, folder: Path, args: argparse.Namespace) -> None:
+def _import(file: Path, folder: Path, args: ConvertOptions) -> None:
     states = read_official(file)
     options = infer_options(states, file, crop_size=args.crop_size)
     for name, net in empty_networks(options).items():

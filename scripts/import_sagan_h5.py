@@ -13,12 +13,12 @@ Exit code 0: done; 1: failed; 2: bad arguments, or a file that does not fit, and
 
 from __future__ import annotations
 
-import argparse
 import os
 import re
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,14 +30,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from data import DATASETS
-from datasets.command_line import OneLineParser
 from models import MODELS
 from models.sagan.h5 import PREFIX, Entry, Report, by, layout, read_h5, write_h5
 from models.sagan.latent import draw_labels
 from models.sagan.networks import BASE, WIDTHS, SAGANDiscriminator, SAGANGenerator
 from options.files import read_options, write_options
-from options.parse import parse_train
-from util.exit_code import EXIT_DONE, exit_code
+from options.parse import parse_record, parse_train
+from options.schema import OptionRecord, arg
+from util.exit_code import EXIT_DONE, run_command
 from util.files import replace_text
 from util.images.draw import tile, to_uint8_truncating
 from util.images.io import save_array
@@ -51,41 +51,45 @@ CHECK_IMAGES, CHECK_FILE, REPORT_FILE = 16, "import_check.png", "import_report.t
 WITHOUT_D = "the file has no discriminator: the run is for test.py, not for train.py --continue_train"
 
 
+@dataclass(frozen=True, kw_only=True)
+class ImportOptions(OptionRecord):
+    """What becomes of what."""
+
+    file: Path | None = arg(None, positional=True, metavar="FILE.h5", help="parameter file to read")
+    name: str = arg("", required=True, help="name of the run that is written, or read for --export")
+    checkpoints_dir: Path = arg(Path("checkpoints"), metavar="DIR", help="folder of all runs")
+    use_w_sn: bool = arg(False, help="use W_sn of the file as the weights, without spectral norm")
+    class_names: Path | None = arg(
+        None, metavar="FILE", help="file with the names of the classes, one per row or LABEL: 'name'"
+    )
+    overwrite: bool = arg(False, help="delete what an earlier run of this --name wrote")
+    check: bool = arg(False, help=f"draw {CHECK_IMAGES} images of the run into {CHECK_FILE}")
+    export: Path | None = arg(None, metavar="FILE.h5", help="write the networks of the run --name to this file")
+    epoch: str = arg("latest", help="checkpoint for --export: latest, a number, iter_<n>")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Convert as the command line says; returns the exit code."""
-    parser = OneLineParser(__doc__ or "")
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("file", nargs="?", type=Path, help="parameter file to read")
-    parser.add_argument("--name", required=True, help="name of the run")
-    parser.add_argument("--checkpoints_dir", type=Path, default=Path("checkpoints"), help="folder of all runs")
-    parser.add_argument("--use_w_sn", action="store_true", help="use W_sn as the weights, without spectral norm")
-    parser.add_argument("--class_names", type=Path, metavar="FILE", help="names, one a row or LABEL: 'name'")
-    parser.add_argument("--overwrite", action="store_true", help="delete what an earlier run wrote there")
-    parser.add_argument("--check", action="store_true", help=f"draw {CHECK_IMAGES} images into {CHECK_FILE}")
-    parser.add_argument("--export", type=Path, metavar="FILE.h5", help="write the run's networks to this file")
-    parser.add_argument("--epoch", default="latest", help="checkpoint to export: latest, a number, iter_<n>")
-    try:
-        args = parser.parse_args(argv)
-    except SystemExit as answered:  # --help, or one line on what is wrong with the words
-        return int(answered.code or EXIT_DONE)
-    try:
-        check_name(args.name)
-        if (args.file is None) == (args.export is None):
-            raise ValueError("give either a FILE.h5 to read, or --export FILE.h5 to write")
-        folder = args.checkpoints_dir / args.name
-        if args.export is None:
-            _import(args.file, folder, args)
-        else:
-            _export(folder, args.epoch, args.export)
-        return EXIT_DONE
-    except (Exception, KeyboardInterrupt) as error:
-        return exit_code("import_sagan_h5.py", error)
+    return run_command("import_sagan_h5.py", argv, _run)
+
+
+def _run(words: list[str]) -> int:
+    args = parse_record("scripts/import_sagan_h5.py", ImportOptions, words, __doc__)
+    check_name(args.name)
+    folder = args.checkpoints_dir / args.name
+    if args.file and not args.export:
+        _import(args.file, folder, args)
+    elif args.export and not args.file:
+        _export(folder, args.epoch, args.export)
+    else:
+        raise ValueError("give either a FILE.h5 to read, or --export FILE.h5 to write")
+    return EXIT_DONE
 
 
 # --- from the file ----------------------------------------------------------------------------------------------------
 
 
-def _import(file: Path, folder: Path, args: argparse.Namespace) -> None:
+def _import(file: Path, folder: Path, args: ImportOptions) -> None:
     check_run_folder(folder, continue_train=False, overwrite=args.overwrite)
     arrays = read_h5(file)
     options = infer_options(arrays, file)

@@ -59,7 +59,7 @@ def module_name(path: str) -> str:
 
 # --- who imports whom -------------------------------------------------------------------------------------------------
 
-FOUNDATION = {"util", "util.registry", "util.types", "util.metrics"}
+FOUNDATION = {"util", "util.registry", "util.types", "util.metrics", "util.run", "models.networks.names"}
 OPENED_RUNS = {"models.trained", "models.sagan.samples"}  # compose a run for commands: registries, options, weights
 TOP_FOLDERS = {"scripts", "benchmarks", "tests", "datasets"}
 PROJECT = {"train", "test", "options", "data", "models", "util"} | TOP_FOLDERS
@@ -241,7 +241,7 @@ def undeclared_packages(tree: Tree) -> list[str]:
     return found
 
 
-SHARED = ("datasets.pairs", "datasets.command_line", "datasets.demo", "scripts.experiments.")
+SHARED = ("datasets.pairs", "datasets.demo", "scripts.experiments.")
 
 # --- what a file may be -----------------------------------------------------------------------------------------------
 

@@ -1,5 +1,7 @@
-"""The words of ``--netG``, ``--netD``, ``--norm``, ``--init_type`` and ``--gan_mode``. Standard library only: the options
-list them, and the modules that give them a meaning check theirs against these tables."""
+"""The words of ``--netG``, ``--netD``, ``--norm``, ``--init_type`` and ``--gan_mode``.
+
+Standard library only: the options list them, and tests compare them with the modules that give them a meaning.
+"""
 
 from __future__ import annotations
 

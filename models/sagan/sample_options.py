@@ -9,6 +9,9 @@ from typing import Any
 
 from options.schema import Given, OptionError, OptionRecord, arg
 
+IMAGE_SIZES = (32, 64, 128, 256)
+"""What ``--image_size`` of SAGAN can be."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class LatentOptions(OptionRecord):

@@ -15,7 +15,6 @@ from models.networks import factory, init, names, norm
 from options.files import format_options, read_options, write_options
 from options.parse import HelpAsked, parse_test, parse_train
 from options.schema import OptionError, specs
-from options.train_options import ScheduleOptions
 from util.run import LR_POLICIES, schedule
 
 REPO = Path(__file__).resolve().parents[2]
