@@ -430,7 +430,7 @@ class ClassFolderCommand(OptionRecord):
     format: str = arg("keep", choices=KINDS, help="format of the squares; keep: JPEG and PNG stay")
     phase: str = arg("", help="which phase these are, where IN has no phases (default: train)")
     val_fraction: float = arg(0.0, help="put this share of every class into val")
-    workers: int = arg(os.cpu_count() or 1, help="files treated at a time")
+    workers: int | None = arg(None, help="files treated at a time (default: as many as the machine has cores)")
 
 
 def report(result: Result, out: Path) -> None:
@@ -480,7 +480,7 @@ def _run(words: list[str]) -> int:
     with open_sources(args.source, **where) as (sources, total):
         if subfolders(args.out):
             refuse_second_squares(sources(), args.out, val_fraction=args.val_fraction, kind=args.format)
-        result = prepare(sources(), args.out, recipe, workers=args.workers, total=total)
+        result = prepare(sources(), args.out, recipe, workers=args.workers or os.cpu_count() or 1, total=total)
     report(result, args.out)
     fitting = [each for each in IMAGE_SIZES if each <= args.size] or IMAGE_SIZES[:1]
     words = ["--dataroot", str(args.out), "--name", "run", "--model", "sagan", "--image_size", str(max(fitting))]

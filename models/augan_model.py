@@ -89,7 +89,7 @@ class AUGANOptions(CycleOptions, OneWayOptions):
         None,
         minimum=1,
         maximum=3,
-        help="discriminators per domain: 1, or 3: for translation, reconstruction, refinement (default: paper 1, port 3)",
+        help="discriminators per domain: 1, 3 for translation, reconstruction, refinement (default: paper 1, port 3)",
     )
     ms_reduce: str = arg(
         None,

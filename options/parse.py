@@ -368,6 +368,9 @@ def _flags(
         near = closest(word, _near(known, word))
         hint = f": did you mean --{near}?" if near else ""
         raise OptionError(f"unknown option --{word}{hint} (python {parser.prog.split()[-1]} --help lists all)")
+    if missing := [spec.label for spec in known.values() if spec.required and not hasattr(found, spec.name)]:
+        listing = f"python {parser.prog.split()[-1]} --help lists all"
+        raise OptionError(f"the following arguments are required: {', '.join(missing)} ({listing})")
     return vars(found)
 
 

@@ -216,7 +216,7 @@ def convert(spec: Spec, text: object) -> Any:
     except (ValueError, TypeError):
         raise OptionError(f"{spec.label} {text!s}: expected {_describe(kind)}") from None
     if spec.choices and value not in spec.choices:
-        raise OptionError(f"{spec.label} {value}: {unknown('value', str(value), spec.choices)}")
+        raise OptionError(f"{spec.label} {value}: {unknown('value', str(value), filter(None, spec.choices))}")
     if spec.minimum is not None and isinstance(value, (int, float)) and not value >= spec.minimum:
         raise OptionError(f"{spec.label} {value}: the smallest allowed value is {spec.minimum:g}")
     if spec.maximum is not None and isinstance(value, (int, float)) and not value <= spec.maximum:
@@ -257,7 +257,7 @@ def add_arguments(parser: argparse.ArgumentParser, cls: type, title: str) -> Non
         if bare := "True" if kind is bool else spec.bare:
             extra |= {"nargs": "?", "const": bare}
         flags = [f"--{spec.name}", *(f"--{alias}" for alias in spec.aliases)]
-        group.add_argument(*flags, dest=spec.name, required=spec.required, **extra)
+        group.add_argument(*flags, dest=spec.name, **extra)
 
 
 def is_switch(spec: Spec) -> bool:
@@ -269,7 +269,8 @@ def describe(spec: Spec) -> str:
     """Help text with the default, safe for argparse's formatting."""
     shown = "off" if spec.default is False else "on" if spec.default is True else _show(spec.default)
     told = spec.required or spec.positional or spec.default in (None, "", ())
-    return (spec.help + ("" if told else f" (default: {shown})")).replace("%", "%%")
+    told_required = " (required)" if spec.required else ""
+    return (spec.help + told_required + ("" if told else f" (default: {shown})")).replace("%", "%%")
 
 
 def _show(value: object) -> str:
