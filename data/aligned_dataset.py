@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from data import DATASETS
-from data.base_dataset import BaseDataset
+from data.base_dataset import BaseDataset, Side
 from data.transforms import Prepared
 from options.base_options import DataOptions
 from util.images.folder import describe, has_images, listed, require_images, stem, subfolders
@@ -51,6 +51,13 @@ class AlignedDataset(BaseDataset):
 
     def picture_size(self, header: Header) -> tuple[int, int]:
         return (header.width // 2 if self.side_by_side else header.width), header.height
+
+    def pictures(self, unit: int) -> dict[Side, Picture]:
+        if not self.side_by_side:
+            return super().pictures(unit)
+        path = self._a_paths[unit]
+        a, b = split(self.read(path), path)
+        return {"A": self.chosen(a, "A", path), "B": self.chosen(b, "B", path)}
 
     def decode(self, unit: int) -> dict[str, Prepared]:
         a_path, b_path = self._a_paths[unit], self._b_paths[unit]

@@ -8,6 +8,7 @@ import random
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, cast
 
@@ -15,7 +16,7 @@ import torch.utils.data
 from torch import Tensor
 
 from data.cache import PixelCache, fill
-from data.transforms import Placement, Prepared, draw_placement, final_size, finish, prepare
+from data.transforms import Placement, Prepared, chosen_bands, draw_placement, final_size, finish, prepare
 from options.base_options import DataOptions
 from util.images.folder import describe, nearest
 from util.images.io import Alpha, Header, Picture, read_header, read_image
@@ -162,6 +163,15 @@ class BaseDataset(torch.utils.data.Dataset[dict[str, Any]], ABC):
     def read(self, path: str) -> Picture:
         """The picture of a file, transparency treated by ``--alpha``."""
         return read_image(path, alpha=cast(Alpha, self.options.alpha))
+
+    def pictures(self, unit: int) -> dict[Side, Picture]:
+        """The sides of a unit as its files hold them, of the bands chosen, for the look at their values."""
+        sides = cast(tuple[Side, ...], ("A", "B"))
+        return {side: self.chosen(self.read(path), side, path) for side, path in zip(sides, self.unit_paths(unit))}
+
+    def chosen(self, picture: Picture, side: Side, path: str) -> Picture:
+        """The picture with the bands of its side alone."""
+        return replace(picture, array=chosen_bands(picture.array, self.options.side(side), path))
 
     def prepare_side(self, picture: Picture, side: Side, path: str) -> Prepared:
         """Channels and scaling for side A or B *of the files*: with ``--direction BtoA``, A is the model's output."""

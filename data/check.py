@@ -17,9 +17,10 @@ from data.class_folder_dataset import PHASES, ClassFolders, class_root, find_cla
 from data.coco import CocoImages, image_folder, read_coco
 from data.transforms import final_size
 from data.unaligned_coco_dataset import UnalignedCocoOptions
+from data.values import Values, described, merged, phase_warnings, side_warnings, values_of
 from options.base_options import DataOptions
 from util.images.folder import describe, has_images, left_out, listed, scan, stem, subfolders
-from util.images.io import Header, read_header, read_image
+from util.images.io import Header, Picture, read_header, read_image
 
 
 @dataclass(frozen=True)
@@ -202,6 +203,8 @@ def _looks_paired(files: list[str]) -> bool:
 
 _QUICK_FILES = 16  # whose headers are compared
 _QUICK_SECONDS = 1.0
+_LOOKED_AT = 8  # units whose values are looked at
+_LOOK_SECONDS = 0.5
 _IMBALANCE = 10  # times as many images as the smallest class has
 
 
@@ -213,12 +216,14 @@ class FileFacts:
         header: size, channels, depth; None if the file is broken.
         error: one line; empty if the file is sound.
         digest: of the file's bytes; equal for copies.
+        values: of the left and of the right half; empty if the file is broken.
     """
 
     path: str
     header: Header | None
     error: str
     digest: bytes
+    values: tuple[Values, ...] = ()
 
 
 @dataclass
@@ -273,7 +278,25 @@ def quick_check(dataset: BaseDataset) -> list[str]:
     if dataset.side_by_side and stretched:
         path, (width, height) = stretched[0]
         warnings.append(f"the halves of {path} are {width}x{height}, not square: is it really A beside B?")
+    warnings += _value_warnings(dataset)
     return [*dataset.remarks, *unread_files(dataset), *warnings, *_header_warnings(named, options.alpha)]
+
+
+def _value_warnings(dataset: BaseDataset) -> list[str]:
+    """What the values of a few units say, one side after the other."""
+    found: dict[str, list[Values]] = defaultdict(list)
+    end = time.monotonic() + _LOOK_SECONDS
+    for unit in dataset.probe_units(_LOOKED_AT):
+        if time.monotonic() > end and found:
+            break
+        for side, picture in dataset.pictures(unit).items():
+            found[side].append(values_of(picture))
+    warnings = []
+    for side, values in found.items():
+        own = dataset.options.side(side)
+        flags: dict[str, Any] = {"resample": own.resample, "label_nc": own.label_nc}
+        warnings += side_warnings(merged(values), side, ranged=bool(own.value_range), **flags)
+    return warnings
 
 
 def unread_files(dataset: BaseDataset) -> list[str]:
@@ -310,10 +333,17 @@ def examine(path: str) -> FileFacts:
     """Decode one file in full; an unreadable one becomes a fact, not an exception."""
     try:
         digest = hashlib.blake2b(Path(path).read_bytes(), digest_size=16).digest()
-        read_image(path, alpha="keep")
-        return FileFacts(path, read_header(path), "", digest)
+        picture = read_image(path, alpha="keep")
+        return FileFacts(path, read_header(path), "", digest, _half_values(picture))
     except (ValueError, OSError) as error:
         return FileFacts(path, None, str(error), b"")
+
+
+def _half_values(picture: Picture) -> tuple[Values, ...]:
+    """The values of the left and of the right half, which are those of A and B where pairs lie side by side."""
+    half = max(picture.array.shape[1] // 2, 1)
+    halves = (picture.array[:, :half], picture.array[:, half:])
+    return tuple(values_of(replace(picture, array=each)) for each in halves if each.size)
 
 
 def examine_all(paths: list[str], *, progress: Callable[[Any], Any] = iter, threads: int = 4) -> dict[str, FileFacts]:
@@ -351,6 +381,8 @@ def report(phases: list[Phase], facts: dict[str, FileFacts]) -> Report:
                 if not files:
                     result.problems.append(f"{phase.name}: no images in {phase.folders[side]}")
     _check_left_out(phases, result)
+    _check_values(phases, facts, result)
+    _check_layouts(phases, result)
     _check_labels(phases, result)
     _check_copies(phases, facts, result)
     return result
@@ -363,6 +395,45 @@ def _check_left_out(phases: list[Phase], result: Report) -> None:
         unread = left_out(folders | {os.path.dirname(path) for files in phase.sides.values() for path in files})
         if unread:
             result.warnings.append(f"{phase.name}: {unread}")
+
+
+def _check_values(phases: list[Phase], facts: dict[str, FileFacts], result: Report) -> None:
+    """The range of values of each side in each phase, and what is strange about it."""
+    order = sorted(phases, key=lambda phase: phase.name != "train")
+    sides: dict[str, dict[str, list[Values]]] = defaultdict(dict)
+    for phase in order:
+        beside = phase.layout == "side_by_side"
+        for side, files in phase.sides.items():
+            halves = [facts[path].values for path in files]
+            for number, name in enumerate("AB" if beside else side):
+                chosen = [found[number : number + 1] if beside else found for found in halves]
+                sides[name][phase.name] = merged(each for found in chosen for each in found)
+    for side, by_phase in sides.items():
+        for name, values in by_phase.items():
+            for each in values:
+                result.facts.append(f"  {name} {side}: {each.format} {described(each)}")
+        everything = merged(each for values in by_phase.values() for each in values)
+        result.warnings += side_warnings(everything, side, ranged=False, resample="bicubic", label_nc=0)
+        result.warnings += phase_warnings(by_phase, side)
+
+
+def _check_layouts(phases: list[Phase], result: Report) -> None:
+    """Folders that look like pairs and are read as something else, or by no model at all."""
+    single = {phase.name for phase in phases if phase.layout in ("single", "class_folders")}
+    if {"A", "B"} <= single and not single & set(PHASES):
+        result.problems.append(
+            "folders A and B lie above the phases, which no model reads as it is: pairs go into train/A and train/B "
+            "(move them, or join them by datasets/combine_A_and_B.py), unpaired images into trainA and trainB"
+        )
+    for phase in phases:
+        if phase.classes and len(phase.classes.images) == 2:
+            first, second = ({Path(path).stem for path in files} for files in phase.classes.images.values())
+            if first == second:
+                names = " and ".join(phase.classes.images)
+                result.warnings.append(
+                    f"{phase.name}: the folders {names} hold files of the same names: as classes they are read by "
+                    f"--model sagan only; if they are pairs, call the folders {phase.name}/A and {phase.name}/B"
+                )
 
 
 def _describe_side(label: str, headers: list[Header], result: Report) -> None:

@@ -11,6 +11,7 @@ from data.base_dataset import BaseDataset, Side
 from data.transforms import Placement, Prepared
 from options.base_options import DataOptions
 from util.images.folder import require_images, subfolders
+from util.images.io import Picture
 
 
 @DATASETS.register("unaligned")
@@ -54,6 +55,11 @@ class UnalignedDataset(BaseDataset):
     def unit_paths(self, unit: int) -> tuple[str, ...]:
         of_b = unit - len(self._a_paths)
         return (self._a_paths[unit] if of_b < 0 else self._b_paths[of_b],)
+
+    def pictures(self, unit: int) -> dict[Side, Picture]:
+        side: Side = "A" if unit < len(self._a_paths) else "B"
+        (path,) = self.unit_paths(unit)
+        return {side: self.chosen(self.read(path), side, path)}
 
     def decode(self, unit: int) -> dict[str, Prepared]:
         of_b = unit - len(self._a_paths)

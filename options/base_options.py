@@ -21,6 +21,8 @@ from models.networks.names import (
 from options.schema import OptionError, OptionRecord, SameAs, arg
 
 RESAMPLES = ("bicubic", "nearest")
+_OF_A_SIDE = ("value_range", "unit", "bands", "resample", "label_nc", "nodata")
+"""Flags that each side has one of."""
 PREPROCESS = (
     "resize_and_crop",
     "crop",
@@ -100,6 +102,14 @@ class EngineOptions(OptionRecord):
     compile: bool = arg(False, in_test=False, help="torch.compile the networks")
 
 
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
 @dataclass(frozen=True)
 class SideOptions:
     """How the files of one side are read and written.
@@ -111,6 +121,8 @@ class SideOptions:
         unit: of the values, for metrics.
         bands: of the files to use, counted from 1; empty for all.
         resample: ``bicubic`` or ``nearest``.
+        label_nc: labels of its index maps, each of which becomes a channel; 0 if they are no index maps.
+        nodata: what stands for missing pixels: ``nan``, a number, or ``file`` for what the file says; empty for none.
     """
 
     name: str
@@ -119,6 +131,8 @@ class SideOptions:
     unit: str = ""
     bands: tuple[int, ...] = ()
     resample: str = "bicubic"
+    label_nc: int = 0
+    nodata: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,6 +192,18 @@ class DataOptions(OptionRecord):
     resample_B: str = arg(
         "bicubic", choices=RESAMPLES, help="how side B is scaled; nearest keeps the colours of a label map"
     )
+    label_nc_A: int = arg(
+        0, minimum=0, help="labels 0 to N-1 of side A's index maps, each of which becomes a channel; 0 = off"
+    )
+    label_nc_B: int = arg(
+        0, minimum=0, help="labels 0 to N-1 of side B's index maps, each of which becomes a channel; 0 = off"
+    )
+    nodata_A: str = arg(
+        "", metavar="nan|VALUE|file", help="what stands for missing pixels of side A; file: what its TIFF says"
+    )
+    nodata_B: str = arg(
+        "", metavar="nan|VALUE|file", help="what stands for missing pixels of side B; file: what its TIFF says"
+    )
     cache: str = arg(
         "none",
         choices=("none", "ram"),
@@ -201,6 +227,17 @@ class DataOptions(OptionRecord):
             if min(getattr(self, flag), default=1) < 1:
                 shown = ",".join(map(str, getattr(self, flag)))
                 raise OptionError(f"--{flag} {shown}: bands are counted from 1, e.g. 4,3,2")
+        for side in "AB":
+            nodata, label_nc = getattr(self, f"nodata_{side}"), getattr(self, f"label_nc_{side}")
+            if nodata not in ("", "nan", "file") and not _is_number(nodata):
+                raise OptionError(f"--nodata_{side} {nodata}: give nan, a number such as -9999, or file")
+            if label_nc > 256:
+                raise OptionError(f"--label_nc_{side} {label_nc}: at most 256 labels, as each becomes a channel")
+            if label_nc and (nodata or getattr(self, f"value_range_{side}")):
+                other = "nodata" if nodata else "value_range"
+                raise OptionError(
+                    f"--label_nc_{side} {label_nc}: labels have no --{other}_{side}; leave one of them out"
+                )
         if self.preprocess.endswith("_crop") and self.load_size < self.crop_size:
             raise OptionError(
                 f"--load_size {self.load_size} is smaller than --crop_size {self.crop_size}: raise it or lower the crop"
@@ -217,6 +254,8 @@ class DataOptions(OptionRecord):
             unit=self.unit_A if A else self.unit_B,
             bands=self.bands_A if A else self.bands_B,
             resample=self.resample_A if A else self.resample_B,
+            label_nc=self.label_nc_A if A else self.label_nc_B,
+            nodata=self.nodata_A if A else self.nodata_B,
         )
 
     def domain(self, name: str) -> SideOptions:
@@ -229,7 +268,7 @@ class DataOptions(OptionRecord):
 
     def exchanged(self) -> DataOptions:
         """The same options with those of A and B exchanged: the images of B are read from one folder."""
-        pairs = [(f"{name}_A", f"{name}_B") for name in ("value_range", "unit", "bands", "resample")]
+        pairs = [(f"{name}_A", f"{name}_B") for name in _OF_A_SIDE]
         return replace(self, **{a: getattr(self, b) for pair in pairs for a, b in (pair, pair[::-1])})
 
     @property
