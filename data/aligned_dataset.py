@@ -56,15 +56,22 @@ class AlignedDataset(BaseDataset):
         if not self.side_by_side:
             return super().pictures(unit)
         path = self._a_paths[unit]
-        a, b = split(self.read(path), path)
+        a, b = self.halves(path)
         return {"A": self.chosen(a, "A", path), "B": self.chosen(b, "B", path)}
+
+    def halves(self, path: str) -> tuple[Picture, Picture]:
+        """A and B of one file, which is read twice where one of them is to be read in another way."""
+        a, b = split(self.read(path), path)
+        A, B = self.options.side("A"), self.options.side("B")
+        alike = (bool(A.label_nc), bool(A.nodata)) == (bool(B.label_nc), bool(B.nodata))
+        return a, (b if alike else split(self.read(path, "B"), path)[1])
 
     def decode(self, unit: int) -> dict[str, Prepared]:
         a_path, b_path = self._a_paths[unit], self._b_paths[unit]
         if self.side_by_side:
-            a, b = split(self.read(a_path), a_path)
+            a, b = self.halves(a_path)
         else:
-            a, b = self.read(a_path), self.read(b_path)
+            a, b = self.read(a_path), self.read(b_path, "B")
             if a.array.shape[:2] != b.array.shape[:2]:
                 raise ValueError(
                     f"the sides of a pair differ in size: {a_path} is {_size(a)}, {b_path} is {_size(b)}: "

@@ -16,7 +16,7 @@ import torch.utils.data
 from torch import Tensor
 
 from data.cache import PixelCache, fill
-from data.transforms import Placement, Prepared, chosen_bands, draw_placement, final_size, finish, prepare
+from data.transforms import Placement, Prepared, chosen_bands, draw_placement, final_size, finish, prepare, present
 from options.base_options import DataOptions
 from util.images.folder import describe, nearest
 from util.images.io import Alpha, Header, Picture, read_header, read_image
@@ -95,6 +95,8 @@ class BaseDataset(torch.utils.data.Dataset[dict[str, Any]], ABC):
     def sample(self, epoch: int, index: int) -> dict[str, Any]:
         """One sample: tensors float32 ``[C, H, W]`` in ``[-1, 1]``, ``*_paths``, ``*_format``, ``index``.
 
+        With ``--nodata`` also ``*_mask`` float32 ``[1, H, W]``, 0 where pixels are missing, and ``*_nodata``.
+
         Here unit ``index``, with one crop and flip for all of its sides.
         """
         sides, paths = self.fetch(index), self.unit_paths(index)
@@ -103,6 +105,7 @@ class BaseDataset(torch.utils.data.Dataset[dict[str, Any]], ABC):
             **{side: self.tensor(prepared, placement) for side, prepared in sides.items()},
             **{f"{side}_paths": paths[min(number, len(paths) - 1)] for number, side in enumerate(sides)},
             **{f"{side}_format": prepared.format for side, prepared in sides.items()},
+            **{key: each for side, prepared in sides.items() for key, each in self.gaps(side, prepared, placement)},
             "index": index,
         }
 
@@ -160,14 +163,22 @@ class BaseDataset(torch.utils.data.Dataset[dict[str, Any]], ABC):
         """The random numbers of a sample: a stream of (seed, epoch, index) and of nothing else."""
         return random.Random(f"{self.seed}/{epoch}/{index}")
 
-    def read(self, path: str) -> Picture:
-        """The picture of a file, transparency treated by ``--alpha``."""
-        return read_image(path, alpha=cast(Alpha, self.options.alpha))
+    def read(self, path: str, side: Side = "A") -> Picture:
+        """The picture of a file of a side: transparency treated by ``--alpha``, of ``--label_nc`` the indices."""
+        own = self.options.side(side)
+        return read_image(
+            path,
+            alpha=cast(Alpha, self.options.alpha),
+            palette="indices" if own.label_nc else "colours",
+            allow_nonfinite=bool(own.nodata),
+        )
 
     def pictures(self, unit: int) -> dict[Side, Picture]:
         """The sides of a unit as its files hold them, of the bands chosen, for the look at their values."""
         sides = cast(tuple[Side, ...], ("A", "B"))
-        return {side: self.chosen(self.read(path), side, path) for side, path in zip(sides, self.unit_paths(unit))}
+        return {
+            side: self.chosen(self.read(path, side), side, path) for side, path in zip(sides, self.unit_paths(unit))
+        }
 
     def chosen(self, picture: Picture, side: Side, path: str) -> Picture:
         """The picture with the bands of its side alone."""
@@ -187,6 +198,11 @@ class BaseDataset(torch.utils.data.Dataset[dict[str, Any]], ABC):
     def tensor(self, prepared: Prepared, placement: Placement) -> Tensor:
         """float32 ``[C, H, W]`` in ``[-1, 1]``."""
         return finish(prepared, placement, self.options)
+
+    def gaps(self, side: str, prepared: Prepared, placement: Placement) -> list[tuple[str, Any]]:
+        """``*_mask`` and ``*_nodata`` of a side, as items of a sample; none without ``--nodata``."""
+        mask = present(prepared, placement, self.options)
+        return [] if mask is None else [(f"{side}_mask", mask), (f"{side}_nodata", prepared.nodata)]
 
     def probe_units(self, count: int) -> list[int]:
         """Unit numbers spread evenly over the data set, first and last among them."""

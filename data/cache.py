@@ -28,13 +28,20 @@ _SHARE_OF_FREE = 0.9
 log = logging.getLogger(__name__)
 
 
-class _Slot(NamedTuple):
+class _Place(NamedTuple):
     chunk: int
     offset: int
     shape: tuple[int, ...]
     dtype: str
+
+
+class _Slot(NamedTuple):
+    array: _Place
     format: Format
     value_range: tuple[float, ...]
+    labels: int
+    nodata: float | None
+    missing: _Place | None
 
 
 class PixelCache:
@@ -66,26 +73,32 @@ class PixelCache:
         self._slots.append({side: self._store(picture) for side, picture in pictures.items()})
 
     def __getitem__(self, unit: int) -> dict[str, Prepared]:
-        return {
-            side: Prepared(self._view(slot), slot.format, slot.value_range) for side, slot in self._slots[unit].items()
-        }
+        return {side: self._prepared(slot) for side, slot in self._slots[unit].items()}
+
+    def _prepared(self, slot: _Slot) -> Prepared:
+        missing = None if slot.missing is None else self._view(slot.missing)
+        return Prepared(self._view(slot.array), slot.format, slot.value_range, slot.labels, missing, slot.nodata)
 
     def _store(self, picture: Prepared) -> _Slot:
-        size = -(-picture.array.nbytes // _ALIGNMENT) * _ALIGNMENT
+        missing = None if picture.missing is None else self._keep(picture.missing)
+        array = self._keep(picture.array)
+        return _Slot(array, picture.format, picture.value_range, picture.labels, picture.nodata, missing)
+
+    def _keep(self, array: np.ndarray[Any, Any]) -> _Place:
+        size = -(-array.nbytes // _ALIGNMENT) * _ALIGNMENT
         if not self._chunks or self._used + size > self._chunks[-1].numel():
             chunk = torch.empty(max(size, self._chunk_bytes), dtype=torch.uint8)
             self._chunks.append(chunk.share_memory_() if self._shared else chunk)
             self._used = 0
-        array, place = picture.array, (len(self._chunks) - 1, self._used)
-        slot = _Slot(*place, array.shape, array.dtype.name, picture.format, picture.value_range)
-        self._view(slot)[...] = picture.array
+        place = _Place(len(self._chunks) - 1, self._used, array.shape, array.dtype.name)
+        self._view(place)[...] = array
         self._used += size
-        return slot
+        return place
 
-    def _view(self, slot: _Slot) -> np.ndarray[Any, Any]:
-        size = int(np.prod(slot.shape)) * np.dtype(slot.dtype).itemsize
-        raw = self._chunks[slot.chunk].numpy()[slot.offset : slot.offset + size]
-        return raw.view(slot.dtype).reshape(slot.shape)
+    def _view(self, place: _Place) -> np.ndarray[Any, Any]:
+        size = int(np.prod(place.shape)) * np.dtype(place.dtype).itemsize
+        raw = self._chunks[place.chunk].numpy()[place.offset : place.offset + size]
+        return raw.view(place.dtype).reshape(place.shape)
 
 
 def fill(decode: Callable[[int], Mapping[str, Prepared]], count: int, *, copies: int = 1) -> PixelCache:
@@ -117,8 +130,12 @@ def fill(decode: Callable[[int], Mapping[str, Prepared]], count: int, *, copies:
 def estimate(decode: Callable[[int], Mapping[str, Prepared]], count: int) -> int:
     """Bytes that all units need, from the mean of a few of them."""
     probes = sorted({(count - 1) * step // (_PROBES - 1) for step in range(_PROBES)})
-    sizes = [sum(picture.array.nbytes for picture in decode(unit).values()) for unit in probes]
+    sizes = [sum(map(_nbytes, decode(unit).values())) for unit in probes]
     return int(sum(sizes) / len(sizes) * count)
+
+
+def _nbytes(picture: Prepared) -> int:
+    return picture.array.nbytes + (0 if picture.missing is None else picture.missing.nbytes)
 
 
 def check_memory(size: int, *, copies: int = 1, shared: bool = False) -> None:

@@ -289,8 +289,8 @@ def _value_warnings(dataset: BaseDataset) -> list[str]:
     for unit in dataset.probe_units(_LOOKED_AT):
         if time.monotonic() > end and found:
             break
-        for side, picture in dataset.pictures(unit).items():
-            found[side].append(values_of(picture))
+        for name, picture in dataset.pictures(unit).items():
+            found[name].append(values_of(picture))
     warnings = []
     for side, values in found.items():
         own = dataset.options.side(side)

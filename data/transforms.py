@@ -8,7 +8,7 @@ depth.
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from options.base_options import DataOptions, SideOptions
-from util.images.io import Format, Picture, scale_of
+from util.images.io import Format, Picture, fitting_format, missing_values, scale_of
 
 
 def shorter_to(width: int, height: int, size: int) -> tuple[int, int]:
@@ -44,11 +44,18 @@ class Prepared:
         array: ``[H, W, C]`` in the units of the file.
         format: how the file stored it.
         value_range: values that become -1 and 1; empty for the full scale of the format.
+        labels: number of labels of an index map, whose channel becomes so many; 0 for pictures.
+        missing: ``[H, W]`` bool, pixels that the file marks as missing and scaled pixels that such a pixel had a part
+            in; None without ``--nodata``.
+        nodata: the number that marks them; None where the file names none.
     """
 
     array: NDArray[Any]
     format: Format
     value_range: tuple[float, ...] = ()
+    labels: int = 0
+    missing: NDArray[np.bool_] | None = None
+    nodata: float | None = None
 
 
 @dataclass(frozen=True)
@@ -74,11 +81,19 @@ def prepare(
         side: which bands, which range, how to scale.
 
     Raises:
-        ValueError: the channels or bands do not fit, values lie outside the range, or the picture is smaller than the
-            crop.
+        ValueError: the channels, bands or labels do not fit, values lie outside the range, or the picture is smaller
+            than the crop.
     """
-    array = in_range(chosen_bands(picture.array, side, path), side, path)
-    array = to_channels(array, channels, path=path, flag=flag, alpha=options.alpha)
+    array = chosen_bands(picture.array, side, path)
+    resample = side.resample
+    missing = nodata = None
+    if side.label_nc:
+        array, resample = index_map(array, side.label_nc, channels, path=path, flag=flag, side=side.name), "nearest"
+    else:
+        if side.nodata:
+            nodata = picture.nodata if side.nodata == "file" else float(side.nodata)
+            array, missing = filled(array, side, nodata, path)
+        array = to_channels(in_range(array, side, path), channels, path=path, flag=flag, alpha=options.alpha)
     height, width = array.shape[:2]
     size = scaled_size(width, height, options)
     if "crop" in options.preprocess and min(size) < options.crop_size:
@@ -86,7 +101,67 @@ def prepare(
             f"{path}: {size[0]}x{size[1]} pixels are too few for --crop_size {options.crop_size}: "
             f"lower --crop_size, or use --preprocess resize_and_crop, which scales to --load_size first"
         )
-    return Prepared(resize(array, size, side.resample), picture.format, side.value_range)
+    if missing is not None and size != (width, height):
+        marked = resize(missing[:, :, None].astype(np.float32), size, resample)[:, :, 0]
+        missing = np.abs(marked) > 1e-6
+    return Prepared(resize(array, size, resample), picture.format, side.value_range, side.label_nc, missing, nodata)
+
+
+def index_map(array: NDArray[Any], labels: int, channels: int, *, path: str, flag: str, side: str) -> NDArray[np.uint8]:
+    """The labels ``[H, W, 1]`` of a file, checked.
+
+    Args:
+        array: ``[H, W, C]`` of the file.
+        labels: ``--label_nc`` of the side.
+        channels: of the model's tensor, which one-hot labels become.
+        path: file name for messages.
+        flag: ``input_nc`` or ``output_nc``, which asks for the channels.
+        side: ``A`` or ``B``.
+
+    Raises:
+        ValueError: the channels are not as many as the labels, the file has more than one channel or other numbers than
+            whole ones, or a label lies beyond ``labels - 1``.
+    """
+    name = f"--label_nc_{side} {labels}"
+    if channels != labels:
+        raise ValueError(f"{name} makes {labels} channels, but --{flag} is {channels}: give --{flag} {labels}")
+    if array.shape[2] != 1 or array.dtype.kind == "f":
+        raise ValueError(
+            f"{path}: has {array.shape[2]} channels of {array.dtype}, but {name} reads index maps: whole numbers in "
+            "one channel, or a palette picture"
+        )
+    least, most = int(array.min()), int(array.max())
+    if least < 0 or most >= labels:
+        wrong = least if least < 0 else most
+        remedy = f"give --label_nc_{side} {most + 1}, or " if least >= 0 and most < 256 else ""
+        raise ValueError(f"{path}: has label {wrong}, but {name} allows 0 to {labels - 1}: {remedy}change the file")
+    return array.astype(np.uint8)
+
+
+def filled(
+    array: NDArray[Any], side: SideOptions, nodata: float | None, path: str
+) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """The array with missing pixels filled by the smallest value of the range, and where they are, ``[H, W]``.
+
+    A pixel is missing if one of its bands is. Where a file names no value, none is.
+
+    Raises:
+        ValueError: other NaN or infinite values are left.
+    """
+    if nodata is None:
+        missing: NDArray[np.bool_] = np.zeros(array.shape[:2], np.bool_)
+    else:
+        missing = np.asarray(missing_values(array, nodata).any(axis=2))
+    low = (side.value_range or scale_of(array.dtype.name))[0]
+    if missing.any():
+        kind = fitting_format(array.dtype.name, low)  # the range may begin below what the file's type holds
+        array = np.where(missing[:, :, None], np.asarray(low, kind), array.astype(kind, copy=False))
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise ValueError(
+            f"{path}: holds NaN or infinite values which --nodata_{side.name} {side.nodata} does not name: give "
+            f"--nodata_{side.name} nan, or replace the file"
+        )
+    return array, missing
 
 
 def scaled_size(width: int, height: int, options: DataOptions) -> tuple[int, int]:
@@ -149,7 +224,21 @@ def placement_of(x: int, y: int, flip: bool, width: int, height: int, options: D
 
 def finish(prepared: Prepared, placement: Placement, options: DataOptions) -> Tensor:
     """Crop, flip and normalise: float32 ``[C, H, W]`` in ``[-1, 1]``."""
-    return normalise(cut(prepared, placement, options), prepared.value_range)
+    pixels = cut(prepared, placement, options)
+    return one_hot(pixels, prepared.labels) if prepared.labels else normalise(pixels, prepared.value_range)
+
+
+def one_hot(labels: NDArray[np.uint8], count: int) -> Tensor:
+    """``[H, W, 1]`` as float32 ``[count, H, W]``: 1 in the channel of the label, -1 in the others."""
+    return torch.from_numpy(np.where(labels[:, :, 0] == np.arange(count)[:, None, None], np.float32(1), np.float32(-1)))
+
+
+def present(prepared: Prepared, placement: Placement, options: DataOptions) -> Tensor | None:
+    """float32 ``[1, H, W]``, cut as ``finish`` does: 0 where pixels are missing, else 1; None without ``--nodata``."""
+    if prepared.missing is None:
+        return None
+    marked = replace(prepared, array=prepared.missing[:, :, None])
+    return torch.from_numpy(1 - cut(marked, placement, options).transpose(2, 0, 1).astype(np.float32))
 
 
 def cut(prepared: Prepared, placement: Placement, options: DataOptions) -> NDArray[Any]:

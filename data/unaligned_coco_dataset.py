@@ -67,7 +67,7 @@ class UnalignedCocoDataset(UnalignedDataset):
 
     def decode_side(self, side: Side, number: int) -> Prepared:
         found, path = self._found[side], self._found[side].paths[number]
-        picture = self.read(path)
+        picture = self.read(path, side)
         height, width = picture.array.shape[:2]
         if (width, height) != found.sizes[number] and len(found.boxes[number]):
             labelled = "{}x{}".format(*found.sizes[number])

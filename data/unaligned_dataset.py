@@ -59,7 +59,7 @@ class UnalignedDataset(BaseDataset):
     def pictures(self, unit: int) -> dict[Side, Picture]:
         side: Side = "A" if unit < len(self._a_paths) else "B"
         (path,) = self.unit_paths(unit)
-        return {side: self.chosen(self.read(path), side, path)}
+        return {side: self.chosen(self.read(path, side), side, path)}
 
     def decode(self, unit: int) -> dict[str, Prepared]:
         of_b = unit - len(self._a_paths)
@@ -68,7 +68,7 @@ class UnalignedDataset(BaseDataset):
     def decode_side(self, side: Side, number: int) -> Prepared:
         """Read and scale image ``number`` of a side."""
         path = self._paths(side)[number]
-        return self.prepare_side(self.read(path), side, path)
+        return self.prepare_side(self.read(path, side), side, path)
 
     def fetch_side(self, side: Side, number: int) -> Prepared:
         """``decode_side``, or its kept result with ``--cache ram``."""
@@ -91,6 +91,7 @@ class UnalignedDataset(BaseDataset):
             side: self.tensor(prepared, placement),
             f"{side}_paths": self._paths(side)[number],
             f"{side}_format": prepared.format,
+            **dict(self.gaps(side, prepared, placement)),
             f"{side}_index": number,
         }
 

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 Batch = Mapping[str, Any]
 """What a loader gives to a model: ``A``, ``B`` float32 ``[N, C, H, W]`` in ``[-1, 1]``, ``A_paths``, ``B_paths``
 lists of str, ``index`` int64 ``[N]``; for class data ``image``, ``label``, ``index``, ``path``. Optional: ``A_format``,
-``B_format`` (how the file stored it: ``uint8``, ``uint16``, ``int16``, ``float32``), ``A_boxes``, ``B_boxes`` (lists of
+``B_format`` (how the file stored it: ``uint8``, ``uint16``, ``int16``, ``float32``), ``A_mask``, ``B_mask`` (float32
+``[N, 1, H, W]``, 0 where pixels are missing, else 1; with ``--nodata``), ``A_nodata``, ``B_nodata`` (lists of the
+numbers that mark them, None where the file names none), ``A_boxes``, ``B_boxes`` (lists of
 float32 ``[k, 4]``, (x0, y0, x1, y1) in pixels of the image, k may be 0) and ``share``, the weight of this process's
 part of the global batch (default ``1 / number of processes``)."""
 
