@@ -20,10 +20,12 @@ from data import DATASETS
 from models import MODELS
 from models.sagan_model import SAGANModel
 from options.base_options import DataOptions, ModelOptions
-from options.parse import TEST, TRAIN, parse_command, parse_test, parse_train
+from options.parse import parse_command, parse_test, parse_train
+from options.records import TEST, TRAIN
 from options.schema import specs
 from scripts import evaluate, generate, match, morph
 from scripts.evaluate import EvaluateOptions
+from tests.commands import command_records
 
 REPO = Path(__file__).resolve().parents[1]
 PAGES = sorted(
@@ -133,9 +135,9 @@ def parser_flags() -> set[str]:
 
 
 def script_flags() -> set[str]:
-    """Flags that the project's own scripts understand, from their text."""
-    files = [*REPO.glob("scripts/**/*.py"), *REPO.glob("datasets/*.py")]
-    found = {flag for file in files for flag in re.findall(r'"--([\w-]+)"', file.read_text(encoding="utf-8"))}
+    """Flags that the project's own commands and shell scripts understand."""
+    known = [spec for record in command_records().values() for spec in specs(record).values()]
+    found = {name for spec in known for name in (spec.name, *spec.aliases)}
     shells = [*REPO.glob("scripts/*.sh"), *REPO.glob("datasets/*.sh")]
     return found | {flag for file in shells for flag in re.findall(r"^\s*--([\w-]+)\)", file.read_text(), re.M)}
 
