@@ -21,9 +21,11 @@ from models import MODELS
 from models.sagan_model import SAGANModel
 from options.base_options import DataOptions, ModelOptions
 from options.evaluate_options import EvaluateOptions
-from options.parse import TEST, TRAIN, parse_command, parse_test, parse_train
+from options.parse import parse_command, parse_test, parse_train
+from options.records import TEST, TRAIN
 from options.schema import specs
 from scripts import evaluate, generate, match, morph
+from tests.commands import command_records
 
 REPO = Path(__file__).resolve().parents[1]
 PAGES = sorted(
@@ -125,7 +127,7 @@ def test_tree_of_the_architecture_page_exists() -> None:
 def parser_flags() -> set[str]:
     owners: list[type] = [*{**TRAIN, **TEST}.values(), DataOptions, ModelOptions, EvaluateOptions]
     models = [MODELS.get(name) for name in MODELS.summaries()]
-    owners += [record for model in models for record in (model.Options, model.TestOptions) if record]
+    owners += [record for model in models for record in (model.Options, model.Options.in_tests) if record]
     owners += [generate.GenerateOptions, match.MatchOptions, morph.MorphOptions]
     owners += [DATASETS.get(name).Options for name in DATASETS.summaries()]
     all_specs = [spec for owner in owners for spec in specs(owner).values()]
@@ -133,9 +135,9 @@ def parser_flags() -> set[str]:
 
 
 def script_flags() -> set[str]:
-    """Flags that the project's own scripts understand, from their text."""
-    files = [*REPO.glob("scripts/**/*.py"), *REPO.glob("datasets/*.py")]
-    found = {flag for file in files for flag in re.findall(r'"--([\w-]+)"', file.read_text(encoding="utf-8"))}
+    """Flags that the project's own commands and shell scripts understand."""
+    known = [spec for record in command_records().values() for spec in specs(record).values()]
+    found = {name for spec in known for name in (spec.name, *spec.aliases)}
     shells = [*REPO.glob("scripts/*.sh"), *REPO.glob("datasets/*.sh")]
     return found | {flag for file in shells for flag in re.findall(r"^\s*--([\w-]+)\)", file.read_text(), re.M)}
 
@@ -177,7 +179,9 @@ def parse(words: list[str]) -> None:
     if words[0] == "train.py":
         parse_train(words[1:], MODELS, DATASETS)
         return
-    from_noise = {f"--{name}" for name in specs(SAGANModel.TestOptions)} & set(words)  # flags of a run of that model
+    from_noise = {f"--{name}" for name in specs(SAGANModel.Options.in_tests)} & set(
+        words
+    )  # flags of a run of that model
     parse_test([*(("--model", "sagan") if from_noise else ()), *words[1:]], MODELS, DATASETS)
 
 
