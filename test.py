@@ -26,6 +26,7 @@ from tqdm import tqdm
 from data.base_dataset import BaseDataset, sample_size
 from data.check import unread_files
 from data.loader import Loader, loader_of
+from data.transforms import scaled_size
 from models.base_model import BaseModel, draws_from_noise
 from models.sagan.samples import draw_from_noise
 from models.trained import drafted_results, folder_of, load_run
@@ -39,8 +40,9 @@ from util.loggers.wandb_log import WandbLogger
 from util.pages.html import HTML
 from util.run.engine import Engine, start_engine
 from util.run.inference import ResultNames, all_kinds, caption, translate
+from util.run.origin import Origin, origin_of
 from util.run.sides import SideFormat, Storage, exchanged
-from util.types import ImageRecord
+from util.types import Batch, ImageRecord, Visual
 
 logger = logging.getLogger("test")
 
@@ -142,7 +144,8 @@ def _translate(options: Options, model: BaseModel, loader: Loader, root: Path, p
             stored = {label: storage.of(kinds[label], batch, row) for label in images}
             parts = list(names.parts(batch, row, images))
             for side, name, part in parts:
-                _write(options, writer, page, name, part, stored)
+                origins = {label: _origin(options, storage, batch, row, side, kinds[label]) for label in part}
+                _write(options, writer, page, name, part, stored, origins)
                 for label, values in model.extras().items() if side == "A" else ():
                     writer.submit(save_array, page.get_image_dir() / f"{name}_{label}.npy", values[row])
             done += 1
@@ -167,17 +170,28 @@ def _write(
     name: str,
     visuals: dict[str, Tensor],
     stored: Mapping[str, SideFormat],
+    origins: Mapping[str, Origin],
 ) -> None:
-    """Queue the pictures of one sample, each stored like its domain, and add its row to the page."""
+    """Queue the pictures of one sample, each stored like its domain, and add its row to the page.
+
+    A result at the place of a GeoTIFF is one too.
+    """
     files = []
     for label, image in visuals.items():
         image = _stretch(image, options.result.aspect_ratio)
         file = page.get_image_dir() / f"{name}_{label}.png"
         format, value_range = stored[label].format, stored[label].value_range or None
         alpha = options.data.alpha == "keep" and image.shape[0] in (2, 4)
-        kind = fitting_format(format, *(value_range or scale_of(format)))
-        how: dict[str, Any] = {"value_range": value_range, "alpha": alpha}
-        if written_path(file, image.shape[0], kind, alpha=alpha) != file:  # the page shows a PNG, the values beside it
+        from_file = origins[label].of_size(*image.shape[-2:])
+        numbers = [*(value_range or scale_of(format))]
+        if from_file.nodata is not None and from_file.missing is not None and from_file.missing.any():
+            numbers.append(from_file.nodata)
+        kind = fitting_format(format, *numbers)
+        how: dict[str, Any] = {"value_range": value_range, "alpha": alpha, **vars(from_file)}
+        has_geo = from_file.geo is not None
+        if (
+            written_path(file, image.shape[0], kind, alpha=alpha, geo=has_geo) != file
+        ):  # the page shows a PNG, the values beside it
             writer.submit(write_image, file.with_name(f"{file.stem}.tif"), image, format, **how)
             writer.submit(save_array, file, to_display(image))
         else:
@@ -185,6 +199,20 @@ def _write(
         files.append(f"{name}_{label}.png")
     page.add_header(name)
     page.add_images(files, [caption(label) for label in visuals], files, width=options.result.display_winsize)
+
+
+def _origin(options: Options, storage: Storage, batch: Batch, row: int, side: str, kind: Visual) -> Origin:
+    """What a visual takes over from its source file, where it lies at the same place as that."""
+    data = options.data
+    return origin_of(
+        batch,
+        row,
+        side,
+        kind,
+        domain_key="A" if kind.domain == storage.source else "B",
+        nodata=data.domain(kind.domain).nodata if kind.domain else "",
+        keeps_place=lambda width, height: data.no_flip and scaled_size(width, height, data) == (width, height),
+    )
 
 
 def _stretch(image: Tensor, aspect_ratio: float) -> Tensor:

@@ -176,11 +176,12 @@ class ATMEUnpairedModel(BaseModel):
             each.maps.judged = judged.detach().float()
             each.rec = back.neutral(each.fake)
             losses[f"G_{side}"] = self.criterion_GAN(judged, True, for_discriminator=False)
-            losses[f"cycle_{side}"] = weight * F.l1_loss(each.rec.float(), each.real.float())
+            losses[f"cycle_{side}"] = weight * masked_l1(each.rec.float(), each.real.float(), self.masks.get(side))
         if o.lambda_identity:  # CycleGAN's names: idt_A is G_A's, which makes images of B, and weighs with lambda_B
             for side, each, other, weight in (("A", a, b, o.lambda_B), ("B", b, a, o.lambda_A)):
                 same = each.neutral(other.real)
-                losses[f"idt_{side}"] = weight * o.lambda_identity * F.l1_loss(same.float(), other.real.float())
+                there = self.masks.get("B" if side == "A" else "A")
+                losses[f"idt_{side}"] = weight * o.lambda_identity * masked_l1(same.float(), other.real.float(), there)
         return torch.stack(list(losses.values())).sum(), losses
 
     def diagnostics(self) -> dict[str, float]:

@@ -430,7 +430,7 @@ class AUGANModel(BaseModel):
 
     def _l1(self, image: str, side: str) -> Tensor:
         """Mean absolute difference of a made image and the real one of a side."""
-        return F.l1_loss(self.images[image].float(), self.real[side])
+        return masked_l1(self.images[image].float(), self.real[side], self.masks.get(side))
 
     def _uncertainty_loss(self) -> Tensor:
         """Of the cycle A -> B -> A; in the port of the translations themselves, and without uncertainty for B."""

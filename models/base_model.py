@@ -203,7 +203,7 @@ class BaseModel(ABC):
             self.scalers[name] = scaler
 
     def take(self, batch: Batch, sides: Sequence[str] = ("A", "B"), *, required: int = 1) -> dict[str, Tensor]:
-        """Move the images of a batch to the device, and note the batch's size and share.
+        """Move the images of a batch to the device, and note the batch's size, its share and its masks.
 
         Args:
             batch: of the loader.
@@ -231,6 +231,7 @@ class BaseModel(ABC):
                 f"--phase test{direction[0]}"
             )
         taken = {side: self.engine.to_device(batch[side]) for side in sides if side in batch}
+        self.masks = {side: self.engine.to_device(batch[f"{side}_mask"]) for side in taken if f"{side}_mask" in batch}
         self.batch_size = next(iter(taken.values())).shape[0]
         self.share = float(batch.get("share", 1.0 / self.engine.world.size))
         for side, images in taken.items():

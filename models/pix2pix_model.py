@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models import MODELS
 from models.base_model import BaseModel, Step, pictures
 from models.losses.feature_matching import feature_matching
+from models.losses.masked import masked_l1
 from models.losses.penalties import gradient_penalty
 from options.base_options import ModelOptions
 from options.schema import OptionError, arg
@@ -158,5 +158,5 @@ class Pix2PixModel(BaseModel):
         return {self.reconstruction_names[0]: self.L1_loss()}
 
     def L1_loss(self) -> Tensor:
-        """``lambda_L1 * mean |fake_B - real_B|``."""
-        return self.options.lambda_L1 * F.l1_loss(self.fake_B.float(), self.real_B.float())
+        """``lambda_L1 * mean |fake_B - real_B|``, over the pixels that are not missing in B."""
+        return self.options.lambda_L1 * masked_l1(self.fake_B.float(), self.real_B.float(), self.masks.get("B"))

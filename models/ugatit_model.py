@@ -247,7 +247,10 @@ class UGATITModel(BaseModel):
 
     def _distance(self, kind: str) -> Tensor:
         """Mean absolute difference of ``rec`` or ``idt`` and the real images, summed over both sides."""
-        a, b = (F.l1_loss(float_or_wider(self._made[f"{kind}_{side}"].out), self.real[side]) for side in "AB")
+        a, b = (
+            masked_l1(float_or_wider(self._made[f"{kind}_{side}"].out), self.real[side], self.masks.get(side))
+            for side in "AB"
+        )
         return a + b
 
     @torch.no_grad()
