@@ -154,7 +154,9 @@ def filled(
         missing = np.asarray(missing_values(array, nodata).any(axis=2))
     low = (side.value_range or scale_of(array.dtype.name))[0]
     if missing.any():
-        kind = fitting_format(array.dtype.name, low)  # the range may begin below what the file's type holds
+        # The range may begin below what the file's type holds, or between two of its numbers.
+        limits = (low, float(array.min()), float(array.max()))
+        kind = fitting_format(array.dtype.name, *limits) if low == int(low) else "float32"
         array = np.where(missing[:, :, None], np.asarray(low, kind), array.astype(kind, copy=False))
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise ValueError(

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models import MODELS
@@ -20,6 +19,7 @@ from models.atme.maps import ImageMaps, TrackedMaps
 from models.atme.w_block import build_w_block
 from models.atme_model import ATMENetworkOptions, build_ddm_unet
 from models.base_model import BaseModel, Step, pictures
+from models.losses.masked import masked_l1
 from options.base_options import CycleOptions
 from options.schema import OptionError
 from util.loggers.base import Logger

@@ -24,6 +24,7 @@ from models.augan.networks import (
 )
 from models.base_model import BaseModel, Step
 from models.losses.gan import Prediction, final_maps
+from models.losses.masked import masked_l1
 from models.losses.penalties import unpaired_gradient_penalty
 from models.networks.factory import build_discriminator
 from options.base_options import CycleOptions, OneWayOptions

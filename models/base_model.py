@@ -71,6 +71,7 @@ class BaseModel(ABC):
         self.class_names: tuple[str, ...] = ()
         self.share = 1.0 / engine.world.size
         self.batch_size = 0  # images of this process's part of the batch
+        self.masks: dict[str, Tensor] = {}  # side -> [N, 1, H, W], 0 where pixels are missing; only with --nodata
         self._criteria: list[nn.Module] = []
 
     # -- what a model implements ---------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from models import MODELS
 from models.base_model import BaseModel, Step
+from models.losses.masked import masked_l1
 from models.networks.norm import float_or_wider
 from models.ugatit.networks import ILN, VARIANTS, AdaLIN, Attended, CAMDiscriminator, UGATITGenerator
 from options.base_options import DataOptions, OneWayOptions
