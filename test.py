@@ -184,14 +184,13 @@ def _write(
         alpha = options.data.alpha == "keep" and image.shape[0] in (2, 4)
         from_file = origins[label].of_size(*image.shape[-2:])
         numbers = [*(value_range or scale_of(format))]
-        if from_file.nodata is not None and from_file.missing is not None and from_file.missing.any():
-            numbers.append(from_file.nodata)
+        if from_file.has_gaps:
+            numbers.append(float(from_file.nodata or 0.0))
         kind = fitting_format(format, *numbers)
         how: dict[str, Any] = {"value_range": value_range, "alpha": alpha, **vars(from_file)}
-        has_geo = from_file.geo is not None
-        if (
-            written_path(file, image.shape[0], kind, alpha=alpha, geo=has_geo) != file
-        ):  # the page shows a PNG, the values beside it
+        # A TIFF says where it lies, and which number marks missing pixels. The page shows a PNG beside it.
+        as_tiff = from_file.has_gaps or from_file.geo is not None
+        if as_tiff or written_path(file, image.shape[0], kind, alpha=alpha) != file:
             writer.submit(write_image, file.with_name(f"{file.stem}.tif"), image, format, **how)
             writer.submit(save_array, file, to_display(image))
         else:

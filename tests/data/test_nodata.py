@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from data.loader import create_loader
 from models.losses.masked import masked_l1
 from options.base_options import DataOptions
 from options.schema import OptionError
+from scripts import evaluate
 from tests.conftest import SIZE, TRAINABLE_ARGS
 from util.images.io import read_image
 
@@ -161,3 +163,32 @@ def test_results_have_the_gaps_of_their_files(maps, workdir):
     assert np.array_equal(np.isnan(real_B), np.isnan(tifffile.imread(maps / "test" / "B" / "0.tif")))
     # What is made of nothing is missing; what is made where the target is missing is kept.
     assert np.isnan(fake_B[:GAP]).all() and np.isfinite(fake_B[GAP:]).all()
+
+
+def plain_numbers(images: Path) -> dict[str, float]:
+    """L1 and PSNR of two results over what is there in both, by numpy alone."""
+    l1, psnr = [], []
+    for number in range(2):
+        fake, real = (
+            tifffile.imread(images / f"{number}_{kind}_B.tif").astype(np.float64) / 500 for kind in ("fake", "real")
+        )
+        error = (fake - real)[np.isfinite(fake) & np.isfinite(real)]
+        l1.append(np.abs(error).mean())
+        psnr.append(-10 * np.log10((error**2).mean()))
+    return {"l1": float(np.mean(l1)), "psnr": float(np.mean(psnr))}
+
+
+def test_training_evaluation_and_numpy_agree_on_what_is_there(maps, workdir):
+    argv = ["--dataroot", str(maps), "--name", "run", *RANGES, "--n_epochs", "1", "--n_epochs_decay", "0", "--no_html"]
+    argv += ["--no_dropout", "--norm", "instance", "--eval_freq", "1", "--eval_metrics", "psnr,l1"]
+    assert train.main([*TRAINABLE_ARGS, *argv]) == 0
+    trained = json.loads((workdir / "checkpoints" / "run" / "metrics.jsonl").read_text().splitlines()[-1])
+    assert test_program.main(["--gpu_ids", "-1", "--name", "run"]) == 0
+    assert evaluate.main(["--name", "run", "--metrics", "psnr,l1", "--gpu_ids", "-1"]) == 0
+    results = workdir / "results" / "run" / "test_latest"
+    measured = json.loads((results / "metrics.json").read_text())
+    wanted = plain_numbers(results / "images")
+    print(trained, measured)
+    for name, value in wanted.items():
+        assert measured["metrics"][name]["value"] == pytest.approx(value, rel=1e-4)
+        assert trained[name] == pytest.approx(value, rel=1e-4)

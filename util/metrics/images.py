@@ -17,11 +17,14 @@ from PIL import Image
 from torch import Tensor
 
 from util.images.folder import describe, scan
-from util.images.io import Format, fitting_format, read_header, read_image, scale_of
+from util.images.io import Format, fitting_format, missing_values, read_header, read_image, scale_of
 from util.types import ABOUT_A_FAKE, IN_COLOURS
 
 Pixels = NDArray[Any]
-"""``[H, W, C]``, all bands of a file: uint8, or float64 on the scale 0..255 (0 and 255 are the ends of the range)."""
+"""``[H, W, C]``, all bands of a file: uint8, or float64 on the scale 0..255 (0 and 255 are the ends of the range).
+
+NaN where a pixel is missing: where a TIFF's nodata tag says so.
+"""
 
 _LABEL = re.compile(r"^\d{4}_")  # of the folders of samples, 0003_cat
 HALVES = ("", "left", "right")
@@ -127,14 +130,23 @@ class FolderImages(ImageSet):
 
     def read(self, index: int) -> Pixels:
         path = self.paths[index]
-        picture = read_image(path, alpha="white" if self.alpha == "white" else "drop")
-        array = picture.array
+        picture = read_image(path, alpha="white" if self.alpha == "white" else "drop", allow_nonfinite=True)
+        array, nodata = picture.array, picture.nodata
+        missing = None if nodata is None else np.asarray(missing_values(array, nodata).any(axis=2))
+        if array.dtype.kind == "f" and not np.isfinite(array if missing is None else array[~missing]).all():
+            raise ValueError(
+                f"{path}: holds NaN or infinite values that its nodata tag does not name: replace the file"
+            )
         if picture.format not in ("uint8", "uint16") and not self.value_range:
             raise ValueError(f"{path}: its {picture.format} values have no fixed range; give --value_range LOW,HIGH")
         if self.half:
             width = array.shape[1] // 2
-            array = array[:, :width] if self.half == "left" else array[:, -width:]
-        return _resized(as_scaled(array, self.value_range), self.resize)
+            chosen = slice(None, width) if self.half == "left" else slice(-width, None)
+            array, missing = array[:, chosen], None if missing is None else missing[:, chosen]
+        scaled = as_scaled(array, self.value_range)
+        if missing is not None and missing.any():
+            scaled = np.where(missing[:, :, None], np.nan, scaled.astype(np.float64))
+        return _resized(scaled, self.resize)
 
     def content(self) -> str:
         """SHA-256 of the files alone, in order, however they are read."""
@@ -280,7 +292,11 @@ def as_scaled(array: NDArray[Any], value_range: Sequence[float]) -> Pixels:
 
 
 def as_rgb(pixels: Pixels) -> Pixels:
-    """``[H, W, 3]`` of ``[H, W, C]``, for networks that see colours: grey three times, else the first three bands."""
+    """``[H, W, 3]`` of ``[H, W, C]``, for networks that see colours: grey three times, else the first three bands.
+
+    Missing pixels are black.
+    """
+    pixels = np.nan_to_num(pixels, nan=0.0) if pixels.dtype.kind == "f" else pixels
     bands = pixels[:, :, :3] if pixels.shape[2] >= 3 else pixels[:, :, :1]
     return np.ascontiguousarray(np.broadcast_to(bands.clip(0, 255), (*bands.shape[:2], 3)))
 

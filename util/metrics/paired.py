@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
@@ -17,6 +18,9 @@ from util.metrics.measurement import Number
 
 if TYPE_CHECKING:
     from util.metrics.distances import Lpips  # imports torchmetrics, which takes a second
+
+_BY_PIXEL = ("psnr", "l1")
+"""Metrics that see each pixel alone, so that missing ones can be left out."""
 
 
 def paired(
@@ -37,6 +41,7 @@ def paired(
     distances = {name: METRICS[name].function() for name in names}
     networks = {name: (lpips,) if METRICS[name].network else () for name in names}
     values: dict[str, list[float]] = {name: [] for name in names}
+    gaps = 0
     for index, target in tqdm(pairs(fake, real), desc="pairs", unit=" img", disable=None if progress else True):
         a, b = same_channels(fake.read(index), real.read(target))
         if a.shape != b.shape:
@@ -45,10 +50,22 @@ def paired(
                 f"{b.shape[1]}x{b.shape[0]}; --resize N scales both sides to N pixels squared"
             )
         check_smallest(f"{fake.label}: {fake.names[index]}", min(a.shape[:2]), names)
-        x, y = as_batch(a), as_batch(b)
+        there = present_pixels(a, b)
+        gaps += not there.all()
+        x, y = (as_batch(np.where(there[:, :, None], each, 0)) for each in (a, b))
         for name, distance in distances.items():
+            if name in _BY_PIXEL and not there.all():
+                if there.any():
+                    values[name].append(distance(*(as_batch(each[there][None]) for each in (a, b)), *networks[name]))
+                continue
             values[name].append(distance(x, y, *networks[name]))
-    return {name: _mean(name, each, lpips) for name, each in values.items()}
+    return {name: _mean(name, each, lpips, gaps) for name, each in values.items()}
+
+
+def present_pixels(a: Pixels, b: Pixels) -> NDArray[np.bool_]:
+    """Where no band of either image is missing, ``[H, W]``."""
+    gaps = [np.isnan(each).any(axis=2) for each in (a, b) if each.dtype.kind == "f"]
+    return ~np.logical_or.reduce(gaps) if gaps else np.ones(a.shape[:2], np.bool_)
 
 
 def same_channels(a: Pixels, b: Pixels) -> tuple[Pixels, Pixels]:
@@ -76,11 +93,13 @@ def own_protocol(name: str, lpips: Lpips | None) -> dict[str, Any]:
 
 
 def as_batch(image: Pixels) -> Tensor:
-    """``[H, W, C]`` as float32 ``[1, C, H, W]``, values 0..255."""
-    return torch.from_numpy(image.astype(np.float32)).permute(2, 0, 1)[None].contiguous()
+    """``[H, W, C]`` as float32 ``[1, C, H, W]``, values 0..255; missing pixels are black."""
+    return torch.from_numpy(np.nan_to_num(image.astype(np.float32), nan=0.0)).permute(2, 0, 1)[None].contiguous()
 
 
-def _mean(name: str, values: Sequence[float], lpips: Lpips | None) -> Number:
+def _mean(name: str, values: Sequence[float], lpips: Lpips | None, gaps: int) -> Number:
+    if not values:
+        raise ValueError(f"{name}: every pixel of every pair is missing (nodata): there is nothing to compare")
     finite = [value for value in values if math.isfinite(value)]
     notes = []
     if len(finite) < len(values):
@@ -88,6 +107,9 @@ def _mean(name: str, values: Sequence[float], lpips: Lpips | None) -> Number:
         notes.append(
             f"{same} of {len(values)} images equal their target (infinite {title}) and are left out of the mean"
         )
+    if gaps:
+        how = "left out" if name in _BY_PIXEL else "black in both images"
+        notes.append(f"{gaps} pairs have missing pixels (nodata), which are {how}")
     protocol = {"pairs": len(values), "mean": "over the pairs; std over the pairs", **own_protocol(name, lpips)}
     if not finite:
         return Number(math.inf, None, protocol, ("every image equals its target",))

@@ -16,6 +16,7 @@ from torch import nn
 from util.images.io import short_name, to_display
 from util.metrics.images import Pixels, as_stored
 from util.run.engine import seed_step
+from util.run.origin import with_gaps
 from util.run.sides import Storage
 from util.types import IN_COLOURS, Batch, ImageRecord, Visual, Visuals
 
@@ -190,7 +191,8 @@ def held_out_pictures(
         for visual, image in visuals.items():
             if kinds[visual].role in ("real", "fake"):
                 stored = storage.of(kinds[visual], batch, row)
-                pixels[visual] = as_stored(image, stored.format, stored.value_range)
+                values = as_stored(image, stored.format, stored.value_range)
+                pixels[visual] = with_gaps(values, batch, row, kinds[visual], storage.source)
         for _, name, part in names.parts(batch, row, pixels):
             yield name, {f"{kinds[visual].role}_{kinds[visual].domain}": values for visual, values in part.items()}
 

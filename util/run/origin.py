@@ -30,6 +30,11 @@ class Origin:
     nodata: float | None = None
     missing: NDArray[np.bool_] | None = None
 
+    @property
+    def has_gaps(self) -> bool:
+        """Whether some pixels are missing, and a number marks them."""
+        return self.nodata is not None and self.missing is not None and bool(self.missing.any())
+
     def of_size(self, height: int, width: int) -> Origin:
         """What of it holds for a result of this size."""
         geo = self.geo if self.geo is not None and self.geo.size == (width, height) else None
@@ -63,7 +68,7 @@ def origin_of(
     """
     if not kind.domain or kind.colours:
         return Origin()
-    own = domain_key if kind.role == "real" and f"{domain_key}_paths" in batch else side
+    own = _own(batch, side, kind, domain_key)
     geo = _georeference(batch[f"{own}_paths"][row]) if f"{own}_paths" in batch else None
     if geo is not None and not keeps_place(*geo.size):
         geo = None
@@ -72,7 +77,37 @@ def origin_of(
         return Origin(geo)
     numbers = [batch.get(f"{key}_nodata", [None] * (row + 1))[row] for key in (domain_key, own)]
     number = _given(nodata) if nodata != "file" else next((each for each in numbers if each is not None), None)
-    return Origin(geo, number, mask[row, 0].cpu().numpy() == 0)
+    return Origin(geo, number, _gaps(mask, row))
+
+
+def with_gaps(pixels: NDArray[Any], batch: Batch, row: int, kind: Visual, source: str = "A") -> NDArray[Any]:
+    """The pixels ``[H, W, C]`` of a visual, NaN where test.py would write that they are missing.
+
+    Args:
+        pixels: numbers of any type; float64 is returned where some are missing.
+        batch: of the loader.
+        row: in it.
+        kind: what the visual is.
+        source: domain of the batch's ``A``.
+    """
+    side = "B" if kind.source == "B" and "B_paths" in batch else "A"
+    domain_key = "A" if kind.domain == source else "B"
+    mask: Any = batch.get(f"{_own(batch, side, kind, domain_key)}_mask")
+    if kind.colours or mask is None or f"{domain_key}_mask" not in batch:
+        return pixels
+    missing = _gaps(mask, row)
+    if not missing.any() or missing.shape != pixels.shape[:2]:
+        return pixels
+    return np.where(missing[:, :, None], np.nan, pixels.astype(np.float64))
+
+
+def _own(batch: Batch, side: str, kind: Visual, domain_key: str) -> str:
+    """Key of the file that says which pixels of a visual are missing."""
+    return domain_key if kind.role == "real" and f"{domain_key}_paths" in batch else side
+
+
+def _gaps(mask: Any, row: int) -> NDArray[np.bool_]:
+    return np.asarray(mask[row, 0].cpu().numpy() == 0)
 
 
 def _given(nodata: str) -> float:
