@@ -159,16 +159,14 @@ class VisdomBoard:
             headline: where they come from, in the caption.
             history: keep the images that the panel holds; visdom gives it a slider. Begin with ``clear_images``.
         """
+        from util.images.draw import picture_grid  # this file is read for --help, without numpy
+
         if not images:
             return
         if self._ncols <= 0:
             for number, (visual, pixels) in enumerate(images.items(), start=1):
-                from util.images.draw import picture_grid  # this file is read for --help
-
                 self._send_image(picture_grid([pixels], 1), str(self._id + number), f"{visual}, {headline}", history)
             return
-        from util.images.draw import picture_grid  # this file is read for --help, without numpy
-
         ncols = min(self._ncols, len(images))
         self._send_image(picture_grid(list(images.values()), ncols), str(self._id + 1), headline, history)
         title = f"{self._name} labels"
