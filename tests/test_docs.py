@@ -29,7 +29,7 @@ REPO = Path(__file__).resolve().parents[1]
 PAGES = sorted(
     file for file in (*REPO.glob("*.md"), *REPO.glob("docs/*.md"), REPO / "datasets/README.md") if file.is_file()
 )
-TUTORIALS = {"docs/add_a_model.md", "docs/add_a_dataset.md"}
+TUTORIALS = {"docs/add_a_model.md", "docs/add_a_dataset.md", "docs/add_a_metric.md", "docs/add_a_logger.md"}
 """Pages whose commands use what the page itself adds."""
 
 PROGRAMS = ("train.py", "test.py", "scripts/evaluate.py")
@@ -219,7 +219,7 @@ def test_readme_lists_all_data_sets() -> None:
     assert set(first_cells("dataset_mode")) == set(DATASETS.summaries())
 
 
-# --- the examples of the two tutorials --------------------------------------------------------------------------------
+# --- the examples of the tutorials ------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -259,9 +259,10 @@ def run_example(root: Path, page: str, runs: list[str]) -> None:
     for name, code in example_files(text).items():
         assert not (root / name).exists(), f"{name} is a file of the project: the page needs another name"
         (root / name).write_text(code, encoding="utf-8")
-    assert commands(text), "the page shows how to use the example"
+    shown = [words for words in commands(text) if words[0] in ("train.py", "test.py")]
+    assert shown, "the page shows how to use the example"
     done = subprocess.run(
-        [sys.executable, "-c", RUN, json.dumps(commands(text)), json.dumps([shlex.split(each) for each in runs])],
+        [sys.executable, "-c", RUN, json.dumps(shown), json.dumps([shlex.split(each) for each in runs])],
         cwd=root,
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": ""},
         capture_output=True,
@@ -318,3 +319,56 @@ def test_example_data_set_trains_and_tests(copy_of_the_project: Path) -> None:
     assert {file.name for file in images.glob("*_fake_B.png")} == {"0_fake_B.png", "1_fake_B.png"}
     real = np.asarray(Image.open(images / "1_real_A.png"))
     assert np.array_equal(real, np.asarray(Image.open(root / "repairs/before/1.png")))
+
+
+def draw_pairs(root: Path) -> None:
+    for phase in ("train", "val"):
+        for number in range(2):
+            draw(root / "pairs" / phase / f"{number}.png", 32, number)
+
+
+def test_example_metrics_are_measured_in_training(copy_of_the_project: Path) -> None:
+    root, page = copy_of_the_project, "docs/add_a_metric.md"
+    draw_pairs(root)
+    entries = [block for _, block in blocks((REPO / page).read_text(encoding="utf-8")) if block.startswith('    "')]
+    table = root / "util/metrics/__init__.py"
+    head, begin, rest = table.read_text(encoding="utf-8").partition("METRICS: dict[str, Metric] = {\n")
+    assert len(entries) == 2 and begin
+    table.write_text(head + begin + "".join(entries) + rest, encoding="utf-8")
+    flags = "--eval_freq 1 --eval_metrics edge_l1,l1 --save_best edge_l1 --n_epochs 1 --n_epochs_decay 0"
+    run_example(root, page, [f"train.py --model pix2pix --dataroot pairs --name m {SMALL} --netD pixel {flags}"])
+    header, row = (root / "checkpoints/m/loss_log.csv").read_text().splitlines()
+    values = dict(zip(header.split(","), row.split(",")))
+    # a sum of two means of differences of neighbours: each is at most twice the mean of what is subtracted
+    assert 0 < float(values["edge_l1"]) < 4 * 16 / 15 * float(values["l1"])
+    assert (root / "checkpoints/m/best_edge_l1_net_G.pth").is_file()
+    code = (
+        "import torch; from util.metrics import METRICS\n"
+        "a, b = torch.tensor([[0.0, 0], [0, 2]]), torch.tensor([[3.0, 5]])\n"
+        "print(METRICS['mean_distance'].function()(a, b).value)\n"
+        "x = torch.zeros(1, 3, 2, 2); y = x.clone(); y[..., 0, 0] = 51\n"
+        "print(METRICS['edge_l1'].function()(x, y))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
+    # means (0, 1) and (3, 5): 5; one of two differences is 51/255 in either direction: 0.1 + 0.1
+    assert [round(float(line), 6) for line in done.stdout.split()] == [5.0, 0.2], done.stderr
+
+
+def test_example_logger_writes_its_table_without_a_seam(copy_of_the_project: Path) -> None:
+    root = copy_of_the_project
+    draw_pairs(root)
+    run_example(
+        root,
+        "docs/add_a_logger.md",
+        [
+            f"train.py --model pix2pix --dataroot pairs --name t {SMALL} --netD pixel --log_table --n_epochs 2 "
+            "--n_epochs_decay 0 --save_epoch_freq 1 --print_freq 2",
+            "train.py --name t --continue_train --n_epochs 3",
+            f"train.py --model pix2pix --dataroot pairs --name without {SMALL} --netD pixel --n_epochs 1 "
+            "--n_epochs_decay 0",
+        ],
+    )
+    rows = (root / "checkpoints/t/epochs.md").read_text().splitlines()
+    assert [row.split(" | ")[0] for row in rows] == ["| 1", "| 2", "| 3"]
+    assert all(" | G_L1 " in row for row in rows)
+    assert not (root / "checkpoints/without/epochs.md").exists()
