@@ -112,14 +112,30 @@ def test_named_files_exist(page: Path) -> None:
     assert missing == set()
 
 
+def paths_of_tree(tree: str) -> list[str]:
+    """The paths of a drawn tree: names in the first column, two spaces per level, folders end in ``/``."""
+    found: list[str] = []
+    folders: list[str] = []
+    for line in tree.splitlines():
+        level = (len(line) - len(line.lstrip())) // 2
+        for name in re.split(r"\s{2,}", line.strip())[0].split():
+            del folders[level:]
+            found.append("".join(folders) + name)
+            if name.endswith("/"):
+                folders.append(name)
+    return found
+
+
+def test_paths_of_a_drawn_tree() -> None:
+    assert paths_of_tree("a/    text\n  b.py c/    text\n    d.py\ne.py") == ["a/", "a/b.py", "a/c/", "a/c/d.py", "e.py"]
+
+
 def test_tree_of_the_architecture_page_exists() -> None:
     text = (REPO / "docs/architecture.md").read_text(encoding="utf-8")
-    tree = next(block for _, block in blocks(text) if "train.py" in block)
-    folders = ("options", "data", "models", "util", "scripts")
-    there = {path.name for path in (*REPO.glob("*.py"), *(p for each in folders for p in (REPO / each).rglob("*.py")))}
-    named = re.findall(r"(?<![\w*])\w+\.py\b", tree)
-    assert len(named) > 30
-    assert [name for name in named if name not in there] == []
+    tree = next(block for language, block in blocks(text) if not language and block.startswith("train.py"))
+    named = paths_of_tree(tree)
+    assert len(named) > 80
+    assert [path for path in named if not list(REPO.glob(path))] == []
 
 
 def parser_flags() -> set[str]:
@@ -137,7 +153,8 @@ def script_flags() -> set[str]:
     files = [*REPO.glob("scripts/**/*.py"), *REPO.glob("datasets/*.py")]
     found = {flag for file in files for flag in re.findall(r'"--([\w-]+)"', file.read_text(encoding="utf-8"))}
     shells = [*REPO.glob("scripts/*.sh"), *REPO.glob("datasets/*.sh")]
-    return found | {flag for file in shells for flag in re.findall(r"^\s*--([\w-]+)\)", file.read_text(), re.M)}
+    case_or_help = re.compile(r"^(?:\s*|#\s+)--([\w-]+)(?:\)|\s\s)", re.M)  # a case, or a row of the head comment
+    return found | {flag for file in shells for flag in case_or_help.findall(file.read_text(encoding="utf-8"))}
 
 
 def flags_in(text: str) -> set[str]:
