@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +25,11 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from data.base_dataset import BaseDataset, sample_size
+from data.check import unread_files
 from data.loader import Loader, loader_of
 from models.sagan.samples import draw_from_noise
 from models.trained import drafted_results, folder_of, load_run
+from options.base_options import OneWayOptions
 from options.files import write_options
 from util.background import BackgroundWriter
 from util.exit_code import EXIT_DONE, run_command
@@ -36,7 +38,8 @@ from util.loggers.base import Logger
 from util.loggers.wandb_log import WandbLogger
 from util.pages.html import HTML
 from util.run.engine import Engine, start_engine
-from util.run.inference import ResultNames, caption, translate
+from util.run.inference import ResultNames, all_kinds, caption, translate
+from util.run.sides import SideFormat, Storage, exchanged
 from util.types import ImageRecord
 
 logger = logging.getLogger("test")
@@ -63,8 +66,12 @@ def _run(options: Options) -> int:
     if draws_from_noise(MODELS.get(run.model)):
         return draw_from_noise(load_run(options, engine))
     input_nc, output_nc = options.model.data_channels
+    one_way = isinstance(options.model, OneWayOptions) and options.model.test_direction == "BtoA"
     dataset = DATASETS.get(run.dataset_mode)(
-        options.data, input_nc=input_nc, output_nc=output_nc, seed=options.engine.seed
+        options.data.exchanged() if one_way else options.data,
+        input_nc=input_nc,
+        output_nc=output_nc,
+        seed=options.engine.seed,
     )
     trained = load_run(options, engine)
     model = trained.model
@@ -73,12 +80,18 @@ def _run(options: Options) -> int:
             f"--num_samples {result.num_samples}: nothing is drawn in this test, so that all samples would be equal; "
             "leave it out, or test a run with dropout (without --eval) or of --model stochastic"
         )
+    for line in unread_files(dataset):
+        logger.warning("%s", line)
     loader = _loader(options, dataset, model, engine)
+    remembered = (
+        exchanged(trained.sides) if str(options.values.get("model_suffix", "")).endswith("_B") else trained.sides
+    )
+    storage = Storage(options.data.ranges(), remembered, source="B" if one_way else "A")
     model.check_size(*sample_size(dataset[0]), what=options.data.size_flags)
 
     title = f"Experiment = {run.name}, Phase = {options.data.phase}, Epoch = {run.epoch}"
     with drafted_results(options) as (web_dir, draft):
-        count = _translate(options, model, loader, dataset.root, HTML(draft, title))
+        count = _translate(options, model, loader, dataset.root, HTML(draft, title), storage)
     write_options(options.values, options.defaults, trained.folder, "test")
     skipped = loader.num_images - count
     logger.info(
@@ -115,20 +128,21 @@ def _active_modules(model: BaseModel) -> Iterator[nn.Module]:
     return (module for net in model.networks.values() for module in net.modules() if module.training)
 
 
-def _translate(options: Options, model: BaseModel, loader: Loader, root: Path, page: HTML) -> int:
+def _translate(options: Options, model: BaseModel, loader: Loader, root: Path, page: HTML, storage: Storage) -> int:
     """Run the model over the data set; returns how many images were written."""
 
     total = int(min(options.result.num_test, loader.num_images))
-    names = ResultNames(root, model.visual_kinds)
+    kinds = all_kinds(model, options.result.num_samples)
+    names = ResultNames(root, kinds)
     done = 0
     live = _live_logger(options, page.web_dir)
     with contextlib.closing(live), BackgroundWriter() as writer, tqdm(total=total, unit=" img", disable=None) as bar:
         how = {"seed": options.engine.seed, "num_samples": options.result.num_samples}
         for batch, row, images in translate(model, loader, total=total, **how):
-            formats = {side: batch.get(f"{side}_format", ["uint8"] * (row + 1))[row] for side in "AB"}
+            stored = {label: storage.of(kinds[label], batch, row) for label in images}
             parts = list(names.parts(batch, row, images))
             for side, name, part in parts:
-                _write(options, writer, page, name, part, formats)
+                _write(options, writer, page, name, part, stored)
                 for label, values in model.extras().items() if side == "A" else ():
                     writer.submit(save_array, page.get_image_dir() / f"{name}_{label}.npy", values[row])
             done += 1
@@ -152,23 +166,22 @@ def _write(
     page: HTML,
     name: str,
     visuals: dict[str, Tensor],
-    formats: dict[str, Any],
+    stored: Mapping[str, SideFormat],
 ) -> None:
-    """Queue the pictures of one sample, in the depth of the input, and add its row to the page."""
-    value_range = options.data.value_range if len(options.data.value_range) == 2 else None
+    """Queue the pictures of one sample, each stored like its domain, and add its row to the page."""
     files = []
     for label, image in visuals.items():
         image = _stretch(image, options.result.aspect_ratio)
         file = page.get_image_dir() / f"{name}_{label}.png"
-        depth = formats["B"] if label == "real_B" else formats["A"]
+        format, value_range = stored[label].format, stored[label].value_range or None
         alpha = options.data.alpha == "keep" and image.shape[0] in (2, 4)
-        kind = fitting_format(depth, *(value_range or scale_of(depth)))
+        kind = fitting_format(format, *(value_range or scale_of(format)))
+        how: dict[str, Any] = {"value_range": value_range, "alpha": alpha}
         if written_path(file, image.shape[0], kind, alpha=alpha) != file:  # the page shows a PNG, the values beside it
-            tif = file.with_name(f"{file.stem}.tif")
-            writer.submit(write_image, tif, image, depth, value_range=value_range, alpha=alpha)
+            writer.submit(write_image, file.with_name(f"{file.stem}.tif"), image, format, **how)
             writer.submit(save_array, file, to_display(image))
         else:
-            writer.submit(write_image, file, image, depth, value_range=value_range, alpha=alpha)
+            writer.submit(write_image, file, image, format, **how)
         files.append(f"{name}_{label}.png")
     page.add_header(name)
     page.add_images(files, [caption(label) for label in visuals], files, width=options.result.display_winsize)

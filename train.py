@@ -39,6 +39,7 @@ from util.run.inference import Snapshot, held_out_pictures, sample_record
 from util.run.progress import Meter, Progress
 from util.run.report import describe_run, describe_step, measure_model
 from util.run.schedule import Plan, current_lr, set_lr_factor
+from util.run.sides import SideFormat, Storage, write_sides
 from util.run.state import RunState
 from util.run.stop import StopSignal
 from util.types import paths_of
@@ -317,7 +318,7 @@ def _evaluation_of(
     make = functools.partial(model_class, m, engine.alone())
     pictures = functools.partial(held_out_pictures, make, loader, root=dataset.root, seed=seed)
     return start_evaluation(
-        functools.partial(pictures, value_range=options.data.value_range),
+        functools.partial(pictures, storage=Storage(options.data.ranges())),
         engine,
         phase=phase,
         num_images=loader.num_images,
@@ -346,6 +347,7 @@ def _train_and_log(s: Session, folder: Path, stop: StopSignal) -> int:
             logger.info("%s", line)
         s.loggers = build_loggers(folder, name=o.run.name, resume_iters=s.logs_until, options=values)
         write_options(values, o.defaults, folder, "train")
+        write_sides(folder, _sides(s))
         if s.dataset.class_names:
             write_class_names(folder / CLASSES_FILE, s.dataset.class_names)
     s.loggers = LoggerGroup((*s.loggers.loggers, *s.model.loggers(folder)))
@@ -359,6 +361,18 @@ def _train_and_log(s: Session, folder: Path, stop: StopSignal) -> int:
     elif not values["no_html"]:
         logger.info("done; pictures and curves: %s", folder / "web" / "index.html")
     return code
+
+
+def _sides(s: Session) -> dict[str, SideFormat]:
+    """How the domains of this data set store values, by its first sample."""
+    sample, data = s.dataset[0], s.options.data
+    found = {}
+    for domain in "AB":
+        side = data.domain(domain)
+        if f"{side.name}_format" in sample:
+            channels = int(sample[side.name].shape[0])
+            found[domain] = SideFormat(sample[f"{side.name}_format"], side.value_range, channels, side.unit)
+    return found
 
 
 def _dry_run(s: Session) -> int:

@@ -167,7 +167,7 @@ class BaseDataset(torch.utils.data.Dataset[dict[str, Any]], ABC):
         """Channels and scaling for side A or B *of the files*: with ``--direction BtoA``, A is the model's output."""
         is_input = (side == "A") == (self.options.direction == "AtoB")
         flag, channels = ("input_nc", self.input_nc) if is_input else ("output_nc", self.output_nc)
-        return prepare(picture, channels, self.options, path=path, flag=flag)
+        return prepare(picture, channels, self.options, path=path, flag=flag, side=self.options.side(side))
 
     def place(self, rng: random.Random, prepared: Prepared) -> Placement:
         """Draw crop and flip for a prepared picture."""

@@ -34,6 +34,7 @@ class _Slot(NamedTuple):
     shape: tuple[int, ...]
     dtype: str
     format: Format
+    value_range: tuple[float, ...]
 
 
 class PixelCache:
@@ -65,7 +66,9 @@ class PixelCache:
         self._slots.append({side: self._store(picture) for side, picture in pictures.items()})
 
     def __getitem__(self, unit: int) -> dict[str, Prepared]:
-        return {side: Prepared(self._view(slot), slot.format) for side, slot in self._slots[unit].items()}
+        return {
+            side: Prepared(self._view(slot), slot.format, slot.value_range) for side, slot in self._slots[unit].items()
+        }
 
     def _store(self, picture: Prepared) -> _Slot:
         size = -(-picture.array.nbytes // _ALIGNMENT) * _ALIGNMENT
@@ -73,7 +76,8 @@ class PixelCache:
             chunk = torch.empty(max(size, self._chunk_bytes), dtype=torch.uint8)
             self._chunks.append(chunk.share_memory_() if self._shared else chunk)
             self._used = 0
-        slot = _Slot(len(self._chunks) - 1, self._used, picture.array.shape, picture.array.dtype.name, picture.format)
+        array, place = picture.array, (len(self._chunks) - 1, self._used)
+        slot = _Slot(*place, array.shape, array.dtype.name, picture.format, picture.value_range)
         self._view(slot)[...] = picture.array
         self._used += size
         return slot

@@ -273,11 +273,14 @@ def quick_check(dataset: BaseDataset) -> list[str]:
     if dataset.side_by_side and stretched:
         path, (width, height) = stretched[0]
         warnings.append(f"the halves of {path} are {width}x{height}, not square: is it really A beside B?")
-    unread = left_out(
-        {os.path.dirname(path) for unit in range(dataset.num_units()) for path in dataset.unit_paths(unit)}
-    )
-    ignored = [f"{dataset.dataroot}: {unread}"] if unread else []
-    return [*dataset.remarks, *ignored, *warnings, *_header_warnings(named, options.alpha)]
+    return [*dataset.remarks, *unread_files(dataset), *warnings, *_header_warnings(named, options.alpha)]
+
+
+def unread_files(dataset: BaseDataset) -> list[str]:
+    """One line on the files beside the images that are of other kinds; none where there are none."""
+    folders = {os.path.dirname(path) for unit in range(dataset.num_units()) for path in dataset.unit_paths(unit)}
+    unread = left_out(folders)
+    return [f"{dataset.dataroot}: {unread}"] if unread else []
 
 
 def _header_warnings(named: list[tuple[str, Header]], alpha: str) -> list[str]:

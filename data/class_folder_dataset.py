@@ -21,7 +21,7 @@ from options.base_options import DataOptions
 from options.schema import OptionError, arg
 from util.images.folder import describe, has_images, holds_images, listed, nearest, scan, subfolders
 from util.images.io import read_header
-from util.metrics.images import ImageSet, Pixels, as_stored
+from util.metrics.images import ImageSet, Pixels, as_rgb, as_stored
 from util.run.class_names import class_folder, read_class_names, read_label_map
 
 PHASES = ("train", "val", "test")
@@ -148,7 +148,7 @@ class ClassFolderOptions(DataOptions):
             raise OptionError(
                 "--class_balanced draws an order, --serial_batches keeps that of the files: give one of them"
             )
-        if self.dequantize and self.value_range:
+        if self.dequantize and self.side("A").value_range:
             raise OptionError("--dequantize is for the values 0 to 255 of 8-bit images: leave --value_range out")
 
 
@@ -228,7 +228,9 @@ class ClassFolderDataset(FileDataset):
 
     def decode(self, unit: int) -> dict[str, Prepared]:
         path = self._paths[unit]
-        prepared = prepare(self.read(path), self.input_nc, self.options, path=path, flag="input_nc")
+        prepared = prepare(
+            self.read(path), self.input_nc, self.options, path=path, flag="input_nc", side=self.options.side("A")
+        )
         if self.options.dequantize and prepared.format != "uint8":
             raise ValueError(f"{path}: is {prepared.format}, but --dequantize is for 8-bit images: leave the flag out")
         return {"image": prepared}
@@ -329,12 +331,19 @@ class ClassImages(ImageSet):
         height, width = prepared.array.shape[:2]
         corner = centred_corner(width, height, options.crop_size)
         pixels = cut(prepared, placement_of(*corner, False, width, height, options), options)
-        return as_stored(normalise(pixels, options.value_range), "uint8")
+        return as_rgb(as_stored(normalise(pixels, prepared.value_range)))
 
     def digest(self) -> str:
         if not self._digest:
             o = self._dataset.options
-            how = [o.preprocess, o.load_size, o.crop_size, list(o.value_range), o.alpha, self._dataset.input_nc]
+            how = [
+                o.preprocess,
+                o.load_size,
+                o.crop_size,
+                list(o.side("A").value_range),
+                o.alpha,
+                self._dataset.input_nc,
+            ]
             whole = hashlib.sha256(json.dumps(how).encode())
             for path in self.paths:
                 whole.update(hashlib.sha256(Path(path).read_bytes()).digest())

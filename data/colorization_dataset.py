@@ -70,7 +70,7 @@ class ColorizationDataset(FileDataset):
                 f"{path}: has {channels} channels with --alpha {self.options.alpha}, but colorization reads colour (3) "
                 f"and grey (1): take the file out, or give --alpha drop or white"
             )
-        return {"rgb": prepare(picture, 3, self.options, path=path, flag="input_nc")}
+        return {"rgb": prepare(picture, 3, self.options, path=path, flag="input_nc", side=self.options.side("A"))}
 
     def sample(self, epoch: int, index: int) -> dict[str, Any]:
         rgb = self.fetch(index)["rgb"]

@@ -29,7 +29,11 @@ class SingleDataset(FileDataset):
 
     def decode(self, unit: int) -> dict[str, Prepared]:
         path = self._paths[unit]
-        return {"A": prepare(self.read(path), self.input_nc, self.options, path=path, flag="input_nc")}
+        return {
+            "A": prepare(
+                self.read(path), self.input_nc, self.options, path=path, flag="input_nc", side=self.options.side("A")
+            )
+        }
 
 
 def _image_root(dataroot: Path, phase: str) -> Path:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from options.base_options import DataOptions
+from options.base_options import DataOptions, SideOptions
 from util.images.io import Format, Picture, scale_of
 
 
@@ -43,10 +43,12 @@ class Prepared:
     Attributes:
         array: ``[H, W, C]`` in the units of the file.
         format: how the file stored it.
+        value_range: values that become -1 and 1; empty for the full scale of the format.
     """
 
     array: NDArray[Any]
     format: Format
+    value_range: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -58,21 +60,25 @@ class Placement:
     flip: bool
 
 
-def prepare(picture: Picture, channels: int, options: DataOptions, *, path: str, flag: str) -> Prepared:
+def prepare(
+    picture: Picture, channels: int, options: DataOptions, *, path: str, flag: str, side: SideOptions
+) -> Prepared:
     """Bring a picture to its channels and its scaled size; nothing random.
 
     Args:
         picture: what the file holds.
         channels: wanted.
-        options: ``preprocess``, ``load_size``, ``crop_size``, ``value_range``, ``alpha`` are used.
+        options: ``preprocess``, ``load_size``, ``crop_size``, ``alpha`` are used.
         path: file name for messages.
         flag: the flag that asked for the channels, for messages.
+        side: which bands, which range, how to scale.
 
     Raises:
-        ValueError: the channels do not fit, values lie outside the range, or the picture is smaller than the crop.
+        ValueError: the channels or bands do not fit, values lie outside the range, or the picture is smaller than the
+            crop.
     """
-    _check_range(picture, options.value_range, path)
-    array = to_channels(picture.array, channels, path=path, flag=flag, alpha=options.alpha)
+    array = in_range(chosen_bands(picture.array, side, path), side, path)
+    array = to_channels(array, channels, path=path, flag=flag, alpha=options.alpha)
     height, width = array.shape[:2]
     size = scaled_size(width, height, options)
     if "crop" in options.preprocess and min(size) < options.crop_size:
@@ -80,7 +86,7 @@ def prepare(picture: Picture, channels: int, options: DataOptions, *, path: str,
             f"{path}: {size[0]}x{size[1]} pixels are too few for --crop_size {options.crop_size}: "
             f"lower --crop_size, or use --preprocess resize_and_crop, which scales to --load_size first"
         )
-    return Prepared(resize(array, size), picture.format)
+    return Prepared(resize(array, size, side.resample), picture.format, side.value_range)
 
 
 def scaled_size(width: int, height: int, options: DataOptions) -> tuple[int, int]:
@@ -93,6 +99,8 @@ def scaled_size(width: int, height: int, options: DataOptions) -> tuple[int, int
     least = options.crop_size if "crop" in mode else 1
     if mode == "resize_and_crop":
         return load, load
+    if mode == "resize_2to1":
+        return 2 * load, load
     if mode == _CENTRED:
         return shorter_to(width, height, load)
     if mode.startswith("scale_width"):
@@ -141,7 +149,7 @@ def placement_of(x: int, y: int, flip: bool, width: int, height: int, options: D
 
 def finish(prepared: Prepared, placement: Placement, options: DataOptions) -> Tensor:
     """Crop, flip and normalise: float32 ``[C, H, W]`` in ``[-1, 1]``."""
-    return normalise(cut(prepared, placement, options), options.value_range)
+    return normalise(cut(prepared, placement, options), prepared.value_range)
 
 
 def cut(prepared: Prepared, placement: Placement, options: DataOptions) -> NDArray[Any]:
@@ -205,13 +213,19 @@ def to_channels(array: NDArray[Any], channels: int, *, path: str, flag: str, alp
     )
 
 
-def resize(array: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
-    """Bicubic scaling of ``[H, W, C]`` to ``size`` = (width, height), in the type that it has.
+def resize(array: NDArray[Any], size: tuple[int, int], resample: str = "bicubic") -> NDArray[Any]:
+    """Scaling of ``[H, W, C]`` to ``size`` = (width, height), in the type that it has.
 
     8-bit pictures as Pillow does it; others in 32-bit float, channel by channel, so that their depth survives.
+    ``nearest`` takes the pixel whose centre is nearest, so that no new value appears.
     """
-    if size == (array.shape[1], array.shape[0]):
+    height, width = array.shape[:2]
+    if size == (width, height):
         return array
+    if resample == "nearest":
+        columns = ((np.arange(size[0]) + 0.5) * (width / size[0])).astype(np.intp)
+        rows = ((np.arange(size[1]) + 0.5) * (height / size[1])).astype(np.intp)
+        return array[rows[:, None], columns]
     if array.dtype == np.uint8 and array.shape[2] == 3:
         return np.asarray(Image.fromarray(np.ascontiguousarray(array)).resize(size, Image.Resampling.BICUBIC))
     kind = np.uint8 if array.dtype == np.uint8 else np.float32
@@ -238,17 +252,52 @@ def _to_multiple(side: int) -> int:
     return max(round(side / _NONE_MULTIPLE) * _NONE_MULTIPLE, _NONE_MULTIPLE)
 
 
-def _check_range(picture: Picture, value_range: tuple[float, ...], path: str) -> None:
-    if not value_range and picture.format in ("uint8", "uint16"):
-        return
-    low, high = value_range or (0.0, 1.0)
-    least, most = float(picture.array.min()), float(picture.array.max())
+def chosen_bands(array: NDArray[Any], side: SideOptions, path: str) -> NDArray[Any]:
+    """The bands of ``[H, W, C]`` that ``--bands_A`` or ``--bands_B`` names, in its order.
+
+    Raises:
+        ValueError: the file has fewer.
+    """
+    if not side.bands:
+        return array
+    if max(side.bands) > array.shape[2]:
+        given = ",".join(map(str, side.bands))
+        raise ValueError(f"{path}: has {array.shape[2]} bands, but --bands_{side.name} {given} asks for more")
+    return np.ascontiguousarray(array[:, :, [band - 1 for band in side.bands]])
+
+
+def in_range(array: NDArray[Any], side: SideOptions, path: str) -> NDArray[Any]:
+    """The values, clipped to the side's range with ``--clip_range``.
+
+    Raises:
+        ValueError: without it, values lie outside the range.
+    """
+    if not side.value_range and array.dtype in (np.uint8, np.uint16):
+        return array
+    low, high = side.value_range or scale_of(array.dtype.name)
+    least, most = float(array.min()), float(array.max())
     slack = 1e-6 * (high - low)  # float32 rounding of values computed elsewhere
-    if least < low - slack or most > high + slack:
-        given = (
-            f"--value_range {low:g},{high:g}" if value_range else "the range 0 to 1 expected of {picture.format} files"
-        )
-        raise ValueError(
-            f"{path}: values from {least:g} to {most:g} lie outside {given}: "
-            f"give --value_range LOW,HIGH that covers every file"
-        )
+    if low - slack <= least and most <= high + slack:
+        return array
+    if side.clip:
+        # In float: a type of the file may not hold the ends of the range.
+        clipped = array.astype(np.float64).clip(low, high)
+        whole = array.dtype.kind in "iu" and low == int(low) and high == int(high)
+        return clipped.astype(array.dtype if whole else np.float32)
+    given = (
+        f"--value_range_{side.name} {low:g},{high:g}"
+        if side.value_range
+        else f"the range {low:g} to {high:g} of {array.dtype} files"
+    )
+    raise ValueError(
+        f"{path}: values from {least:g} to {most:g} lie outside {given}: give --value_range_{side.name} LOW,HIGH that "
+        "covers every file, or --clip_range"
+    )
+
+
+def clipped_share(array: NDArray[Any], side: SideOptions) -> float:
+    """Share of the values of ``[H, W, C]`` that lie outside the side's range, 0 to 1."""
+    if not side.value_range and array.dtype in (np.uint8, np.uint16):
+        return 0.0
+    low, high = side.value_range or scale_of(array.dtype.name)
+    return float(np.mean((array < low) | (array > high)))

@@ -13,7 +13,15 @@ from torch import Tensor, nn
 
 from models import MODELS
 from models.augan.losses import domain_loss, instance_crops, mean_feature_distance, mean_over_images, uncertain_l1
-from models.augan.networks import UPSAMPLES, DomainClassifier, Fork, PaperGenerator, PortGenerator, pad_to_multiple
+from models.augan.networks import (
+    PADDINGS,
+    UPSAMPLES,
+    DomainClassifier,
+    Fork,
+    PaperGenerator,
+    PortGenerator,
+    pad_to_multiple,
+)
 from models.base_model import BaseModel, Step
 from models.losses.gan import Prediction, final_maps
 from models.losses.penalties import unpaired_gradient_penalty
@@ -96,6 +104,14 @@ class AUGANOptions(CycleOptions, OneWayOptions):
         choices=UPSAMPLES,
         help="in the decoders (default: paper transposed, bilinear with --norm none; port bilinear)",
     )
+    augan_padding: str = arg(
+        "torch",
+        choices=PADDINGS,
+        help="how generators of --augan_variant paper halve and double: tensorflow is that of the authors' weights",
+    )
+    lambda_adv: float = arg(
+        1.0, minimum=0.0, help="weight of the translations' adversarial terms (2 in the authors' TensorFlow code)"
+    )
     feature_noise: float = arg(0.02, minimum=0.0, help="deviation of the noise in the reconstruction, in training only")
     adam_eps: float | None = arg(None, minimum=1e-16, help="epsilon of Adam (default: paper 1e-8, port 1e-4)")
     instance_level: bool = arg(False, help="losses on the objects too; needs --dataset_mode unaligned_coco")
@@ -116,6 +132,13 @@ class AUGANOptions(CycleOptions, OneWayOptions):
         if self.upsample == "transposed" and (self.augan_variant != "paper" or self.norm == "none"):
             raise OptionError(
                 f"--upsample transposed: not with --augan_variant {self.augan_variant} --norm {self.norm}; use bilinear"
+            )
+        if self.augan_padding == "tensorflow" and (
+            self.augan_variant != "paper" or self.norm == "none" or self.chosen("upsample") != "transposed"
+        ):
+            raise OptionError(
+                "--augan_padding tensorflow: the authors' generators only, which are --augan_variant paper --upsample "
+                "transposed with a --norm"
             )
         if self.augan_variant == "paper" and self.uncertain and not self.lambda_conf:
             raise OptionError("--lambda_conf 0: it would leave A without a cycle loss; give --no_uncertainty")
@@ -170,8 +193,8 @@ class AUGANOptions(CycleOptions, OneWayOptions):
         }
         blocks = BLOCKS[self.netG]
         if self.augan_variant == "paper":
-            upsample = self.chosen("upsample")
-            return PaperGenerator(input_nc, output_nc, num_blocks=blocks // 2, upsample=upsample, **shape)
+            shape |= {"upsample": self.chosen("upsample"), "padding": self.augan_padding}
+            return PaperGenerator(input_nc, output_nc, num_blocks=blocks // 2, **shape)
         return PortGenerator(input_nc, output_nc, num_blocks=blocks, **shape)
 
 
@@ -200,16 +223,17 @@ class Judged:
     weight: float
 
 
-def judged_images(n_discriminators: int, lambda_GAN_rec: float) -> dict[str, list[Judged]]:
+def judged_images(n_discriminators: int, lambda_GAN_rec: float, lambda_adv: float = 1.0) -> dict[str, list[Judged]]:
     """Discriminator -> what it judges. Names follow CycleGAN: D_A belongs to G_A and judges domain B.
 
     Args:
         n_discriminators: 3 for one for each kind of image, 1 for one a domain.
         lambda_GAN_rec: weight of reconstructions and refinements; with 0 nobody judges them.
+        lambda_adv: weight of translations.
     """
     found: list[Judged] = []
     for side, other in OTHER.items():
-        found.append(Judged(f"fake_{other}", side, other, f"D_{side}", f"G_{side}", 1.0))
+        found.append(Judged(f"fake_{other}", side, other, f"D_{side}", f"G_{side}", lambda_adv))
         if lambda_GAN_rec:
             rec, refined = (f"D_rec_{side}", f"D_rec_fake_{side}") if n_discriminators == 3 else (f"D_{other}",) * 2
             found.append(Judged(f"rec_{side}", side, side, rec, f"G_{side}_rec", lambda_GAN_rec))
@@ -303,7 +327,7 @@ class AUGANModel(BaseModel):
         generators = list(self.networks.values())
         self.criterion_GAN = self.make_GAN_loss()
         self.penalised = self.criterion_GAN.mode == "wgangp"
-        self.judged = judged_images(chosen("n_discriminators"), chosen("lambda_GAN_rec"))
+        self.judged = judged_images(chosen("n_discriminators"), chosen("lambda_GAN_rec"), o.lambda_adv)
         self.levels = ("", INST) if o.instance_level else ("",)
         for judge, images in self.judged.items():
             channels = self.channels[images[0].domain]

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from data import DATASETS
@@ -21,6 +21,7 @@ from util.files import drafted
 from util.run.checkpoint import Checkpointer, checkpoint_tag
 from util.run.engine import Engine, start_engine
 from util.run.folder import check_name, is_training
+from util.run.sides import SideFormat, read_sides
 
 logger = logging.getLogger(__name__)
 
@@ -33,11 +34,13 @@ class TrainedRun:
         options: the run's saved options, with what was asked for on top.
         model: loaded, ready for ``set_input`` and ``forward``.
         folder: of its checkpoints.
+        sides: domain -> how the training's files stored values; empty for runs of earlier versions.
     """
 
     options: Options
     model: BaseModel
     folder: Path
+    sides: Mapping[str, SideFormat] = field(default_factory=dict)
 
     @property
     def tag(self) -> str:
@@ -94,7 +97,7 @@ def load_run(options: Options, engine: Engine) -> TrainedRun:
     if model.test_reads_state:
         model.load_extra_state((checkpoints.load_state(tag) or {}).get("extra", {}))
     model.train(not options.result.eval)
-    return TrainedRun(options, model, folder)
+    return TrainedRun(options, model, folder, read_sides(folder))
 
 
 def folder_of(options: Options) -> Path:

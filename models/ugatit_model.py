@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from models import MODELS
 from models.base_model import BaseModel, Step
 from models.networks.norm import float_or_wider
-from models.ugatit.networks import ILN, AdaLIN, Attended, CAMDiscriminator, UGATITGenerator
+from models.ugatit.networks import ILN, VARIANTS, AdaLIN, Attended, CAMDiscriminator, UGATITGenerator
 from options.base_options import DataOptions, OneWayOptions
 from options.schema import OptionError, arg
 from util.images.draw import draw_heat
@@ -33,6 +33,11 @@ class UGATITOptions(OneWayOptions):
 
     init_type: str = "default"
     lr: float = 0.0001
+    ugatit_variant: str = arg(
+        "pytorch",
+        choices=tuple(VARIANTS),
+        help="networks of the published code in PyTorch, of that in TensorFlow, or of the port UGATIT-Paddle",
+    )
     light: bool = arg(False, help="light generators: the mean of the features decides gamma and beta, not each of them")
     img_size: int = arg(0, minimum=0, help="size that full generators are built for (default: --crop_size)")
     mlp_pool: int = arg(0, minimum=0, help="between light and full: features averaged to K x K; 0 = as --light says")
@@ -62,6 +67,10 @@ class UGATITOptions(OneWayOptions):
         if not (self.adv_weight or self.cycle_weight or self.identity_weight or self.cam_weight):
             raise OptionError(
                 "--adv_weight 0, --cycle_weight 0, --identity_weight 0 and --cam_weight 0: nothing is left to train by"
+            )
+        if self.mlp_bias and VARIANTS[self.ugatit_variant].bias:
+            raise OptionError(
+                f"--mlp_bias with --ugatit_variant {self.ugatit_variant}, whose MLP has biases: leave --mlp_bias out"
             )
         if self.light and self.mlp_pool > 1:
             raise OptionError(f"--mlp_pool {self.mlp_pool} with --light, which is --mlp_pool 1: give one of them")
@@ -134,6 +143,7 @@ class UGATITModel(BaseModel):
             pool=o.pool,
             img_size=self.img_size,
             mlp_bias=o.mlp_bias,
+            variant=VARIANTS[o.ugatit_variant],
             checkpointing=o.activation_checkpointing,
         )
 
@@ -151,7 +161,9 @@ class UGATITModel(BaseModel):
         generators = list(self.networks.values())
         for scale, n_layers in zip(SCALES, (o.n_layers_global, o.n_layers_local)):
             for side in "AB":
-                net = CAMDiscriminator(self.channels[side], ndf=o.ch or o.ndf, n_layers=n_layers)
+                net = CAMDiscriminator(
+                    self.channels[side], ndf=o.ch or o.ndf, n_layers=n_layers, variant=VARIANTS[o.ugatit_variant]
+                )
                 self.add_network(f"D_{scale}{side}", net)
         discriminators = [net for name, net in self.networks.items() if name.startswith("D_")]
         settings = {"lr": o.lr, "betas": (o.beta1, 0.999), "weight_decay": o.weight_decay}

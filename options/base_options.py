@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePath
 
 from options.schema import OptionError, arg
@@ -14,6 +14,7 @@ GAN_MODES = ("vanilla", "lsgan", "hinge", "wgan", "wgangp", "original", "bce", "
 NORMS = ("batch", "instance", "none")
 NORMS_D = ("", *NORMS, "spectralinstance")
 INIT_TYPES = ("normal", "xavier", "kaiming", "orthogonal", "default")
+RESAMPLES = ("bicubic", "nearest")
 PREPROCESS = (
     "resize_and_crop",
     "crop",
@@ -22,6 +23,7 @@ PREPROCESS = (
     "scale_height",
     "scale_height_and_crop",
     "shorter_and_center_crop",
+    "resize_2to1",
     "none",
 )
 
@@ -70,6 +72,27 @@ class EngineOptions:
     compile: bool = arg(False, help="torch.compile the networks")
 
 
+@dataclass(frozen=True)
+class SideOptions:
+    """How the files of one side are read and written.
+
+    Attributes:
+        name: ``A`` or ``B``.
+        value_range: values that become -1 and 1; empty for the full scale.
+        clip: values beyond the range are clipped instead of refused.
+        unit: of the values, for metrics.
+        bands: of the files to use, counted from 1; empty for all.
+        resample: ``bicubic`` or ``nearest``.
+    """
+
+    name: str
+    value_range: tuple[float, ...] = ()
+    clip: bool = False
+    unit: str = ""
+    bands: tuple[int, ...] = ()
+    resample: str = "bicubic"
+
+
 @dataclass(frozen=True, kw_only=True)
 class DataOptions:
     """What is read, and how it is prepared."""
@@ -83,11 +106,36 @@ class DataOptions:
     load_size: int = arg(286, minimum=1, maximum=16384, help="scale images to this size (pixels)")
     crop_size: int = arg(256, minimum=1, maximum=16384, help="then crop to this size (pixels)")
     max_dataset_size: float = arg(float("inf"), minimum=1, help="use at most so many images (first in natural order)")
-    preprocess: str = arg("resize_and_crop", choices=PREPROCESS, help="scaling and cropping at load time")
+    preprocess: str = arg(
+        "resize_and_crop",
+        choices=PREPROCESS,
+        help="scaling and cropping at load time; resize_2to1: twice as wide as --load_size, whatever the shape",
+    )
     no_flip: bool = arg(False, help="no random left-right flips")
     alpha: str = arg("drop", choices=("drop", "white", "keep"), help="transparency: ignore it, put on white, keep")
     value_range: tuple[float, ...] = arg(
-        (), metavar="LOW,HIGH", help="values in the files that become -1 and 1 (default: by file type)", advanced=True
+        (),
+        metavar="LOW,HIGH",
+        help="values in the files of both sides that become -1 and 1 (default: full scale of 8 and 16 bit, else 0,1)",
+    )
+    value_range_A: tuple[float, ...] = arg(
+        (), metavar="LOW,HIGH", help="values in the files of side A that become -1 and 1 (default: --value_range)"
+    )
+    value_range_B: tuple[float, ...] = arg(
+        (), metavar="LOW,HIGH", help="values in the files of side B that become -1 and 1 (default: --value_range)"
+    )
+    clip_range: bool = arg(
+        False, help="clip values outside the ranges instead of refusing them; the start reports the share of each side"
+    )
+    unit_A: str = arg("", help="unit of the values of side A, e.g. HU or K, in which L1 is reported as well")
+    unit_B: str = arg("", help="unit of the values of side B, e.g. HU or K, in which L1 is reported as well")
+    bands_A: tuple[int, ...] = arg((), metavar="4,3,2", help="bands of side A to use, in this order, counted from 1")
+    bands_B: tuple[int, ...] = arg((), metavar="4,3,2", help="bands of side B to use, in this order, counted from 1")
+    resample_A: str = arg(
+        "bicubic", choices=RESAMPLES, help="how side A is scaled; nearest keeps the colours of a label map"
+    )
+    resample_B: str = arg(
+        "bicubic", choices=RESAMPLES, help="how side B is scaled; nearest keeps the colours of a label map"
     )
     cache: str = arg("none", choices=("none", "ram"), help="ram: keep decoded, resized images in memory")
 
@@ -97,12 +145,45 @@ class DataOptions:
             raise OptionError(f"--phase {self.phase!r}: give the name of a folder inside --dataroot, e.g. train")
         if math.isfinite(self.max_dataset_size) and not float(self.max_dataset_size).is_integer():
             raise OptionError(f"--max_dataset_size {self.max_dataset_size}: expected a whole number")
-        if self.value_range and (len(self.value_range) != 2 or self.value_range[0] >= self.value_range[1]):
-            raise OptionError(f"--value_range {self.value_range}: give two rising numbers, e.g. 0,4095")
+        for flag in ("value_range", "value_range_A", "value_range_B"):
+            given = getattr(self, flag)
+            if given and (len(given) != 2 or given[0] >= given[1]):
+                shown = ",".join(f"{value:g}" for value in given)
+                raise OptionError(f"--{flag} {shown}: give two rising numbers, e.g. 0,4095")
+        for flag in ("bands_A", "bands_B"):
+            if min(getattr(self, flag), default=1) < 1:
+                shown = ",".join(map(str, getattr(self, flag)))
+                raise OptionError(f"--{flag} {shown}: bands are counted from 1, e.g. 4,3,2")
         if self.preprocess.endswith("_crop") and self.load_size < self.crop_size:
             raise OptionError(
                 f"--load_size {self.load_size} is smaller than --crop_size {self.crop_size}: raise it or lower the crop"
             )
+
+    def side(self, name: str) -> SideOptions:
+        """How the files of side ``A`` or ``B`` are read; single and class data are side A."""
+        A = name == "A"
+        own = self.value_range_A if A else self.value_range_B
+        return SideOptions(
+            name=name,
+            value_range=own or self.value_range,
+            clip=self.clip_range,
+            unit=self.unit_A if A else self.unit_B,
+            bands=self.bands_A if A else self.bands_B,
+            resample=self.resample_A if A else self.resample_B,
+        )
+
+    def domain(self, name: str) -> SideOptions:
+        """How domain ``A``, the model's input, or ``B`` is read: with ``--direction BtoA`` the other side's files."""
+        return self.side(name if self.direction == "AtoB" else {"A": "B", "B": "A"}[name])
+
+    def ranges(self) -> dict[str, tuple[float, ...]]:
+        """Domain -> values that -1 and 1 stand for; empty for the full scale."""
+        return {name: self.domain(name).value_range for name in "AB"}
+
+    def exchanged(self) -> DataOptions:
+        """The same options with those of A and B exchanged: the images of B are read from one folder."""
+        pairs = [(f"{name}_A", f"{name}_B") for name in ("value_range", "unit", "bands", "resample")]
+        return replace(self, **{a: getattr(self, b) for pair in pairs for a, b in (pair, pair[::-1])})
 
     @property
     def size_flags(self) -> str:
@@ -125,7 +206,8 @@ class ModelOptions:
     netG: str = arg("resnet_9blocks", help="generator: resnet_9blocks, resnet_6blocks, unet_256, unet_128")
     netD: str = arg(
         "basic",
-        help="discriminator: basic (70x70 PatchGAN), n_layers, pixel, multiscale, ms<N>, pix2pixhd, sesame, sesam",
+        help="discriminator: basic (70x70 PatchGAN), n_layers, pixel, multiscale, ms<N>, pix2pixhd, augan_official, "
+        "sesame, sesam",
     )
     n_layers_D: int = arg(3, minimum=1, help="layers of --netD n_layers and of each scale of the others")
     num_D: int = arg(2, minimum=1, help="scales of --netD multiscale, pix2pixhd, sesame and sesam")

@@ -43,6 +43,9 @@ class EvaluateOptions:
     real_half: str = arg("", choices=("", "left", "right"), help="of --real that half of every picture, of paired data")
     resize: int = arg(0, minimum=0, maximum=16384, help="scale all images to so many pixels squared first; 0 = as is")
     alpha: str = arg("drop", choices=("drop", "white"), help="transparency: ignore it, or put on white")
+    value_range: tuple[float, ...] = arg(
+        (), metavar="LOW,HIGH", help="values in --fake and --real that are black and white (default: full scale)"
+    )
     n_samples: int = arg(
         0, minimum=0, help="samples of a run that draws from noise (default: as many as it learned from)"
     )

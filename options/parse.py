@@ -147,6 +147,10 @@ def parse_test(
         if words["model_suffix"].endswith("_B"):  # the generator of a cycle whose input is the run's output
             image_of_a, image_of_b = (saved.get(key, getattr(ModelOptions, key)) for key in ("input_nc", "output_nc"))
             saved["input_nc"], saved["output_nc"] = image_of_b, image_of_a
+            for key in ("value_range", "unit", "bands", "resample"):
+                pair = (f"{key}_A", f"{key}_B")
+                own = {a: saved[b] for a, b in (pair, pair[::-1]) if b in saved}
+                saved = {**{name: value for name, value in saved.items() if name not in pair}, **own}
     saved["checkpoints_dir"] = words["checkpoints_dir"] or RunOptions.checkpoints_dir
     saved["name"] = words["name"] or RunOptions.name
     return _resolve(program, argv, records, models, datasets, saved, phase_defaults=PHASE_DEFAULTS)

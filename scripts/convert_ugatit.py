@@ -11,82 +11,64 @@ Exit code 0: done; 1: failed; 2: bad arguments, or a file that is none of these.
 from __future__ import annotations
 
 import argparse
-import math
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from data import DATASETS
-from models import MODELS
-from models.ugatit.networks import CAMDiscriminator, UGATITGenerator
-from options.files import VOLATILE, read_options, write_options
-from options.parse import parse_train
-from util.exit_code import EXIT_DONE, exit_code
-from util.run.folder import check_name, check_writable, make_folder
-
-OFFICIAL = {
-    "genA2B": "G_A2B",
-    "genB2A": "G_B2A",
-    "disGA": "D_GA",
-    "disGB": "D_GB",
-    "disLA": "D_LA",
-    "disLB": "D_LB",
-}
-"""Key of the official dictionary -> our network."""
+from datasets.command_line import OneLineParser
+from models.imported import ImportedRun, add_run_flags, check_state, check_target, run_import, write_run
+from models.ugatit.official import NETWORKS, WITHOUT_SIZE, empty_networks, flags
+from options.files import read_options
+from util.run.folder import check_writable
 
 State = dict[str, Tensor]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Convert as the command line says; returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = OneLineParser(__doc__ or "")
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("file", nargs="?", type=Path, help="official checkpoint to read")
-    parser.add_argument("--name", required=True, help="name of the run")
-    parser.add_argument("--checkpoints_dir", type=Path, default=Path("checkpoints"), help="folder of all runs")
+    add_run_flags(parser)
     parser.add_argument("--epoch", default="latest", help="tag of the checkpoint: latest, a number, iter_<n>")
-    parser.add_argument("--crop_size", type=int, default=256, help="image size to note for light generators")
+    parser.add_argument("--crop_size", type=int, default=WITHOUT_SIZE, help="image size to note for light generators")
     parser.add_argument("--export", type=Path, metavar="FILE.pt", help="write the run's networks to this file")
-    args = parser.parse_args(argv)
-    try:
-        check_name(args.name)
-        if not re.fullmatch(r"latest|\d+|iter_\d+|best_\w+", args.epoch):
-            raise ValueError(f"--epoch {args.epoch}: give latest, the number of an epoch, or iter_<n>")
-        if (args.file is None) == (args.export is None):
-            raise ValueError("give either an official FILE.pt to read, or --export FILE.pt to write")
-        folder = args.checkpoints_dir / args.name
-        if args.export is None:
-            _import(args.file, folder, args)
-        else:
-            _export(folder, args.epoch, args.export)
-        return EXIT_DONE
-    except (Exception, KeyboardInterrupt) as error:
-        return exit_code("convert_ugatit.py", error)
+    return run_import("convert_ugatit.py", parser, argv, _convert)
+
+
+def _convert(args: argparse.Namespace, folder: Path) -> None:
+    if not re.fullmatch(r"latest|\d+|iter_\d+|best_\w+", args.epoch):
+        raise ValueError(f"--epoch {args.epoch}: give latest, the number of an epoch, or iter_<n>")
+    if (args.file is None) == (args.export is None):
+        raise ValueError("give either an official FILE.pt to read, or --export FILE.pt to write")
+    if args.export is None:
+        _import(args.file, folder, args)
+    else:
+        _export(folder, args.epoch, args.export)
 
 
 # --- from the official file -------------------------------------------------------------------------------------------
 
 
 def _import(file: Path, folder: Path, args: argparse.Namespace) -> None:
+    check_target(folder, overwrite=args.overwrite)
     states = read_official(file)
-    options = infer_options(states, file, crop_size=args.crop_size)
-    for name, net in empty_networks(options).items():
-        _check(states[name], net, f"{file}: {name}")
-    if folder.exists() and any(folder.iterdir()):
-        raise ValueError(f"--name {folder.name}: {folder} is not empty; choose another name or delete it")
-    words = [word for key, value in options.items() for word in (f"--{key}", str(value))]
-    words += ["--name", folder.name, "--checkpoints_dir", str(folder.parent)]
-    parsed = parse_train(words, MODELS, DATASETS)
-    make_folder(folder, f"--checkpoints_dir {folder.parent}")
-    for name, state in states.items():
-        torch.save(state, folder / f"{args.epoch}_net_{name}.pth")
-    write_options({**parsed.values, **VOLATILE}, parsed.defaults, folder, "train")
+    shapes = {name: {key: tuple(value.shape) for key, value in state.items()} for name, state in states.items()}
+    options = flags(shapes, file, crop_size=args.crop_size)
+    report = [f"{file}: U-GAT-IT (PyTorch); every tensor is used as it is, the file has no optimizer states"]
+    for name, net in empty_networks(options, states).items():
+        check_state(states[name], net, f"{file}: {name}")
+        report += [f"  {name}: {key}" for key in states[name]]
+    made: dict[str, Callable[[], State]] = {name: partial(dict, state) for name, state in states.items()}
+    write_run(folder, ImportedRun(options, made, report, tags=(args.epoch,)), overwrite=args.overwrite)
     kind = "light" if options["light"] else f"full, {options['img_size']}x{options['img_size']} pixels"
     print(f"{folder}: {kind}, --ngf {options['ngf']}, --n_res {options['n_res']}; the file has no optimizer states")
 
@@ -99,72 +81,17 @@ def read_official(file: Path) -> dict[str, State]:
         ValueError: it is no official checkpoint.
     """
     loaded = _load(file)
-    missing = [key for key in OFFICIAL if not isinstance(loaded, Mapping) or not isinstance(loaded.get(key), Mapping)]
+    missing = [key for key in NETWORKS if not isinstance(loaded, Mapping) or not isinstance(loaded.get(key), Mapping)]
     if missing:
         raise ValueError(f"{file}: no official checkpoint of U-GAT-IT, it lacks {', '.join(missing)}")
     states = {
         name: {key.removeprefix("module."): value for key, value in loaded[official].items()}
-        for official, name in OFFICIAL.items()
+        for official, name in NETWORKS.items()
     }
     for name, state in states.items():
         if not all(isinstance(value, Tensor) for value in state.values()):
             raise ValueError(f"{file}: {name} is not a state_dict")
     return states
-
-
-def infer_options(states: Mapping[str, State], file: Path, *, crop_size: int = 256) -> dict[str, Any]:
-    """Flags of the networks, from the shapes of their weights.
-
-    Args:
-        states: as ``read_official`` gives them.
-        file: for messages.
-        crop_size: to note where the networks do not tell.
-
-    Raises:
-        ValueError: a network is not one of U-GAT-IT.
-    """
-    G, D_global, D_local = states["G_A2B"], states["D_GA"], states["D_LA"]
-    try:
-        first, mlp, last = (G[key].shape for key in ("DownBlock.1.weight", "FC.0.weight", "UpBlock2.11.weight"))
-        ndf = D_global["model.1.weight_orig"].shape[0]
-    except KeyError as error:
-        raise ValueError(f"{file}: no networks of U-GAT-IT, there is no {error.args[0]}") from None
-    ngf, features = first[0], mlp[1]
-    side = math.isqrt(features // (4 * ngf))
-    if side * side * 4 * ngf != features:
-        raise ValueError(f"{file}: FC.0.weight has {features} columns, which fit no square image at width {ngf}")
-    light = side == 1
-    size = crop_size if light else 4 * side
-    layers = [1 + sum("weight_orig" in key and key.startswith("model.") for key in D) for D in (D_global, D_local)]
-    return {
-        "model": "ugatit",
-        "light": light,
-        "ngf": ngf,
-        "ndf": ndf,
-        "n_res": sum(re.fullmatch(r"UpBlock1_\d+\.conv1\.weight", key) is not None for key in G),
-        "n_layers_global": layers[0],
-        "n_layers_local": layers[1],
-        "input_nc": first[1],
-        "output_nc": last[0],
-        "img_size": size,
-        "crop_size": size,
-        "load_size": size + 30,
-    }
-
-
-def empty_networks(options: Mapping[str, Any]) -> dict[str, nn.Module]:
-    """The networks of these options, without memory for their weights."""
-    channels = {"A": options["input_nc"], "B": options["output_nc"]}
-    shape = {"n_res": options["n_res"], "pool": int(options["light"]), "img_size": options["img_size"]}
-    with torch.device("meta"):
-        networks: dict[str, nn.Module] = {
-            f"G_{a}2{b}": UGATITGenerator(channels[a], channels[b], ngf=options["ngf"], **shape)
-            for a, b in ("AB", "BA")
-        }
-        for scale, layers in (("G", options["n_layers_global"]), ("L", options["n_layers_local"])):
-            for side in "AB":
-                networks[f"D_{scale}{side}"] = CAMDiscriminator(channels[side], ndf=options["ndf"], n_layers=layers)
-    return networks
 
 
 # --- to the official file ---------------------------------------------------------------------------------------------
@@ -176,7 +103,7 @@ def _export(folder: Path, tag: str, file: Path) -> None:
     if foreign:
         raise ValueError(f"--name {folder.name}: the official code has no {foreign}; it could not read the file")
     states: dict[str, State] = {}
-    for official, name in OFFICIAL.items():
+    for official, name in NETWORKS.items():
         source = folder / f"{tag}_net_{name}.pth"
         states[official] = {key.removeprefix("module."): value for key, value in _load(source).items()}
     check_writable(file, f"--export {file}")
@@ -191,8 +118,8 @@ def _not_official(options: Mapping[str, Any]) -> str:
     """What the official code cannot build of a run's options; empty if nothing."""
     if options.get("model") != "ugatit":
         return f"--model {options.get('model')}"
-    fixed = {"mlp_bias": (False,), "mlp_pool": (0, 1), "n_layers_global": (7,), "n_layers_local": (5,)}
-    fixed |= {"input_nc": (3,), "output_nc": (3,)}
+    fixed: dict[str, tuple[Any, ...]] = {"ugatit_variant": ("pytorch",), "mlp_bias": (False,), "mlp_pool": (0, 1)}
+    fixed |= {"n_layers_global": (7,), "n_layers_local": (5,), "input_nc": (3,), "output_nc": (3,)}
     wrong = [f"--{key} {options[key]}" for key, allowed in fixed.items() if options.get(key, allowed[0]) not in allowed]
     ngf, ndf = options.get("ngf", 64), options.get("ndf", 64)
     if ngf != ndf and not options.get("ch"):
@@ -211,20 +138,6 @@ def _load(file: Path) -> Any:
     except Exception as error:  # torch raises many kinds for a foreign file
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ValueError(f"{file}: damaged or no PyTorch checkpoint ({reason})") from error
-
-
-def _check(state: State, net: nn.Module, where: str) -> None:
-    """Refuse a state_dict of another network.
-
-    Raises:
-        ValueError: with the first entry that differs.
-    """
-    own = {key: tuple(value.shape) for key, value in net.state_dict().items()}
-    found = {key: tuple(value.shape) for key, value in state.items()}
-    for key in [*own, *found]:
-        if own.get(key) != found.get(key):
-            has = found.get(key, "nothing")
-            raise ValueError(f"{where}: {key} is {has}, where this network has {own.get(key, 'nothing')}")
 
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ from options.metric_options import MetricOptions
 from options.parse import parse_command, parse_test
 from util.exit_code import EXIT_DONE, run_command
 from util.images.folder import scan
+from util.images.io import scale_of
 from util.metrics import METRICS, expand, listing, needs_real, needs_source
 from util.metrics.images import FolderImages, ImageSet
 from util.metrics.measurement import FILE_NAME, Measurement, read_measurements, update_measurements
@@ -45,6 +46,7 @@ from util.pages.comparison_folder import compare
 from util.pages.series import Series
 from util.run.device import device_for, parse_gpu_ids
 from util.run.folder import check_writable
+from util.run.sides import SideFormat, read_sides
 
 logger = logging.getLogger("evaluate")
 
@@ -222,11 +224,8 @@ def _measure_run(
     """Every number of one result folder; ``training`` is what samples from noise are compared with."""
 
     other = "A" if o.domain == "B" else "B"
-    saved = read_options(Path(o.checkpoints_dir) / o.name, required=False)
-    words = saved.get("value_range") or ()  # of the original's text file, "(0.0, 4095.0)"
-    words = words.strip("()").split(",") if isinstance(words, str) else words
-    value_range = tuple(float(word) for word in words if str(word).strip())
-    shared: dict[str, Any] = {"resize": o.resize, "alpha": o.alpha, "value_range": value_range}
+    sides = _stored_sides(Path(o.checkpoints_dir) / o.name)
+    shared: dict[str, Any] = {"resize": o.resize, "alpha": o.alpha, "value_range": sides[o.domain].value_range}
     flag = f"--name {o.name}"
     fake = FolderImages(folder.images, flag, suffix="" if from_noise else f"fake_{o.domain}", **shared)
     real: ImageSet | None = _side(o, "--real", o.real) if o.real else training
@@ -240,7 +239,9 @@ def _measure_run(
         source = (
             _side(o, "--source", o.source)
             if o.source
-            else FolderImages(folder.images, flag, suffix=f"real_{other}", **shared)
+            else FolderImages(
+                folder.images, flag, suffix=f"real_{other}", **{**shared, "value_range": sides[other].value_range}
+            )
         )
     return [
         replace(
@@ -250,8 +251,25 @@ def _measure_run(
             domain=o.domain,
             protocol={**each.protocol, "tag": folder.tag},
         )
-        for each in suite.measure(fake, real, source, draws=draws)
+        for each in (_in_unit(each, sides[o.domain]) for each in suite.measure(fake, real, source, draws=draws))
     ]
+
+
+def _stored_sides(folder: Path) -> dict[str, SideFormat]:
+    """Domain -> how its results store values: what the run noted, or the options of a run of an earlier version."""
+    found = read_sides(folder)
+    words = read_options(folder, required=False).get("value_range") or ()
+    words = words.strip("()").split(",") if isinstance(words, str) else words  # of the original's text file
+    value_range = tuple(float(word) for word in words if str(word).strip())
+    return {name: found.get(name, SideFormat("uint8", value_range)) for name in "AB"}
+
+
+def _in_unit(measured: Measurement, side: SideFormat) -> Measurement:
+    """L1 with a note that says it in the unit of the values."""
+    if measured.short != "l1" or not side.unit:
+        return measured
+    low, high = side.value_range or scale_of(side.format)
+    return replace(measured, notes=(*measured.notes, f"L1 {measured.value * (high - low):.6g} {side.unit}"))
 
 
 def _folders(o: EvaluateOptions, m: MetricOptions) -> int:
@@ -280,6 +298,7 @@ def _side(o: EvaluateOptions, flag: str, folder: str, suffix: str = "") -> Folde
         half=o.real_half if real else "",
         alpha=o.alpha,
         resize=o.resize,
+        value_range=o.value_range,
     )
 
 

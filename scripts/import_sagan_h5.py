@@ -14,11 +14,10 @@ Exit code 0: done; 1: failed; 2: bad arguments, or a file that does not fit, and
 from __future__ import annotations
 
 import argparse
-import os
 import re
-import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,25 +28,28 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from data import DATASETS
 from datasets.command_line import OneLineParser
-from models import MODELS
+from models.imported import (
+    REPORT_FILE,
+    ImportedRun,
+    add_run_flags,
+    check_target,
+    run_import,
+    write_run,
+)
 from models.sagan.h5 import PREFIX, Entry, Report, by, layout, read_h5, write_h5
 from models.sagan.latent import draw_labels
 from models.sagan.networks import BASE, WIDTHS, SAGANDiscriminator, SAGANGenerator
-from options.files import VOLATILE, read_options, write_options
-from options.parse import parse_train
-from util.exit_code import EXIT_DONE, exit_code
-from util.files import replace_text
+from options.files import read_options
 from util.images.draw import tile, to_uint8_truncating
 from util.images.io import save_array
 from util.run.class_names import CLASSES_FILE, read_class_names, write_class_names
-from util.run.folder import check_name, check_run_folder, check_writable, open_run_folder
+from util.run.folder import check_writable
 from util.run.pretrained import load_weights
 
 Arrays = Mapping[str, NDArray[np.float32]]
 State = dict[str, Tensor]
-CHECK_IMAGES, CHECK_FILE, REPORT_FILE = 16, "import_check.png", "import_report.txt"
+CHECK_IMAGES, CHECK_FILE = 16, "import_check.png"
 WITHOUT_D = "the file has no discriminator: the run is for test.py, not for train.py --continue_train"
 
 
@@ -56,37 +58,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = OneLineParser(__doc__ or "")
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("file", nargs="?", type=Path, help="parameter file to read")
-    parser.add_argument("--name", required=True, help="name of the run")
-    parser.add_argument("--checkpoints_dir", type=Path, default=Path("checkpoints"), help="folder of all runs")
+    add_run_flags(parser)
     parser.add_argument("--use_w_sn", action="store_true", help="use W_sn as the weights, without spectral norm")
     parser.add_argument("--class_names", type=Path, metavar="FILE", help="names, one a row or LABEL: 'name'")
-    parser.add_argument("--overwrite", action="store_true", help="delete what an earlier run wrote there")
     parser.add_argument("--check", action="store_true", help=f"draw {CHECK_IMAGES} images into {CHECK_FILE}")
     parser.add_argument("--export", type=Path, metavar="FILE.h5", help="write the run's networks to this file")
     parser.add_argument("--epoch", default="latest", help="checkpoint to export: latest, a number, iter_<n>")
-    try:
-        args = parser.parse_args(argv)
-    except SystemExit as answered:  # --help, or one line on what is wrong with the words
-        return int(answered.code or EXIT_DONE)
-    try:
-        check_name(args.name)
-        if (args.file is None) == (args.export is None):
-            raise ValueError("give either a FILE.h5 to read, or --export FILE.h5 to write")
-        folder = args.checkpoints_dir / args.name
-        if args.export is None:
-            _import(args.file, folder, args)
-        else:
-            _export(folder, args.epoch, args.export)
-        return EXIT_DONE
-    except (Exception, KeyboardInterrupt) as error:
-        return exit_code("import_sagan_h5.py", error)
+    return run_import("import_sagan_h5.py", parser, argv, _convert)
+
+
+def _convert(args: argparse.Namespace, folder: Path) -> None:
+    if (args.file is None) == (args.export is None):
+        raise ValueError("give either a FILE.h5 to read, or --export FILE.h5 to write")
+    if args.export is None:
+        _import(args.file, folder, args)
+    else:
+        _export(folder, args.epoch, args.export)
 
 
 # --- from the file ----------------------------------------------------------------------------------------------------
 
 
 def _import(file: Path, folder: Path, args: argparse.Namespace) -> None:
-    check_run_folder(folder, continue_train=False, overwrite=args.overwrite)
+    check_target(folder, overwrite=args.overwrite)
     arrays = read_h5(file)
     options = infer_options(arrays, file)
     has_D = any(name.startswith(PREFIX["D"]) for name in arrays)
@@ -96,19 +90,19 @@ def _import(file: Path, folder: Path, args: argparse.Namespace) -> None:
     if names and len(names) != options["num_classes"]:
         raise ValueError(f"--class_names {args.class_names}: {len(names)} names for {options['num_classes']} classes")
     options |= {"no_sn": args.use_w_sn, "ema_decay": 0}  # so that a test draws with G, which is all there is
-    words = [f"--{key}={value}" for key, value in options.items()]
-    parsed = parse_train([*words, f"--name={args.name}", f"--checkpoints_dir={args.checkpoints_dir}"], MODELS, DATASETS)
     digits = re.search(r"\d+$", file.stem)
     iteration = int(digits[0]) if digits else None
-    with open_run_folder(folder, overwrite=args.overwrite):
-        for stale in (CLASSES_FILE, CHECK_FILE):
-            (folder / stale).unlink(missing_ok=True)
-        for key, state in states.items():
-            _save(state, folder, key, iteration)
-        if names:
-            write_class_names(folder / CLASSES_FILE, names)
-        write_options({**parsed.values, **VOLATILE}, parsed.defaults, folder, "train")
-        replace_text(folder / REPORT_FILE, (f"{line}\n" for line in report.lines(*(() if has_D else (WITHOUT_D,)))))
+    imported = ImportedRun(
+        options,
+        {key: partial(dict, state) for key, state in states.items()},
+        list(report.lines(*(() if has_D else (WITHOUT_D,)))),
+        tags=("latest",) if iteration is None else ("latest", f"iter_{iteration}"),
+        aliases={"G": ("G_ema",)},  # for a training with --ema_decay
+        prepare=lambda draft: write_class_names(draft / CLASSES_FILE, names) if names else None,
+    )
+    write_run(folder, imported, overwrite=args.overwrite)
+    for stale in (CHECK_FILE, *(() if names else (CLASSES_FILE,))):  # of a start that came to nothing
+        (folder / stale).unlink(missing_ok=True)
     size = options["image_size"]
     shown = " ".join(f"--{key} {options[key]}" for key in ("num_classes", "nz", "ngf", "ndf"))
     print(f"{folder}: {size}x{size} pixels, {shown}{'' if iteration is None else f', iteration {iteration}'}")
@@ -225,23 +219,6 @@ def take_states(
         old = "; --use_w_sn is for files of before 2021, leave it out" if "/W_sn" in wrong[0] else ""
         raise ValueError(f"{file}: {wrong[0]}{more}{old}")
     return states, report
-
-
-def _save(state: State, folder: Path, network: str, iteration: int | None) -> None:
-    """``latest_net_<network>.pth``; under the tag of the iteration, and as G's average, the same file by a link."""
-    first = folder / f"latest_net_{network}.pth"
-    draft = first.with_name(first.name + ".tmp")
-    torch.save(state, draft)
-    draft.replace(first)
-    names = [network, "G_ema"] if network == "G" else [network]  # for a training with --ema_decay
-    tags = ["latest"] if iteration is None else ["latest", f"iter_{iteration}"]
-    for file in (folder / f"{tag}_net_{name}.pth" for tag in tags for name in names):
-        if file != first:
-            file.unlink(missing_ok=True)
-            try:
-                os.link(first, file)
-            except OSError:  # a file system without links
-                shutil.copyfile(first, file)
 
 
 def _draw(state: State, options: Mapping[str, Any], file: Path) -> Path:

@@ -47,7 +47,7 @@ from util.images.draw import captioned_grid
 from util.metrics import EXTRACTORS
 from util.metrics.extractors import Extractor, load_extractor
 from util.metrics.features import FeatureCache, default_cache, features_of
-from util.metrics.images import ImageSet, MadeImages, Pixels, as_stored
+from util.metrics.images import ImageSet, MadeImages, Pixels, as_rgb, as_stored
 from util.metrics.results import RunPlace
 from util.metrics.suite import NO_CACHE
 from util.pages.html import HTML
@@ -151,7 +151,7 @@ def write_matches(run: NoiseRun, label: int, real: ClassImages, comparison: Comp
     asked = run.options.test
     samples = [Sample(label, number) for number in range(asked.num_images)]
     how = {"seed": asked.sample_seed, "truncation": asked.truncation, "batch_size": batch_size_of(run.options)}
-    drawn = [as_stored(image, "uint8") for image in draw(run.model, samples, **how)]
+    drawn = [as_rgb(as_stored(image)) for image in draw(run.model, samples, **how)]
     distances = comparison.distances(MadeImages("samples", dict(zip(map(str, samples), drawn))), real)
     if asked.top_n > len(real):
         logger.info("--top_n %d: there are %d images, all of them are shown", asked.top_n, len(real))

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from datasets.command_line import OneLineParser, exit_code
 from util.files import replace_text
-from util.metrics.images import HALVES, FolderImages, Pixels, pairs
+from util.metrics.images import HALVES, FolderImages, Pixels, as_rgb, pairs
 from util.run.folder import check_writable
 
 Colour = tuple[int, int, int]
@@ -114,7 +114,7 @@ def measure(
     """
     total = np.zeros((len(classes), len(classes)), np.int64)
     for i, j in pairs(fake, real):
-        made, truth = fake.read(i), real.read(j)
+        made, truth = as_rgb(fake.read(i)), as_rgb(real.read(j))
         if made.shape != truth.shape:
             sizes = " and ".join(f"{a.shape[1]}x{a.shape[0]}" for a in (made, truth))
             raise ValueError(

@@ -60,11 +60,12 @@ def module_name(path: str) -> str:
 # --- who imports whom -------------------------------------------------------------------------------------------------
 
 FOUNDATION = {"util", "util.registry", "util.types", "util.metrics", "options.schema"}
-OPENED_RUNS = {"models.trained", "models.sagan.samples"}  # compose a run for commands: registries, options, weights
+# They compose a run for commands: registries, options, weights.
+OPENED_RUNS = {"models.trained", "models.imported", "models.sagan.samples"}
 TOP_FOLDERS = {"scripts", "benchmarks", "tests", "datasets"}
 PROJECT = {"train", "test", "options", "data", "models", "util"} | TOP_FOLDERS
 
-BELOW_MODELS = {"networks", "losses", "util", "foundation", "options"}
+BELOW_MODELS = {"networks", "losses", "official", "util", "foundation", "options"}
 SYSTEMS = ("atme", "augan", "sagan", "ugatit")  # models/<system>/: rooms for what one system alone uses
 MAY_IMPORT = {
     "foundation": {"foundation"},
@@ -74,6 +75,7 @@ MAY_IMPORT = {
     "data": {"data", "util", "foundation", "options"},
     "networks": {"networks", "util", "foundation"},
     "losses": {"losses", "networks", "util", "foundation"},
+    "official": {"official"},  # readers of published files
     "room": BELOW_MODELS | {"room"},
     "models": {"models", "base_model", "foundation"},
     "base_model": BELOW_MODELS | {"base_model"},
@@ -97,7 +99,7 @@ def area(module: str) -> str | None:
     if parts[0] == "models":
         if len(parts) == 1:
             return "models"
-        if parts[1] in ("networks", "losses"):
+        if parts[1] in ("networks", "losses", "official"):
             return parts[1]
         if module in OPENED_RUNS:
             return "trained"

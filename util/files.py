@@ -5,25 +5,45 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from util.run.folder import check_writable, make_folder
 
 
-def replace_text(path: Path, pieces: Iterable[str]) -> None:
-    """Write the joined pieces to ``path`` by a temporary file beside it and a rename.
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary file beside ``path``, to be written in the context; it takes the place of ``path`` at its end.
 
-    A reader, and a start after a kill, sees the old content or the new one, never a part. Line ends stay as given.
+    A reader, and a start after a kill, sees the old content or the new one, never a part. Several processes and threads
+    may write at once. Its name is short, as that of ``path`` may have all of the 255 bytes that systems allow.
+
+    Raises:
+        OSError: the folder is missing or not writable, or the disk is full. The old file is then untouched.
+    """
+    temporary = path.with_name(f".{os.getpid()}-{threading.get_ident()}.tmp")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def replace_text(path: Path, pieces: Iterable[str]) -> None:
+    """Write the joined pieces to ``path``, as ``replacing`` does. Line ends stay as given.
+
     A file name that is no Unicode (Python keeps its bytes as lone surrogates) is written with backslashes.
 
     Raises:
         OSError: the folder is missing or not writable, or the disk is full. The old file is then untouched.
     """
-    temporary = path.with_name(path.name + ".tmp")
-    with open(temporary, "w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+    with (
+        replacing(path) as temporary,
+        open(temporary, "w", encoding="utf-8", errors="backslashreplace", newline="") as file,
+    ):
         file.writelines(pieces)
-    os.replace(temporary, path)
 
 
 class LineFile:

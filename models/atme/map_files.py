@@ -18,6 +18,7 @@ from PIL import Image
 
 from models.atme.maps import TrackedMaps
 from util.background import BackgroundWriter
+from util.files import replace_text, replacing
 from util.images.folder import describe, nearest
 from util.images.io import save_array
 from util.loggers.base import Logger
@@ -339,11 +340,9 @@ class TrackedMapsLogger(Logger):
         for name, values in pictures.items():
             grey = np.rint(values * 255).clip(0, 255).astype(np.uint8)
             save_array(self._folder / f"{head}_{name}_{record.index}.png", grey[:, :, None])
-        # of a batch smaller than the number of processes, two of them have the same image
-        draft = self._folder / f".{head}_{record.index}.{os.getpid()}.tmp"
-        with open(draft, "wb") as file:
+        # Of a batch smaller than the number of processes, two of them have the same image.
+        with replacing(self._folder / f"{head}_{record.index}.npz") as temporary, open(temporary, "wb") as file:
             np.savez(file, logits=logits, W=W)
-        os.replace(draft, self._folder / f"{head}_{record.index}.npz")
         self._paths[record.index] = record.path
         self._note_paths()
 
@@ -359,6 +358,4 @@ class TrackedMapsLogger(Logger):
         if entries == before:
             return
         indices = sorted(entries)
-        draft = file.with_name(f".tracked.{os.getpid()}.tmp")
-        draft.write_text(json.dumps({"indices": indices, "paths": [entries[i] for i in indices]}), encoding="utf-8")
-        os.replace(draft, file)
+        replace_text(file, [json.dumps({"indices": indices, "paths": [entries[i] for i in indices]})])

@@ -45,6 +45,7 @@ class DemodulatedConv2d(nn.Conv2d):
 
 
 UPSAMPLES = ("transposed", "bilinear")
+PADDINGS = ("torch", "tensorflow")
 
 
 class Fork(NamedTuple):
@@ -78,6 +79,20 @@ def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
     return F.pad(x, (0, right, 0, below), mode="reflect") if below or right else x
 
 
+class _HalvingConv2d(nn.Conv2d):
+    """3x3 of stride 2 for even sizes as TensorFlow pads it: zeros below and on the right only."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return super().forward(F.pad(input, (0, 1, 0, 1)))
+
+
+class _DoublingConv2d(nn.ConvTranspose2d):
+    """3x3 of stride 2, transposed, as TensorFlow cuts it: without the last row and column of the full result."""
+
+    def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
+        return super().forward(input, output_size)[..., :-1, :-1]
+
+
 @dataclass(frozen=True)
 class _Layers:
     """The layers that a generator is made of.
@@ -86,11 +101,13 @@ class _Layers:
         norm: ``batch``, ``instance``, or ``none`` for demodulated convolutions.
         affine: instance norm with learned scale and offset.
         bias: whether convolutions before a norm carry a bias.
+        padding: of convolutions with stride 2: ``torch``, or ``tensorflow``, which is its mirror image.
     """
 
     norm: str
     affine: bool
     bias: bool
+    padding: str = "torch"
 
     def conv(self, before: int, after: int, kernel: int, *, bias: bool | None = None, **geometry: Any) -> nn.Module:
         """A convolution with a norm behind it, or a demodulated one, which never has a bias."""
@@ -112,8 +129,14 @@ class _Layers:
         """7x7 on reflected borders, then two halvings: ``[N, input_nc, H, W]`` -> ``[N, 4 ngf, H/4, W/4]``."""
         layers = [nn.ReflectionPad2d(3), self.conv(input_nc, ngf, 7), *self.rectified(ngf)]
         for width in (ngf, 2 * ngf):
-            layers += [self.conv(width, 2 * width, 3, stride=2, padding=1), *self.rectified(2 * width)]
+            layers += [self.halving(width), *self.rectified(2 * width)]
         return layers
+
+    def halving(self, width: int) -> nn.Module:
+        """Half the size, twice the channels."""
+        if self.padding == "tensorflow":
+            return _HalvingConv2d(width, 2 * width, 3, stride=2, bias=self.bias)
+        return self.conv(width, 2 * width, 3, stride=2, padding=1)
 
     def bilinear(self, width: int, *, bias: bool) -> list[nn.Module]:
         """Twice the size, half of the channels, by interpolation and a convolution."""
@@ -123,8 +146,13 @@ class _Layers:
 
     def transposed(self, width: int) -> list[nn.Module]:
         """The same by a transposed convolution."""
-        geometry: dict[str, Any] = {"stride": 2, "padding": 1, "output_padding": 1, "bias": self.bias}
-        return [nn.ConvTranspose2d(width, width // 2, 3, **geometry), *self.rectified(width // 2)]
+        doubling: nn.Module
+        if self.padding == "tensorflow":
+            doubling = _DoublingConv2d(width, width // 2, 3, stride=2, bias=self.bias)
+        else:
+            geometry: dict[str, Any] = {"stride": 2, "padding": 1, "output_padding": 1, "bias": self.bias}
+            doubling = nn.ConvTranspose2d(width, width // 2, 3, **geometry)
+        return [doubling, *self.rectified(width // 2)]
 
 
 def _to_image(ngf: int, channels: int) -> list[nn.Module]:
@@ -177,6 +205,8 @@ class PaperGenerator(nn.Module):
         uncertainty: with the head that gives ``conf``.
         dilation: of the residual blocks; 1 in the authors' code.
         upsample: ``transposed`` as in the authors' code, or ``bilinear`` with a convolution.
+        padding: of convolutions with stride 2: that of ``torch``, or that of ``tensorflow``, with which the authors'
+            weights were trained; ``transposed`` and a norm only. The keys are the same.
 
     Attributes:
         size_multiple: 4.
@@ -199,9 +229,10 @@ class PaperGenerator(nn.Module):
         uncertainty: bool = False,
         dilation: int = 1,
         upsample: str = "transposed",
+        padding: str = "torch",
     ) -> None:
         super().__init__()
-        layers = _Layers(norm, affine=True, bias=False)
+        layers = _Layers(norm, affine=True, bias=False, padding=padding)
         blocks = [
             [
                 DilatedBlock(4 * ngf, layers, dilation=dilation, dropout=dropout, reflect=False)

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from torch import nn
 
+from models.networks.crossed import CrossedDiscriminators
 from models.networks.multiscale import MultiscaleDiscriminator, Pix2PixHDDiscriminator
 from models.networks.norm import skip_cancelled_biases
 from models.networks.patchgan import PatchDiscriminator, PixelDiscriminator
@@ -76,6 +77,12 @@ def _pix2pixhd(d: DiscriminatorShape) -> nn.Module:
     return Pix2PixHDDiscriminator(d.input_nc, ndf=d.ndf, n_layers_D=d.n_layers_D, norm=d.norm, num_D=d.num_D)
 
 
+def _augan_official(d: DiscriminatorShape) -> nn.Module:
+    if d.features:
+        raise ValueError("--netD augan_official: it has no features to match; leave out --lambda_feat")
+    return CrossedDiscriminators(d.input_nc, ndf=d.ndf)
+
+
 def _sesame(d: DiscriminatorShape, *, published: bool) -> nn.Module:
     name = "sesame" if published else "sesam"
     if not d.condition_nc:
@@ -104,6 +111,7 @@ DISCRIMINATORS: Mapping[str, DiscriminatorBuilder] = {
     "pixel": _pixel,
     "multiscale": _multiscale,
     "pix2pixhd": _pix2pixhd,
+    "augan_official": _augan_official,
     "sesame": partial(_sesame, published=True),
     "sesam": partial(_sesame, published=False),
 }
@@ -173,6 +181,8 @@ def build_discriminator(netD: str, input_nc: int, *, norm_D: str = "", **shape: 
         d = replace(d, norm=norm_D or "spectralinstance")
     elif netD == "sesam" and norm_D not in ("", "instance"):
         raise ValueError(f"--norm_D {norm_D}: --netD sesam always has instance norm, as published; use --netD sesame")
+    elif netD == "augan_official" and norm_D not in ("", "instance"):
+        raise ValueError(f"--norm_D {norm_D}: --netD augan_official always has instance norm, as published")
     elif norm_D == "spectralinstance":
         raise ValueError(f"--norm_D spectralinstance: only --netD sesame has it, --netD {netD} does not")
     else:

@@ -61,12 +61,13 @@ class SpectralConv2d(_Spectral, nn.Conv2d):
 
 
 class SpectralLinear(_Spectral, nn.Linear):
-    """A linear layer without bias, with the weight ``weight_orig / sigma``."""
+    """A linear layer with the weight ``weight_orig / sigma``."""
 
-    def __init__(self, in_features: int, out_features: int) -> None:
-        super().__init__(in_features, out_features, bias=False)
+    def __init__(self, in_features: int, out_features: int, *, bias: bool = False) -> None:
+        super().__init__(in_features, out_features, bias=bias)
         self.use_spectral_norm()
 
     def forward(self, input: Tensor) -> Tensor:
         """``[N, in_features]`` -> ``[N, out_features]``."""
-        return F.linear(input, self.weight_orig) / self.sigma()
+        y = F.linear(input, self.weight_orig) / self.sigma()
+        return y if self.bias is None else y + self.bias

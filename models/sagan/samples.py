@@ -284,7 +284,7 @@ class NoiseRun(TrainedRun):
     """
 
     model: Any
-    names: tuple[str, ...]
+    names: tuple[str, ...] = ()
 
     @property
     def facts(self) -> dict[str, object]:
@@ -335,7 +335,7 @@ def load_noise_run(options: Options) -> NoiseRun:
     model: Any = run.model
     if options.test.standing_stats:
         model.take_standing_statistics(options.test.standing_stats, options.test.sample_seed)
-    return NoiseRun(options, model, run.folder, class_names_of(run.folder, model.options.num_classes, file))
+    return NoiseRun(options, model, run.folder, names=class_names_of(run.folder, model.options.num_classes, file))
 
 
 def draw_from_noise(run: TrainedRun, output: str = "") -> int:

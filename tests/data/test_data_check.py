@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from data import DATASETS
@@ -72,3 +73,17 @@ def test_a_broken_first_or_middle_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "b.png").write_bytes(b"nothing")
     with pytest.raises(ValueError, match=r"b\.png: cannot be read"):
         check("single", tmp_path)
+
+
+def test_other_kinds_of_files_and_stacks_are_reported(tmp_path: Path) -> None:
+    root = tmp_path / "photos"
+    save(root / "1.png", 40, 40)
+    for name in ("a.dcm", "b.dcm", "notes.txt"):
+        (root / name).touch()
+    (line,) = check("single", root)
+    assert line.startswith(f"{root}: 2 .dcm files are not read (DICOM: ")
+    stack = tmp_path / "stacks" / "x.tif"
+    stack.parent.mkdir()
+    tifffile.imwrite(stack, np.zeros((3, 40, 40), np.uint16), imagej=True, metadata={"axes": "ZYX"})
+    (line,) = check("single", stack.parent)
+    assert line == f"{stack}: 3 slices (axis Z) are taken as channels; 1 of 1 files looked at are like this"

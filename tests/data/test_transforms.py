@@ -88,6 +88,8 @@ def test_a_centred_crop_draws_as_the_others_do() -> None:
         ((500, 375), "shorter_and_center_crop", 256, 256, (341, 256)),
         ((375, 500), "shorter_and_center_crop", 256, 128, (256, 341)),
         ((20, 20), "shorter_and_center_crop", 32, 32, (32, 32)),
+        ((1280, 720), "resize_2to1", 256, 256, (512, 256)),  # AU-GAN's, whatever the shape
+        ((100, 300), "resize_2to1", 64, 256, (128, 64)),
         # Where it stretches (to 512x512): the shape is kept.
         ((400, 800), "scale_height", 512, 512, (256, 512)),
         ((1280, 720), "scale_width", 512, 512, (512, 288)),
@@ -185,3 +187,21 @@ def test_overshoot_of_scaling_stays_in_range() -> None:
     assert prepared.array.max() > 1  # bicubic overshoots, so the next line tests something
     tensor = finish(prepared, Placement(0, 0, False), options)
     assert tensor.min() == -1 and tensor.max() == 1
+
+
+def test_signed_16_bit_needs_a_range_and_keeps_it() -> None:
+    array = np.array([[-1024, 0], [1000, 3071]], np.int16)[:, :, None]
+    options = DataOptions(preprocess="none", value_range=(-1024, 3071))
+    with pytest.raises(ValueError, match=r"values from -1024 to 3071 .* the range 0 to 1 expected of int16"):
+        prepare(Picture(array, "int16"), 1, DataOptions(preprocess="none"), path="f", flag="input_nc")
+    prepared = prepare(Picture(np.tile(array, (2, 2, 1)), "int16"), 1, options, path="f", flag="input_nc")
+    assert prepared.array.dtype == np.int16
+    tensor = normalise(array, (-1024, 3071))
+    np.testing.assert_allclose(tensor[0], [[-1, 2048 / 4095 - 1], [4048 / 4095 - 1, 1]], atol=1e-6)
+
+
+def test_signed_16_bit_is_scaled_and_made_grey_by_rounding() -> None:
+    flat = np.full((8, 8, 3), -701, np.int16)
+    assert (resize(flat, (5, 5)) == -701).all() and resize(flat, (5, 5)).dtype == np.int16
+    colours = np.array([[[-1000, -500, -200]]], np.int16)  # -299 - 293.5 - 22.8
+    assert to_channels(colours, 1, path="f", flag="input_nc", alpha="drop").tolist() == [[[-615]]]

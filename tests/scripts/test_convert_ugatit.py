@@ -69,7 +69,7 @@ def test_what_cannot_be_read_is_named_in_one_line(workdir, capsys) -> None:
     official(Path("good.pt"), light=True)
     assert convert_ugatit.main(["good.pt", "--name", "x"]) == 0
     capsys.readouterr()
-    assert "not empty" in converted("good.pt", "--name", "x", capsys=capsys)
+    assert "holds a run already" in converted("good.pt", "--name", "x", capsys=capsys)
     assert "2_net_G_A2B.pth" in converted("--name", "x", "--epoch", "2", "--export", "y.pt", capsys=capsys)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from util.run.inference import ResultNames
 
 BATCHES = [("rain/1.png", "/b/day.png"), ("rain/1.jpg", "/b/day.png"), ("rain/1.jpg", "/b/other/day.png")]
@@ -32,3 +34,13 @@ def test_other_models_name_everything_after_A() -> None:
 def test_without_a_file_of_B_there_is_one_name() -> None:
     parts = ResultNames(Path("/a"), ("real_B",)).parts({"A_paths": ["/a/x.png"]}, 0, {"real_B": 1, "fake_A": 2})
     assert list(parts) == [("A", "x", {"real_B": 1, "fake_A": 2})]
+
+
+def test_names_too_long_to_be_extended_are_shortened(caplog: pytest.LogCaptureFixture) -> None:
+    names = ResultNames(Path("/a"))
+    assert names(Path("/a/b") / ("n" * 219 + ".png")) == "b/" + "n" * 219 and not caplog.records
+    for stem in ("n" * 244, "n" * 251, "図" * 80):
+        name = names(Path("/a") / f"{stem}.png")
+        assert len(f"{name}_fake_B_mean.tif".encode()) <= 255 and name[:60] == stem[:60]
+        assert caplog.records[-1].getMessage().endswith(f": {name}_*")
+    assert len(caplog.records) == 3

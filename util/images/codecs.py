@@ -1,15 +1,17 @@
-"""Formats that Pillow cannot read, or cuts to 8 bits: 16-bit PNG and PPM, JPEG 2000, JPEG XL, AVIF; by imagecodecs."""
+"""Formats that Pillow does not read, or cuts to 8 bits, by imagecodecs: deep PNG, PPM and AVIF, JPEG 2000, JPEG XL."""
 
 from __future__ import annotations
 
+import io
 import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from util.images.header import Refused, require_memory
 
@@ -40,7 +42,7 @@ class Shape:
 
 
 def kind_of(data: bytes) -> Kind | None:
-    """Which of these formats a file is, by its first 256 bytes; None for all others."""
+    """Which of these formats a file is, by its first 64 KB; None for all others."""
     if data[:8] == _PNG_SIGNATURE:
         return "PNG" if len(data) > 25 and data[24] == 16 else None
     if data[:2] in (b"P2", b"P3", b"P5", b"P6"):
@@ -50,7 +52,10 @@ def kind_of(data: bytes) -> Kind | None:
         return "JPEG 2000"
     if data.startswith((_JXL_BOXES, _JXL_STREAM)):
         return "JPEG XL"
-    return "AVIF" if data[4:12] in (b"ftypavif", b"ftypavis") else None
+    if data[4:12] in (b"ftypavif", b"ftypavis"):
+        # Pillow gives 8 bits; the configuration of an AV1 stream says whether it has more.
+        return "AVIF" if any(data[at.end() + 1] & 0x40 for at in _avif_streams(data)) else None
+    return None
 
 
 def shape_of(kind: Kind, data: bytes) -> Shape:
@@ -66,6 +71,8 @@ def shape_of(kind: Kind, data: bytes) -> Shape:
     if kind == "PNG":
         width, height, colour_type = struct.unpack_from(">IIxB", data, 16)
         channels = {0: 1, 2: 3, 4: 2, 6: 4}[colour_type]
+        # A colour that is transparent (tRNS) is decoded to an alpha channel.
+        channels += channels in (1, 3) and any(chunk == b"tRNS" for chunk, _ in png_chunks(io.BytesIO(data)))
         return Shape(width, height, channels, np.dtype(np.uint16), channels in (2, 4), 16)
     if kind == "PNM":
         found = _PNM_HEADER.match(data)
@@ -101,7 +108,8 @@ def decode_kind(kind: Kind, data: bytes) -> tuple[NDArray[Any], Shape]:
     elif kind == "JPEG XL":
         array = imagecodecs.jpegxl_decode(data, index=0)
     else:
-        array = imagecodecs.avif_decode(data, index=0)
+        # Never with an index: imagecodecs 2026.3.6 then writes beyond its memory for files of several pictures.
+        array = imagecodecs.avif_decode(data)
     array = array[:, :, None] if array.ndim == 2 else array
     if array.ndim != 3:
         raise ValueError(f"{kind} of the dimensions {array.shape}")
@@ -121,6 +129,19 @@ def encode_png16(array: NDArray[Any]) -> bytes:
 
     plain = np.ascontiguousarray(array[:, :, 0] if array.shape[2] == 1 else array)
     return bytes(imagecodecs.png_encode(plain, level=1))
+
+
+def png_chunks(file: BinaryIO) -> Iterator[tuple[bytes, bytes]]:
+    """Type and first bytes of the chunks of a PNG, as far as the file goes."""
+    at = len(_PNG_SIGNATURE)
+    while True:
+        file.seek(at)
+        chunk = file.read(30)
+        if len(chunk) < 8:
+            return
+        size, kind = struct.unpack_from(">I4s", chunk)
+        yield kind, chunk[8:]
+        at += 12 + size
 
 
 def _pnm_pixels(data: bytes) -> NDArray[Any]:
@@ -207,16 +228,17 @@ def _jpegxl_size(data: bytes) -> tuple[int, int]:
     return width, height
 
 
+def _avif_streams(data: bytes) -> Iterator[re.Match[bytes]]:
+    return re.finditer(rb"av1C\x81", data)
+
+
 def _avif_size(data: bytes) -> tuple[int, int]:
-    """Width and height: the largest of the image spatial extents, which are those of the pictures and their tiles."""
-    extents = re.finditer(rb"\0\0\0\x14ispe", data[:65536])
-    sizes = [struct.unpack_from(">II", data, found.end() + 4) for found in extents]
-    if not sizes:
-        raise Refused("is an AVIF whose size is not at its start: save it again, for example as PNG")
-    return max(sizes, key=lambda size: size[0] * size[1])
+    with Image.open(io.BytesIO(data)) as image:
+        if getattr(image, "n_frames", 1) > 1:
+            raise Refused("is an animation of more than 8 bits: save its pictures as PNG")
+        return image.size
 
 
 def _avif_bits(data: bytes) -> int:
-    """10 or 12, from the configuration of the AV1 stream."""
-    at = data.find(b"av1C")
-    return 12 if data[at + 6] & 0x20 else 10
+    """10 or 12, from the configuration of the deepest AV1 stream (AV1-ISOBMFF, section 2.3)."""
+    return 12 if any(data[at.end() + 1] & 0x60 == 0x60 for at in _avif_streams(data)) else 10

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-import struct
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Literal
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-from util.images.codecs import Kind, decode_kind, kind_of, shape_of
+from util.images.codecs import Kind, decode_kind, kind_of, png_chunks, shape_of
 from util.images.header import (
     Alpha,
     Format,
@@ -31,12 +31,14 @@ Palette = Literal["colours", "indices"]
 # Pillow's limit of 179 megapixels is meant for web servers. The files here are the user's own, and require_memory
 # looks at every size before a picture is decoded.
 Image.MAX_IMAGE_PIXELS = None
+# What Pillow thinks of a file's metadata would be printed with a line of its source.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
-_START = 4096  # bytes by which a format is known
+_START = 65536  # bytes by which a format is known
 _ORIENTATION = 0x0112  # EXIF tag
 # None, CCITT, LZW, JPEG, Deflate (two numbers), PackBits: what every build of Pillow reads in TIFF.
 _PILLOW_COMPRESSIONS = (1, 2, 3, 4, 5, 7, 8, 32946, 32773)
-_TURNING_CHUNKS = (b"eXIf", b"tEXt", b"zTXt", b"iTXt")
+_TEXT_CHUNKS = (b"tEXt", b"zTXt", b"iTXt")
 _TURNING_TEXTS = (b"Raw profile type exif", b"XML:com.adobe.xmp")
 
 
@@ -169,6 +171,8 @@ def _pillow_pixels(image: Image.Image, alpha: Alpha, palette: Palette) -> tuple[
     """Pixels ``[H, W, C]`` of a loaded Pillow image, and whether the last channel is alpha."""
     if palette == "indices" and image.mode == "P":
         return np.asarray(image)[:, :, None], False
+    if image.mode == "La":  # the only conversion that Pillow has for it
+        image = image.convert("LA")
     mode, has_alpha = _target_mode(image)
     if has_alpha and alpha == "drop":
         mode, has_alpha = {"LA": "L", "RGBA": "RGB"}[mode], False
@@ -183,14 +187,18 @@ def _pillow_pixels(image: Image.Image, alpha: Alpha, palette: Palette) -> tuple[
 
 def _without_inks(image: Image.Image) -> Image.Image:
     """CMYK as sRGB: by the profile in the file, or without one by Pillow's ``255 - ink``."""
-    profile = image.info.get("icc_profile")
-    try:
-        source = ImageCms.ImageCmsProfile(io.BytesIO(profile)) if profile else None
-        target = ImageCms.createProfile("sRGB")
-        converted = source and ImageCms.profileToProfile(image, source, target, outputMode="RGB")
-    except (OSError, ImageCms.PyCMSError):  # a profile of another kind of colours, or a broken one
-        converted = None
-    return converted or image.convert("RGB")
+    if profile := _ink_profile(image):
+        source, target = ImageCms.ImageCmsProfile(io.BytesIO(profile)), ImageCms.createProfile("sRGB")
+        converted = ImageCms.profileToProfile(image, source, target, outputMode="RGB")
+        assert converted is not None  # None is for inPlace
+        return converted
+    return image.convert("RGB")
+
+
+def _ink_profile(image: Image.Image) -> bytes:
+    """The colour profile of a CMYK picture; empty if it has none, or one of other colours."""
+    profile = image.info.get("icc_profile") or b""
+    return profile if profile[16:20] == b"CMYK" else b""  # the profile's colour space (ICC.1, section 7.2.6)
 
 
 def _target_mode(image: Image.Image) -> tuple[str, bool]:
@@ -235,16 +243,10 @@ def _kind_orientation(kind: Kind, file: BinaryIO) -> int:
 
 def _png_may_turn(file: BinaryIO) -> bool:
     """Whether a PNG has a chunk that can hold an orientation: Pillow decodes the whole picture to look for it."""
-    at = 8
-    while True:
-        file.seek(at)
-        chunk = file.read(30)
-        if len(chunk) < 8:
-            return False
-        size, kind = struct.unpack_from(">I4s", chunk)
-        if kind in _TURNING_CHUNKS and (kind == b"eXIf" or chunk[8:].startswith(_TURNING_TEXTS)):
-            return True
-        at += 12 + size
+    return any(
+        kind == b"eXIf" or (kind in _TEXT_CHUNKS and start.startswith(_TURNING_TEXTS))
+        for kind, start in png_chunks(file)
+    )
 
 
 def _upright(array: NDArray[Any], orientation: int) -> NDArray[Any]:
@@ -311,7 +313,7 @@ def _header(name: str, file: BinaryIO) -> Header:
 def _ink_remark(image: Image.Image) -> str:
     if image.mode != "CMYK":
         return ""
-    how = "by the file's profile" if "icc_profile" in image.info else "without a profile, so that they may be off"
+    how = "by the file's profile" if _ink_profile(image) else "without a profile, so that they may be off"
     return f"CMYK colours are converted to RGB {how}"
 
 

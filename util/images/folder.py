@@ -75,10 +75,11 @@ def left_out(folders: Iterable[str | os.PathLike[str]]) -> str:
         del counts[suffix]
     if not counts:
         return ""
+    by_number = sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))
     known = {suffix: kind for kind, (suffixes, _) in _REMEDIES.items() for suffix in suffixes}
-    named = [f"{count} {suffix or 'without a suffix'}" for suffix, count in counts.most_common()]
+    named = [f"{count} {suffix or 'without a suffix'}" for suffix, count in by_number]
     what = f"{listed(named)} file{'s' if counts.total() > 1 else ''} {'are' if counts.total() > 1 else 'is'} not read"
-    kinds = dict.fromkeys(known[suffix] for suffix, _ in counts.most_common() if suffix in known)
+    kinds = dict.fromkeys(known[suffix] for suffix, _ in by_number if suffix in known)
     remedies = "; ".join(f"{kind}: {_REMEDIES[kind][1]}" for kind in kinds)
     return f"{what} ({remedies})" if remedies else what
 

@@ -12,7 +12,6 @@ import hashlib
 import io
 import math
 import os
-import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Union
@@ -21,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from util.files import replacing
 from util.images.codecs import encode_png16
 from util.images.decode import Palette, Picture, decode, decode_header
 from util.images.header import Alpha, Format, Geo, Header, Refused
@@ -301,13 +301,8 @@ def _with_suffix(path: Path, suffix: str) -> Path:
 
 def _replace_file(file: Path, data: bytes) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
-    # Short, whatever the file's name: that one may have all of the 255 bytes that systems allow.
-    temporary = file.with_name(f".{os.getpid()}-{threading.get_ident()}.tmp")
-    try:
+    with replacing(file) as temporary:
         temporary.write_bytes(data)
-        os.replace(temporary, file)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _encode_pillow(array: NDArray[Any], kind: str, **options: Any) -> bytes:
@@ -341,7 +336,6 @@ def save_gif(path: Path, frames: Sequence[Image.Image], *, loop: int = 0, durati
     Raises:
         OSError: it cannot be written.
     """
-    temporary = path.with_name(path.name + ".tmp")
     rest = list(frames[1:])
-    frames[0].save(temporary, format="GIF", save_all=True, append_images=rest, duration=duration, loop=loop)
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        frames[0].save(temporary, format="GIF", save_all=True, append_images=rest, duration=duration, loop=loop)

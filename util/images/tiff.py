@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -23,6 +24,9 @@ from util.images.header import (
     stored_as,
     value_unit,
 )
+
+# What matters is raised. Beside that tifffile reports tags it does not like, with several lines per file.
+logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 
 _WHITE_IS_ZERO, _RGB, _PALETTE, _YCBCR = 0, 2, 3, 6  # values of PhotometricInterpretation that are read
 _REFUSED_COLOURS = {
@@ -97,6 +101,13 @@ def _picture(tiff: Any) -> tuple[Any, Any]:
     candidates = list(_candidates(tiff))
     if not candidates:
         raise ValueError("a TIFF without pictures")
+    if tiff.is_imagej:
+        # ImageJ has one entry for a whole stack; of a file that was cut tifffile gives the first slice alone.
+        source = candidates[0][0]
+        there = math.prod(size for size, axis in zip(source.shape, source.axes) if axis not in "YXS")
+        named = (tiff.imagej_metadata or {}).get("images", 1)
+        if there < named:
+            raise ValueError(f"{there} of {named} slices: the file is truncated")
     areas = [_area(source) for source, _ in candidates]
     return next(candidate for candidate, area in zip(candidates, areas) if 2 * area >= max(areas))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from dominate.tags import div, p, span
 from dominate.util import raw
 
 from options.schema import arg
-from util.files import replace_text
+from util.files import replace_text, replacing
 from util.loggers import LOGGERS
 from util.loggers.base import Logger, RunLog
 from util.loggers.jsonl import FILE_NAME as METRICS
@@ -79,14 +79,15 @@ class HtmlLogger(Logger):
         self._web = run_dir / "web"
         self._images = self._web / "images"
         self._images.mkdir(parents=True, exist_ok=True)
-        panel = fold("Options", wide_table([], sorted(options.items()), kind="options")) if options else None
+        rows = [(flag, str(value)) for flag, value in sorted((options or {}).items())]  # also None and tuples
+        panel = fold("Options", wide_table([], rows, kind="options")) if rows else None
         self._options = raw(panel.render(pretty=False) if panel else "")  # once: it has hundreds of cells
         self._width = display_winsize
         self._freq = update_html_freq
         self._clock = clock
         self._losses, self._metrics = Curves(), Curves()
         self._charts = raw("")
-        self._drawn_at = clock()  # the first charts come after 30 seconds, so that starting takes no matplotlib
+        self._drawn_at = math.inf
         self._rows: dict[int, dom_tag] = {}  # epoch -> its row of pictures
         self._seen_iters = 0  # place of the last image event
         self._epochs = ""  # "epoch 3 of 200"
@@ -96,6 +97,7 @@ class HtmlLogger(Logger):
         if resume_iters is not None and (run_dir / METRICS).exists():
             self._take_over(run_dir / METRICS, resume_iters)
         self._save()
+        self._drawn_at = -math.inf  # charts come with the first event: a start does not wait for matplotlib
 
     @classmethod
     def open(cls, run: RunLog, options: HtmlOptions) -> HtmlLogger | None:
@@ -195,6 +197,5 @@ def epoch_image(epoch: int, visual: str) -> str:
 def _write_png(path: Path, pixels: np.ndarray) -> None:
     from PIL import Image  # this file is read for --help
 
-    temporary = path.with_name(path.name + ".tmp")
-    Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).save(temporary, format="PNG")
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).save(temporary, format="PNG")

@@ -1,4 +1,4 @@
-"""Distances of two images, float32 ``[1, 3, H, W]`` in 0..255: PSNR, SSIM, L1, LPIPS; all but SSIM by torchmetrics."""
+"""Distances of two images, float32 ``[1, C, H, W]`` in 0..255: PSNR, SSIM, L1, LPIPS; all but SSIM by torchmetrics."""
 
 from __future__ import annotations
 
@@ -45,13 +45,18 @@ def ssim(x: Tensor, y: Tensor) -> float:
 
 
 def l1(x: Tensor, y: Tensor) -> float:
-    """Mean absolute difference of two ``[1, 3, H, W]`` in 0..255, as values in 0..1."""
+    """Mean absolute difference of two ``[1, C, H, W]`` in 0..255, as values in 0..1."""
     return float(mean_absolute_error(x.flatten() / 255.0, y.flatten() / 255.0))
 
 
 def lpips(x: Tensor, y: Tensor, network: Lpips) -> float:
-    """Learned perceptual distance by a loaded network."""
-    return network(x, y)
+    """Learned perceptual distance by a loaded network; of grey images and of several bands as ``as_rgb`` shows them."""
+    return network(*(_colours(image) for image in (x, y)))
+
+
+def _colours(images: Tensor) -> Tensor:
+    """``[1, 3, H, W]`` of ``[1, C, H, W]``: grey three times, else the first three bands."""
+    return images[:, :3] if images.shape[1] >= 3 else images[:, :1].expand(-1, 3, -1, -1)
 
 
 class Lpips:

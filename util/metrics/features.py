@@ -21,7 +21,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from util.metrics.images import ImageSet, Pixels
+from util.files import replacing
+from util.metrics.images import ImageSet, Pixels, as_rgb
 
 if TYPE_CHECKING:
     from util.metrics.extractors import Extractor  # imports torch-fidelity, which takes two seconds
@@ -70,16 +71,12 @@ class FeatureCache:
         self._memory[key] = features
         if self.folder is None:
             return
-        draft = self.folder / f".{key}.{os.getpid()}.tmp"
         arrays: dict[str, Any] = {layer: rows.numpy() for layer, rows in features.items()}
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with open(draft, "wb") as file:
+            with replacing(self.folder / f"{key}.npz") as temporary, open(temporary, "wb") as file:
                 np.savez(file, **arrays)
-            os.replace(draft, self.folder / f"{key}.npz")
         except OSError as error:
-            with contextlib.suppress(OSError):
-                draft.unlink(missing_ok=True)
             logger.warning("warning: features are not kept in %s (%s)", self.folder, error.strerror)
             self.folder = None
 
@@ -152,7 +149,7 @@ def _batches(images: ImageSet, size: int) -> Iterator[Tensor]:
             if len(ahead) == 2 * size:
                 break
         while ahead:
-            image = to_uint8(ahead.pop(0).result())
+            image = to_uint8(as_rgb(ahead.pop(0).result()))
             following = next(todo, None)
             if following is not None:
                 ahead.append(readers.submit(images.read, following))

@@ -1,4 +1,4 @@
-"""Sets of images to measure: a folder, or what a model has just made. Read one by one as RGB with values 0..255."""
+"""Sets of images to measure: a folder, or what a model has just made. Read one by one, on the scale 0..255."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from PIL import Image
 from torch import Tensor
 
 from util.images.folder import describe, scan
-from util.images.io import read_header, read_image, to_display
+from util.images.io import Format, fitting_format, read_header, read_image, scale_of
 from util.types import ABOUT_A_FAKE, IN_COLOURS
 
 Pixels = NDArray[Any]
-"""``[H, W, 3]``: uint8, or float64 with values 0..255 where the source has 16 bits."""
+"""``[H, W, C]``, all bands of a file: uint8, or float64 on the scale 0..255 (0 and 255 are the ends of the range)."""
 
 _LABEL = re.compile(r"^\d{4}_")  # of the folders of samples, 0003_cat
 HALVES = ("", "left", "right")
@@ -59,10 +59,10 @@ class ImageSet(ABC):
 
     @abstractmethod
     def read(self, index: int) -> Pixels:
-        """One image.
+        """One image, with all of its bands.
 
         Raises:
-            ValueError: it cannot be read, or not as RGB; the message names the file.
+            ValueError: it cannot be read; the message names the file.
         """
 
     @abstractmethod
@@ -128,15 +128,13 @@ class FolderImages(ImageSet):
     def read(self, index: int) -> Pixels:
         path = self.paths[index]
         picture = read_image(path, alpha="white" if self.alpha == "white" else "drop")
-        if picture.format in ("float32", "int16"):
-            raise ValueError(f"{path}: its {picture.format} values have no fixed range; give 8 or 16 bit images")
         array = picture.array
-        if array.shape[2] not in (1, 3):
-            raise ValueError(f"{path}: {array.shape[2]} channels; metrics need grey or colour images")
+        if picture.format not in ("uint8", "uint16") and not self.value_range:
+            raise ValueError(f"{path}: its {picture.format} values have no fixed range; give --value_range LOW,HIGH")
         if self.half:
             width = array.shape[1] // 2
             array = array[:, :width] if self.half == "left" else array[:, -width:]
-        return _resized(_as_rgb(array, self.value_range), self.resize)
+        return _resized(as_scaled(array, self.value_range), self.resize)
 
     def content(self) -> str:
         """SHA-256 of the files alone, in order, however they are read."""
@@ -171,7 +169,7 @@ class MadeImages(ImageSet):
 
     Args:
         label: where they come from.
-        images: name -> ``[H, W, 3]`` uint8, or float64 in 0..255.
+        images: name -> pixels, see ``Pixels``.
     """
 
     def __init__(self, label: str, images: dict[str, Pixels]) -> None:
@@ -196,25 +194,19 @@ class MadeImages(ImageSet):
         return {"size": _range(sizes), "depth": " and ".join(sorted(kinds))}
 
 
-def as_stored(values: Tensor, depth: str, value_range: Sequence[float] = ()) -> Pixels:
+def as_stored(values: Tensor, format: Format = "uint8", value_range: Sequence[float] = ()) -> Pixels:
     """A model's picture as it is read back from the file that test.py writes.
 
     Args:
         values: ``[C, H, W]`` in ``[-1, 1]`` on the CPU.
-        depth: how the input's file stored numbers: ``uint8``, ``uint16``, ``int16`` or ``float32``.
-        value_range: the run's ``--value_range``.
+        format: type of the numbers in the files of its domain.
+        value_range: values that -1 and 1 stand for; empty for the full scale.
     """
-    if depth in ("float32", "int16") or values.shape[0] not in (
-        1,
-        3,
-        4,
-    ):  # test.py puts a PNG for the eye beside the values
-        return to_display(values)
-    full = {"uint8": 255.0, "uint16": 65535.0}[depth]
-    low, high = value_range or (0.0, full)
-    array = values.float().numpy()[: 1 if values.shape[0] == 1 else 3].transpose(1, 2, 0)
-    scaled = np.rint(low + (array.clip(-1, 1).astype(np.float64) + 1) / 2 * (high - low)).clip(0, full)
-    return _as_rgb(scaled.astype(depth), value_range)
+    low, high = value_range or scale_of(format)
+    kind = "float32" if format == "int16" and not value_range else fitting_format(format, low, high)
+    array = values.float().numpy().clip(-1, 1).astype(np.float64).transpose(1, 2, 0)
+    stored = low + (array + 1) / 2 * (high - low)
+    return as_scaled((stored if kind == "float32" else np.rint(stored)).astype(kind), value_range)
 
 
 def pairs(fake: ImageSet, real: ImageSet) -> list[tuple[int, int]]:
@@ -237,7 +229,9 @@ def pairs(fake: ImageSet, real: ImageSet) -> list[tuple[int, int]]:
 
 
 def _chosen(folder: Path, found: Sequence[str], suffix: str) -> tuple[list[str], list[str]]:
-    """Paths and names (below the folder, without suffixes); of two files of one name, the PNG.
+    """Paths and names (below the folder, without suffixes).
+
+    Of two files of one name, a TIFF holds the values of a result and a PNG beside it a picture of them for the eye.
 
     What lies there about a fake, such as its heat map, is left out.
     """
@@ -249,7 +243,7 @@ def _chosen(folder: Path, found: Sequence[str], suffix: str) -> tuple[list[str],
             if not stem.endswith(f"_{suffix}"):
                 continue
             stem = stem.removesuffix(f"_{suffix}")
-            if stem in chosen and not path.lower().endswith(".png"):
+            if stem in chosen and path.lower().endswith(".png"):
                 continue
         elif stem in chosen:
             stem = inside.as_posix()
@@ -274,21 +268,31 @@ def _refuse_mixture(folder: Path, flag: str, found: Sequence[str]) -> None:
         )
 
 
-def _as_rgb(array: Pixels, value_range: Sequence[float]) -> Pixels:
-    if value_range:
-        low, high = value_range
-        array = ((array.astype(np.float64) - low) / (high - low) * 255.0).clip(0, 255)
-    elif array.dtype == np.uint16:
-        array = array.astype(np.float64) / 257.0  # 65535 becomes 255
-    return np.ascontiguousarray(np.broadcast_to(array, (*array.shape[:2], 3)))
+def as_scaled(array: NDArray[Any], value_range: Sequence[float]) -> Pixels:
+    """Numbers of a file, ``[H, W, C]``, on the scale 0..255: uint8 as it is, all others as float64.
+
+    Values beyond the range keep their distance from it: metrics see what is in the file.
+    """
+    if array.dtype == np.uint8 and not value_range:
+        return array
+    low, high = value_range or scale_of(array.dtype.name)
+    return np.asarray((array.astype(np.float64) - low) / (high - low) * 255.0)
+
+
+def as_rgb(pixels: Pixels) -> Pixels:
+    """``[H, W, 3]`` of ``[H, W, C]``, for networks that see colours: grey three times, else the first three bands."""
+    bands = pixels[:, :, :3] if pixels.shape[2] >= 3 else pixels[:, :, :1]
+    return np.ascontiguousarray(np.broadcast_to(bands.clip(0, 255), (*bands.shape[:2], 3)))
 
 
 def _resized(array: Pixels, size: int) -> Pixels:
     if not size or array.shape[:2] == (size, size):
         return array
-    if array.dtype == np.uint8:
-        return np.asarray(Image.fromarray(array).resize((size, size), Image.Resampling.BICUBIC))
-    planes = [Image.fromarray(array[:, :, c].astype(np.float32)) for c in range(3)]
+    if array.dtype == np.uint8 and array.shape[2] in (1, 3):
+        picture = Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array)
+        scaled_picture = np.asarray(picture.resize((size, size), Image.Resampling.BICUBIC))
+        return scaled_picture.reshape(size, size, array.shape[2])
+    planes = [Image.fromarray(plane) for plane in array.transpose(2, 0, 1).astype(np.float32)]
     scaled = [np.asarray(plane.resize((size, size), Image.Resampling.BICUBIC), np.float64) for plane in planes]
     return np.stack(scaled, axis=2).clip(0, 255)
 

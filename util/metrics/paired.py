@@ -38,7 +38,7 @@ def paired(
     networks = {name: (lpips,) if METRICS[name].network else () for name in names}
     values: dict[str, list[float]] = {name: [] for name in names}
     for index, target in tqdm(pairs(fake, real), desc="pairs", unit=" img", disable=None if progress else True):
-        a, b = fake.read(index), real.read(target)
+        a, b = same_channels(fake.read(index), real.read(target))
         if a.shape != b.shape:
             raise ValueError(
                 f"{fake.label}: {fake.names[index]} is {a.shape[1]}x{a.shape[0]}, its target "
@@ -49,6 +49,14 @@ def paired(
         for name, distance in distances.items():
             values[name].append(distance(x, y, *networks[name]))
     return {name: _mean(name, each, lpips) for name, each in values.items()}
+
+
+def same_channels(a: Pixels, b: Pixels) -> tuple[Pixels, Pixels]:
+    """Both images as they are, but a grey one beside one with several bands is repeated for each of them."""
+    if a.shape[2] != b.shape[2] and 1 in (a.shape[2], b.shape[2]):
+        channels = max(a.shape[2], b.shape[2])
+        a, b = (np.broadcast_to(each, (*each.shape[:2], channels)) for each in (a, b))
+    return a, b
 
 
 def check_smallest(image: str, pixels: int, names: Sequence[str]) -> None:
@@ -68,7 +76,7 @@ def own_protocol(name: str, lpips: Lpips | None) -> dict[str, Any]:
 
 
 def as_batch(image: Pixels) -> Tensor:
-    """``[H, W, 3]`` as float32 ``[1, 3, H, W]``, values 0..255."""
+    """``[H, W, C]`` as float32 ``[1, C, H, W]``, values 0..255."""
     return torch.from_numpy(image.astype(np.float32)).permute(2, 0, 1)[None].contiguous()
 
 

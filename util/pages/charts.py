@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import math
-import os
 import re
 import threading
 import warnings
@@ -16,8 +15,11 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from dominate.tags import b, figcaption, figure, span
 from dominate.util import raw
+
+from util.files import replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -57,7 +59,7 @@ _SETTINGS: dict[Any, Any] = {
     "pdf.fonttype": 42,  # publishers refuse Type 3 fonts
 }
 _HINT = "hint:"
-_LARGEST = 1e100  # values beyond count as infinite: the length of the axis would be
+_LARGEST = 1e100  # values beyond count as infinite: the length of their axis would be
 _GUIDE = 11  # number of the look of guides: dark and dashed
 _NAMESPACES = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
 
@@ -107,7 +109,7 @@ class Chart:
     @property
     def is_empty(self) -> bool:
         """True if no curve has a finite point."""
-        return not any(map(_finite, self.curves.values()))
+        return not self._drawable()
 
     def inline(self) -> figure:
         """``<figure>`` with the chart as SVG, in the colours of the page's style sheet."""
@@ -144,9 +146,8 @@ class Chart:
             with _settings(self.title):
                 self.figure(titled=True).savefig(file, format=kind, dpi=200, metadata=metadata)
             content = file.getvalue()
-        temporary = path.with_name(path.name + ".tmp")
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
+        with replacing(path) as temporary:
+            temporary.write_bytes(content)
 
     def figure(self, *, titled: bool = False) -> Figure:
         """Draw with matplotlib.
@@ -155,58 +156,74 @@ class Chart:
             titled: with the headline, on white; else without, on nothing.
         """
         from matplotlib.figure import Figure
+        from matplotlib.ticker import MaxNLocator
 
-        curves = {name: points for name, each in self.curves.items() if (points := _finite(each))}
-        numbers = {name: self.colours.get(name, place) for place, name in enumerate(self.curves)}
-        x_range, y_range = self._ranges(curves)
-        x_whole = all(float(x).is_integer() for points in curves.values() for x, _ in points)
-        y_ticks = {tick: tick_label(tick) for tick in _ticks(y_range, 6)}
-        names = [*self.guides, *curves]
-        names = [] if names == [self.title] else names  # the headline says it
-        columns = _legend_columns(names, self.width) if names else 1
+        drawn = Figure(dpi=72, facecolor="white" if titled else "none")
+        axes = drawn.add_axes((0, 0, 1, 1), facecolor="none", xmargin=0.03, ymargin=0.05)
+        keys = {name: _key(_GUIDE, marked=False) for name in self.guides}
+        for guide in self.guides.values():
+            axes.plot(*zip(*guide), **_look(_GUIDE))
+        curves = self._drawable()
+        few = max(map(len, curves.values())) <= _FEW
+        for place, name in enumerate(self.curves):
+            if name in curves:
+                number = self.colours.get(name, place)
+                keys[name] = _key(number)
+                self._draw_curve(axes, name, curves[name], number, few=few)
+        _begin_at_0(axes, "y")
+        axes.autoscale(False, axis="y")
+        for name, points in self.faint.items():
+            if name in curves:
+                axes.plot(*zip(*_finite(points)), color=keys[name].get_color(), linewidth=1, alpha=0.28, zorder=1)
+        _begin_at_0(axes, "x")
 
         # In pixels: the SVG of matplotlib has 72 of them per inch.
-        left, right = max(30.0, 14 + _CHARACTER * max(map(len, y_ticks.values()), default=0)), self.width - 14
-        top, bottom = 10 + 30 * titled, 42 + _LEGEND_ROW * math.ceil(len(names) / columns)
+        columns = _legend_columns([*keys], self.width)
+        rows = math.ceil(len(keys) / columns) if [*keys] != [self.title] else 0  # else the headline says it
+        axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+        left = max(30.0, 14 + _CHARACTER * max(len(tick_label(tick)) for tick in axes.get_yticks()))
+        right, top, bottom = self.width - 14, 10 + 30 * titled, 42 + _LEGEND_ROW * rows
         height = top + 0.44 * self.width + bottom
-        x_ticks = {tick: tick_label(tick) for tick in _ticks(x_range, int((right - left) // 55), whole=x_whole)}
-
-        drawn = Figure((self.width / 72, height / 72), dpi=72, facecolor="white" if titled else "none")
-        box = (left / self.width, bottom / height, (right - left) / self.width, 0.44 * self.width / height)
-        axes = drawn.add_axes(box, facecolor="none", xlim=x_range, ylim=y_range)
+        drawn.set_size_inches(self.width / 72, height / 72)
+        axes.set_position(
+            (left / self.width, bottom / height, (right - left) / self.width, 1 - (top + bottom) / height)
+        )
+        whole = all(float(x).is_integer() for points in curves.values() for x, *_ in points)
+        axes.xaxis.set_major_locator(MaxNLocator(int((right - left) // 55), steps=[1, 2, 5, 10], integer=whole))
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter(lambda value, _: tick_label(value))
         axes.set_axisbelow(True)
         axes.grid(axis="y", color=_GRID, linewidth=1)
         axes.spines[["left", "right", "top"]].set_visible(False)
         axes.spines["bottom"].set_color(_AXIS)
         axes.tick_params("x", color=_AXIS, labelcolor=_INK)
         axes.tick_params("y", length=0, labelcolor=_INK)
-        axes.set_xticks([*x_ticks], [*x_ticks.values()])
-        axes.set_yticks([*y_ticks], [*y_ticks.values()])
         axes.set_xlabel(printable(self.x_label), color=_INK)
         if self.y_label:
             axes.text(0.01, 0.98, printable(self.y_label), transform=axes.transAxes, va="top", color=_INK)
         if titled:
             drawn.text(12 / self.width, 1 - 24 / height, printable(self.title), size=14, weight="bold")
-
-        for guide in self.guides.values():
-            axes.plot(*zip(*guide), **_look(_GUIDE))
-        few = max(map(len, curves.values())) <= _FEW
-        for name in curves:
-            self._draw_curve(axes, name, numbers[name], few=few)
-        if names:
-            keys = [*(_key(_GUIDE, marked=False) for _ in self.guides), *(_key(numbers[name]) for name in curves)]
-            self._draw_legend(drawn, dict(zip(names, keys)), columns)
+        if rows:
+            _draw_legend(drawn, keys, columns)
         return drawn
 
-    def _draw_curve(self, axes: Axes, name: str, number: int, *, few: bool) -> None:
+    def _drawable(self) -> dict[str, list[tuple[float, float, float]]]:
+        """Curves -> (x, y, half length of the error bar or 0) of the points that can be drawn."""
+        found = {}
+        for name, points in self.curves.items():
+            errors = self.errors.get(name) or [None] * len(points)
+            halves = [half if half is not None and half < _LARGEST else 0.0 for half in errors]
+            if kept := [(x, y, half) for (x, y), half in zip(points, halves) if _finite([(x, y)])]:
+                found[name] = kept
+        return found
+
+    def _draw_curve(
+        self, axes: Axes, name: str, points: Sequence[tuple[float, float, float]], number: int, *, few: bool
+    ) -> None:
         look = _look(number)
         colour = look["color"]
         if band := self.bands.get(name):
-            x, low, high = zip(*band)
-            axes.fill_between(x, low, high, color=colour, alpha=0.22, linewidth=0)
-        if faint := _finite(self.faint.get(name, ())):
-            axes.plot(*zip(*faint), color=colour, linewidth=1, alpha=0.28)
-        points = [(*point, half) for point, half in zip(self.curves[name], self._halves(name)) if _finite([point])]
+            axes.fill_between(*np.transpose(band), color=colour, alpha=0.22, linewidth=0)
         if bars := [point for point in points if point[2]]:
             x, y, half = zip(*bars)
             axes.errorbar(x, y, yerr=half, fmt="none", ecolor=colour, elinewidth=1.2, capsize=3)
@@ -215,40 +232,6 @@ class Chart:
             spread = f" ± {error:.4g}" if error else ""
             hint = f"{_HINT}{printable(name)}: {up:.5g}{spread} at {across:,.10g}"
             axes.plot(across, up, _mark(number), color=colour, markersize=5.5, gid=hint)
-
-    def _draw_legend(self, drawn: Figure, keys: Mapping[str, Line2D], columns: int) -> None:
-        legend = drawn.legend(
-            [*keys.values()],
-            [str(place) for place in range(len(keys))],  # matplotlib leaves out labels that begin with _
-            loc="lower left",
-            ncols=columns,
-            frameon=False,
-            labelcolor=_INK,
-            borderpad=0.2,
-            borderaxespad=0.4,
-            labelspacing=0.25,
-            columnspacing=1.4,
-        )
-        for text, name in zip(legend.get_texts(), map(printable, keys)):
-            text.set_text(_shortened(name))
-            if len(name) > _LEGEND_NAME:
-                text.set_gid(f"{_HINT}{name}")
-
-    def _halves(self, name: str) -> list[float]:
-        """Half length of the error bar of every point, 0 for none."""
-        errors = self.errors.get(name) or [None] * len(self.curves[name])
-        return [half if half is not None and half < _LARGEST else 0.0 for half in errors]
-
-    def _ranges(self, curves: Mapping[str, Points]) -> tuple[tuple[float, float], tuple[float, float]]:
-        """Ends of both axes."""
-        along = [x for points in curves.values() for x, _ in points]
-        along += [x for name in curves for x, _ in _finite(self.faint.get(name, ()))]
-        upwards = [y for points in self.guides.values() for _, y in points]
-        upwards += [end for name in curves for _, *ends in self.bands.get(name, ()) for end in ends]
-        for name, points in curves.items():
-            halves = [half for point, half in zip(self.curves[name], self._halves(name)) if _finite([point])]
-            upwards += [end for (_, y), half in zip(points, halves) for end in (y - half, y + half)]
-        return _range(along, margin=0.03), _range(upwards, margin=0.05)
 
 
 @cache
@@ -295,22 +278,12 @@ def _finite(points: Points) -> list[tuple[float, float]]:
     return [(x, y) for x, y in points if abs(x) < _LARGEST and abs(y) < _LARGEST]
 
 
-def _range(values: Sequence[float], *, margin: float) -> tuple[float, float]:
-    """An axis around the values; it begins at 0 where that is near."""
-    low, high = min(values), max(values)
-    size = max(abs(low), abs(high))
-    if high - low <= max(1e-9 * size, 1 / _LARGEST):
-        half = size / 10 if size > 1 / _LARGEST else 1.0
-        return low - half, high + half
-    room = (high - low) * margin
-    return (0.0 if 0 <= low < 0.12 * high else low - room), high + room
-
-
-def _ticks(span: tuple[float, float], count: int, *, whole: bool = False) -> list[float]:
-    from matplotlib.ticker import MaxNLocator
-
-    ticks = MaxNLocator(nbins=count, steps=[1, 2, 5, 10], integer=whole).tick_values(*span)
-    return [float(tick) for tick in ticks if span[0] <= tick <= span[1]]
+def _begin_at_0(axes: Axes, which: str) -> None:
+    """Let an axis begin at 0 where that is near its values."""
+    low, high = getattr(axes.dataLim, f"interval{which}")
+    getattr(axes, f"get_{which}lim")()  # now, as matplotlib scales late: not with what is drawn later
+    if 0 <= low < 0.12 * high:
+        getattr(axes, f"set_{which}lim")(0, None)
 
 
 def _key(number: int, *, marked: bool = True) -> Line2D:
@@ -328,6 +301,25 @@ def _look(number: int) -> dict[str, Any]:
 
 def _mark(number: int) -> str:
     return _MARKERS[number % len(_MARKERS)]
+
+
+def _draw_legend(drawn: Figure, keys: Mapping[str, Line2D], columns: int) -> None:
+    legend = drawn.legend(
+        [*keys.values()],
+        [str(place) for place in range(len(keys))],  # matplotlib leaves out labels that begin with _
+        loc="lower left",
+        ncols=columns,
+        frameon=False,
+        labelcolor=_INK,
+        borderpad=0.2,
+        borderaxespad=0.4,
+        labelspacing=0.25,
+        columnspacing=1.4,
+    )
+    for text, name in zip(legend.get_texts(), map(printable, keys)):
+        text.set_text(_shortened(name))
+        if len(name) > _LEGEND_NAME:
+            text.set_gid(f"{_HINT}{name}")
 
 
 def _shortened(name: str) -> str:

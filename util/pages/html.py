@@ -9,31 +9,9 @@ from pathlib import Path
 from urllib.parse import quote
 
 import dominate
+from dominate import tags
 from dominate.dom_tag import dom_tag
-from dominate.tags import (
-    a,
-    b,
-    br,
-    details,
-    div,
-    h1,
-    h3,
-    html_tag,
-    img,
-    li,
-    meta,
-    p,
-    section,
-    style,
-    summary,
-    table,
-    tbody,
-    td,
-    th,
-    thead,
-    tr,
-    ul,
-)
+from dominate.tags import html_tag
 from dominate.util import raw
 
 from util.files import replace_text
@@ -106,12 +84,12 @@ def page(title: str, pieces: Iterable[dom_tag], *, refresh: int = 0) -> str:
     document = dominate.document(title=title)
     document["lang"] = "en"
     document.head.add(
-        meta(charset="utf-8"),
-        meta(name="viewport", content="width=device-width, initial-scale=1"),
-        *([meta(http_equiv="refresh", content=str(refresh))] if refresh > 0 else []),
-        style(raw(_style_sheet())),
+        tags.meta(charset="utf-8"),
+        tags.meta(name="viewport", content="width=device-width, initial-scale=1"),
+        *([tags.meta(http_equiv="refresh", content=str(refresh))] if refresh > 0 else []),
+        tags.style(raw(_style_sheet())),
     )
-    document.body.add(h1(title))
+    document.body.add(tags.h1(title))
     for piece in pieces:
         document.body.add(raw("\n"), piece)
     return document.render(pretty=False) + "\n"
@@ -131,17 +109,17 @@ def image_row(
     """
     if not len(files) == len(captions) == len(links):
         raise ValueError(f"row {header!r}: {len(files)} files, {len(captions)} captions and {len(links)} links")
-    row = tr()
+    row = tags.tr()
     for file, caption, link in zip(files, captions, links):
         size = {} if caption in own_width else {"style": f"width:{width}px"}
-        picture = img(src=image_link(file), loading="lazy", alt=caption, **size)
-        cell = p(a(picture, href=image_link(link)), br(), p(caption))
-        row.add(td(cell, halign="center", style="word-wrap: break-word;", valign="top"))
-    entry = section(cls="entry")
+        picture = tags.img(src=image_link(file), loading="lazy", alt=caption, **size)
+        cell = tags.p(tags.a(picture, href=image_link(link)), tags.br(), tags.p(caption))
+        row.add(tags.td(cell, halign="center", style="word-wrap: break-word;", valign="top"))
+    entry = tags.section(cls="entry")
     if header:
-        entry.add(h3(header))
+        entry.add(tags.h3(header))
     if files:
-        entry.add(table(row, border="1", style="table-layout: fixed;"))
+        entry.add(tags.table(row, border="1", style="table-layout: fixed;"))
     return raw(entry.render(pretty=False))
 
 
@@ -155,31 +133,35 @@ def wide_table(heads: Sequence[object], rows: Iterable[Sequence[object]], *, kin
 
     Args:
         heads: of the columns; empty for none.
-        rows: cells as text, as elements, or as ``td`` and ``th`` elements of their own.
+        rows: cells as elements, also ``td`` and ``th`` of their own, or as anything that has a text.
         kind: a class of the style sheet: ``facts`` or ``options``.
     """
-    body = tbody(tr(_cell(th if place == 0 else td, cell) for place, cell in enumerate(row)) for row in rows)
-    head = [thead(tr(_cell(th, cell) for cell in heads))] if heads else []
-    return div(table(*head, body), cls=f"wide {kind}".strip())
+    body = tags.tbody(
+        tags.tr(_cell(tags.td if place else tags.th, cell) for place, cell in enumerate(row)) for row in rows
+    )
+    head = [tags.thead(tags.tr(_cell(tags.th, cell) for cell in heads))] if heads else []
+    return tags.div(tags.table(*head, body), cls=f"wide {kind}".strip())
 
 
 def bullets(lines: Iterable[str], kind: str = "notes") -> html_tag:
     """A list of sentences."""
-    return ul((li(line) for line in lines), cls=kind)
+    return tags.ul((tags.li(line) for line in lines), cls=kind)
 
 
 def warning(head: str, lines: Iterable[str]) -> html_tag:
     """A box that a reader does not overlook."""
-    return div(p(b(head)), ul(li(line) for line in lines), cls="warning", role="note")
+    return tags.div(tags.p(tags.b(head)), tags.ul(tags.li(line) for line in lines), cls="warning", role="note")
 
 
 def fold(head: str, body: dom_tag) -> html_tag:
     """What a click on ``head`` shows."""
-    return details(summary(head), body)
+    return tags.details(tags.summary(head), body)
 
 
 def _cell(kind: type[html_tag], content: object) -> html_tag:
-    return content if isinstance(content, (td, th)) else kind(content)
+    if isinstance(content, (tags.td, tags.th)):
+        return content
+    return kind(content if isinstance(content, dom_tag) else str(content))
 
 
 @cache

@@ -119,6 +119,11 @@ class Checkpointer:
             asked = f"--load_iter {tag[5:]}" if tag.startswith("iter_") else f"--epoch {tag}"
             others = sorted(each.stem.removeprefix(f"{tag}_net_") for each in self.folder.glob(f"{tag}_net_*.pth"))
             there = ", ".join(found) or "no checkpoint at all"
+            if others and (report := self.folder / "import_report.txt").is_file():
+                raise FileNotFoundError(
+                    f"{asked}: {file} does not exist; the file that this run was imported from has {', '.join(others)} "
+                    f"only ({report}): test.py can use it, a training cannot go on from it"
+                )
             if others:  # the tag is right, the network is not
                 raise FileNotFoundError(
                     f"{asked}: {file} does not exist; there are networks {', '.join(others)}: check --model, and the "

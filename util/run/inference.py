@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,12 +13,17 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from util.images.io import to_display
+from util.images.io import short_name, to_display
 from util.metrics.images import Pixels, as_stored
 from util.run.engine import seed_step
+from util.run.sides import Storage
 from util.types import IN_COLOURS, Batch, ImageRecord, Visual, Visuals
 
 V = TypeVar("V")
+
+_APPENDED = 32  # bytes that the longest name of a visual and its suffix take
+
+log = logging.getLogger(__name__)
 
 STD_FACTOR = 8
 """The map of standard deviations is this much brighter than they are; it is white from 255 / 8 = 32 on."""
@@ -153,7 +159,7 @@ def held_out_pictures(
     *,
     root: Path,
     seed: int,
-    value_range: Sequence[float] = (),
+    storage: Storage,
 ) -> Iterator[tuple[str, dict[str, Pixels]]]:
     """What test.py would write of networks in training, without writing it.
 
@@ -166,7 +172,7 @@ def held_out_pictures(
         trained: the model in training.
         root: folder below which images are named.
         seed: ``--seed``.
-        value_range: ``--value_range``.
+        storage: how each domain stores its values.
 
     Yields:
         name of the result, and its ``real_A``, ``fake_B``... as they would be read back from the files. What shows a
@@ -180,12 +186,11 @@ def held_out_pictures(
     model.train()  # test.py's default
     names, kinds = ResultNames(root, model.visual_kinds), model.visual_kinds
     for batch, row, visuals in translate(model, loader, seed=seed, total=loader.num_images):
-        depths = {side: batch.get(f"{side}_format", ["uint8"] * (row + 1))[row] for side in "AB"}
-        pixels = {
-            visual: as_stored(image, depths["B" if visual == "real_B" else "A"], value_range)
-            for visual, image in visuals.items()
-            if kinds[visual].role in ("real", "fake")
-        }
+        pixels = {}
+        for visual, image in visuals.items():
+            if kinds[visual].role in ("real", "fake"):
+                stored = storage.of(kinds[visual], batch, row)
+                pixels[visual] = as_stored(image, stored.format, stored.value_range)
         for _, name, part in names.parts(batch, row, pixels):
             yield name, {f"{kinds[visual].role}_{kinds[visual].domain}": values for visual, values in part.items()}
 
@@ -222,9 +227,15 @@ class ResultNames:
                 yield side, names(Path(path)), sides[side]
 
     def __call__(self, path: Path) -> str:
-        """The name of the next result: a second of its name keeps the suffix, further ones get a number."""
+        """The name of the next result: a second of its name keeps the suffix, further ones get a number.
+
+        A name too long for what is appended to it (``_fake_B.png``) is shortened, with a warning.
+        """
         path = path.relative_to(self.root) if path.is_relative_to(self.root) else Path(path.name)
-        name = stem = path.with_suffix("").as_posix()
+        whole = path.with_suffix("").as_posix()
+        name = stem = short_name(whole, _APPENDED)
+        if stem != whole:
+            log.warning("the results of %s have a shorter name, as it is too long to be extended: %s_*", path, stem)
         number = 1
         while name in self._used:
             name = f"{stem}_{path.suffix[1:]}" + (f"_{number}" if number > 1 else "")

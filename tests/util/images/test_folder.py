@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from util.images.folder import natural_key, require_images, scan, stem
+from util.images.folder import left_out, natural_key, require_images, scan, stem
 
 
 def touch(root: Path, *names: str) -> None:
@@ -57,3 +57,36 @@ def test_a_link_to_a_folder_of_a_similar_name_is_followed(tmp_path: Path) -> Non
     (tmp_path / "data2" / "link").symlink_to(tmp_path / "data")
     (tmp_path / "data2" / "circle").symlink_to(tmp_path / "data2")
     assert [Path(path).name for path in scan(tmp_path / "data2")] == ["b.png", "a.png"]
+
+
+def test_what_is_left_out_is_counted_by_suffix(tmp_path: Path) -> None:
+    touch(tmp_path, "1.png", "2.JPG", "notes.txt", "a.json", ".hidden.dcm", "archive.zip", "Thumbs.db", "below/3.dcm")
+    assert left_out([tmp_path]) == ""
+    touch(tmp_path, "1.dcm", "2.DCM")
+    assert (
+        left_out([tmp_path])
+        == "2 .dcm files are not read (DICOM: save the slices as 16-bit TIFF with their values in HU)"
+    )
+    assert left_out([tmp_path, tmp_path / "below"]).startswith("3 .dcm files are not read (DICOM")
+    touch(tmp_path, "x.nii.gz", "scan", "y.xyz")
+    line = left_out([tmp_path])
+    assert line.startswith("2 .dcm, 1 without a suffix, 1 .nii.gz, 1 .xyz files are not read (DICOM: ")
+    assert "; volumes: save their slices" in line and "\n" not in line
+
+
+def test_one_file_left_out(tmp_path: Path) -> None:
+    touch(tmp_path, "a.heic")
+    assert left_out([tmp_path]) == "1 .heic file is not read (HEIF: convert them to PNG or JPEG)"
+
+
+def test_a_folder_of_other_kinds_says_what_to_do(tmp_path: Path) -> None:
+    touch(tmp_path, "patient1/1.dcm", "patient2/1.dcm")
+    with pytest.raises(FileNotFoundError, match=r"no images .*patient1.*; 2 \.dcm files are not read \(DICOM: save"):
+        require_images(tmp_path, flags="--dataroot x")
+
+
+def test_kinds_that_were_left_out_before_are_found(tmp_path: Path) -> None:
+    names = [f"x.{suffix}" for suffix in ("avif", "gif", "jfif", "jp2", "jxl", "pgm", "pnm", "tga")]
+    touch(tmp_path, *names, "0.png")
+    assert [Path(path).name for path in scan(tmp_path)] == ["0.png", *names]
+    assert left_out([tmp_path]) == ""

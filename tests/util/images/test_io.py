@@ -7,13 +7,27 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import pytest
+import tifffile
 import torch
 from PIL import Image, ImageOps
 
-from util.images.io import read_header, read_image, save_array, to_display, to_uint8, write_image
-from util.images.tiff import channels_last
+from util.images import header as header_module
+from util.images.io import (
+    Format,
+    fitting_format,
+    missing_values,
+    read_header,
+    read_image,
+    save_array,
+    short_name,
+    to_display,
+    to_uint8,
+    write_image,
+    written_path,
+)
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "atme_transforms" / "golden_misc.npz"
 
@@ -48,14 +62,13 @@ def test_display_of_any_number_of_channels(channels: int, shown: list[int]) -> N
     np.testing.assert_array_equal(picture, expected[shown].transpose(1, 2, 0))
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int16, np.float32])
 @pytest.mark.parametrize("channels", [1, 2, 3, 4, 6])
 def test_written_arrays_are_read_back_equal(dtype: type, channels: int, tmp_path: Path) -> None:
-    if channels in (2, 6) or (dtype is np.float32 and channels > 1):
-        pytest.importorskip("tifffile")
     array = noise(13, 11, channels, dtype=dtype)
     file = save_array(tmp_path / "new" / "picture.png", array)
-    assert file.suffix == (".png" if channels in (1, 3, 4) and dtype is not np.float32 else ".tif")
+    assert file.suffix == (".png" if channels in (1, 3) and dtype in (np.uint8, np.uint16) else ".tif")
+    assert file == written_path(tmp_path / "new" / "picture.png", channels, np.dtype(dtype).name)  # type: ignore[arg-type]
     picture = read_image(file, alpha="keep")
     assert picture.format == np.dtype(dtype).name
     np.testing.assert_array_equal(picture.array, array)
@@ -90,7 +103,7 @@ def test_a_dot_in_a_name_is_no_suffix(tmp_path: Path) -> None:
 def test_refused_values_leave_no_file(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"x\.png: .*NaN"):
         write_image(tmp_path / "x.png", torch.full((3, 4, 4), float("nan")))
-    with pytest.raises(ValueError, match="choose one of uint8, uint16, float32"):
+    with pytest.raises(ValueError, match="choose one of uint8, uint16, int16, float32"):
         write_image(tmp_path / "x.png", torch.zeros(3, 4, 4), "int8")  # type: ignore[arg-type]
     assert not list(tmp_path.iterdir())
 
@@ -214,7 +227,6 @@ def test_float_tiff_and_16_bit_tiff_through_pillow(tmp_path: Path) -> None:
 @pytest.mark.parametrize("shape", [(3, 6, 5), (6, 5, 3), (8, 6, 5), (6, 5, 8), (6, 5)])
 @pytest.mark.parametrize("dtype", [np.uint16, np.float64, np.uint8])
 def test_tiff_of_other_programs(shape: tuple[int, ...], dtype: type, tmp_path: Path) -> None:
-    tifffile = pytest.importorskip("tifffile")
     array = (noise(*shape, dtype=np.float32) * 200).astype(dtype)
     first = len(shape) == 3 and shape[0] in (3, 8)
     colour = {"photometric": "rgb"} if 3 in shape else {"photometric": "minisblack"}
@@ -226,12 +238,6 @@ def test_tiff_of_other_programs(shape: tuple[int, ...], dtype: type, tmp_path: P
     np.testing.assert_allclose(picture.array, last, rtol=1e-6)
     header = read_header(tmp_path / "x.tif")
     assert (header.height, header.width, header.channels) == last.shape
-
-
-def test_axes_that_are_no_picture() -> None:
-    assert channels_last(np.zeros((5, 1, 3, 4)), "CZYX").shape == (3, 4, 5)
-    with pytest.raises(ValueError, match="height, width and channels only"):
-        channels_last(np.zeros((5, 2, 3, 4)), "CZYX")
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32, np.float64, np.bool_, np.int32])
@@ -281,3 +287,142 @@ def test_a_missing_file(tmp_path: Path) -> None:
     (tmp_path / "empty.tif").touch()
     with pytest.raises(ValueError, match=r"empty\.tif: the file is empty"):
         read_header(tmp_path / "empty.tif")
+
+
+# --- units, ranges, missing values ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("format", "values", "fitting"),
+    [
+        ("uint8", (0, 255), "uint8"),
+        ("uint8", (0, 4095), "uint16"),
+        ("uint16", (-1000, 2000), "int16"),
+        ("uint16", (-1, 65535), "float32"),
+        ("int16", (-32768, 32767), "int16"),
+        ("int16", (0, 65535), "uint16"),
+        ("float32", (0, 1), "float32"),
+        ("uint8", (0, 255, float("nan")), "float32"),
+    ],
+)
+def test_the_format_that_holds_a_range(format: Format, values: tuple[float, ...], fitting: Format) -> None:
+    assert fitting_format(format, *values) == fitting
+
+
+def test_a_range_below_0_is_not_cut_by_the_type(tmp_path: Path) -> None:
+    values = torch.tensor([-1.0, -0.5, 0.0, 1.0]).reshape(1, 1, 4)
+    file = write_image(tmp_path / "fake_B.png", values, "uint16", value_range=(-1000, 2000))
+    assert file.name == "fake_B.tif" and read_image(file).format == "int16"
+    assert read_image(file).array.ravel().tolist() == [-1000, -250, 500, 2000]
+    wide = write_image(tmp_path / "wide.png", values, "uint8", value_range=(0, 4000))
+    assert read_image(wide).array.ravel().tolist() == [0, 1000, 2000, 4000] and read_image(wide).format == "uint16"
+
+
+def test_every_level_of_int16_comes_back(tmp_path: Path) -> None:
+    for low, high in ((-32768, 32767), (-1024, 3071)):
+        levels = np.arange(low, high + 1, dtype=np.int16).reshape(64, -1)
+        unit = torch.from_numpy(((levels.astype(np.float32) - low) / (high - low) - 0.5) / 0.5)[None]
+        file = write_image(tmp_path / f"{high}.tif", unit, "int16", value_range=(low, high))
+        np.testing.assert_array_equal(read_image(file).array[:, :, 0], levels)
+
+
+def test_int16_without_a_range_has_no_full_scale(tmp_path: Path) -> None:
+    file = write_image(tmp_path / "x.tif", torch.tensor([-1.0, 0.5, 1.0]).reshape(1, 1, 3), "int16")
+    assert read_image(file).format == "float32" and read_image(file).array.ravel().tolist() == [0, 0.75, 1]
+
+
+def test_missing_values_are_written_as_nodata(tmp_path: Path) -> None:
+    values, gap = torch.zeros(2, 2, 3), np.zeros((2, 3), np.bool_)
+    gap[0, 1] = True
+    file = write_image(tmp_path / "a.tif", values, "uint16", value_range=(0, 100), nodata=-9999, missing=gap)
+    picture = read_image(file)
+    assert (picture.format, picture.nodata) == ("int16", -9999)
+    assert picture.array[0, 1].tolist() == [-9999, -9999] and picture.array[1, 1].tolist() == [50, 50]
+    np.testing.assert_array_equal(missing_values(picture.array, -9999)[:, :, 1], gap)
+    one = np.stack([gap, ~gap])
+    file = write_image(tmp_path / "b.tif", values, "float32", nodata=float("nan"), missing=one)
+    picture = read_image(file, allow_nonfinite=True)
+    assert picture.nodata is not None and np.isnan(picture.nodata)
+    np.testing.assert_array_equal(missing_values(picture.array, picture.nodata), one.transpose(1, 2, 0))
+    with pytest.raises(ValueError, match=r"b\.tif: holds NaN or infinite values: .*--nodata_A nan"):
+        read_image(file)
+
+
+@pytest.mark.parametrize(
+    ("array", "nodata", "missing"),
+    [
+        (np.array([0, 7, 255], np.uint8), 0.0, [True, False, False]),
+        (np.array([0, 7, 255], np.uint8), -9999.0, [False] * 3),
+        (np.array([0, 7, 255], np.uint8), 7.5, [False] * 3),
+        (np.array([0, 7, 255], np.uint8), float("nan"), [False] * 3),
+        (np.array([0, -3.4028234663852886e38], np.float32), -3.40282346638529e38, [False, True]),
+        (np.array([0, -np.inf], np.float32), -1.7976931348623157e308, [False, True]),
+        (np.array([0, np.nan], np.float32), float("nan"), [False, True]),
+        (np.array([0.1, 0.2], np.float32), 0.1, [True, False]),
+    ],
+)
+def test_which_values_are_missing(array: np.ndarray, nodata: float, missing: list[bool]) -> None:
+    assert missing_values(array.reshape(1, -1, 1), nodata).ravel().tolist() == missing
+
+
+def test_float64_beyond_float32_is_not_silently_infinite(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.array([[0.0, 1e300]]))
+    with pytest.raises(ValueError, match=r"x\.npy: holds NaN or infinite"):
+        read_image(tmp_path / "x.npy")
+
+
+def test_numbers_that_no_file_holds_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"x\.png: int64 cannot be written; convert it to one of uint8"):
+        save_array(tmp_path / "x.png", np.zeros((2, 2, 1), np.int64))
+    assert not list(tmp_path.iterdir())
+
+
+# --- long names, large pictures ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["n" * 217, "n" * 251, "図" * 83 + "ab"])
+def test_names_of_up_to_255_bytes(name: str, tmp_path: Path) -> None:
+    file = write_image(tmp_path / f"{name}.png", torch.zeros(1, 2, 2))
+    assert file.name == f"{name}.png" and [each.name for each in tmp_path.iterdir()] == [file.name]
+
+
+def test_longer_names_are_cut_and_stay_apart() -> None:
+    assert short_name("a/" + "n" * 244, 11) == "a/" + "n" * 244
+    one, other = short_name("a/b/" + "n" * 245 + "1", 11), short_name("a/b/" + "n" * 245 + "2", 11)
+    assert one != other and one.startswith("a/b/nnn") and len(one) == len("a/b/") + 244
+    cut = short_name("図" * 90, 11)
+    assert len(cut.encode()) <= 244 and cut.startswith("図" * 78 + "-") and cut == short_name("図" * 90, 11)
+
+
+def test_a_picture_of_more_than_179_megapixels(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    with Image.new("1", (13400, 13400)) as image:
+        image.putpixel((13399, 13399), 1)
+        image.save(tmp_path / "x.png")
+    header = read_header(tmp_path / "x.png")
+    assert (header.width, header.height, header.channels) == (13400, 13400, 1)
+    array = read_image(tmp_path / "x.png").array
+    assert array.shape == (13400, 13400, 1) and array[-1, -1, 0] == 255 and array[-1, :-1].max() == 0
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize("suffix", ["png", "jp2", "jxl", "tif"])
+def test_a_picture_beyond_the_memory_says_how_to_cut_it(
+    suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flat = np.zeros((300, 500), np.uint16)
+    encode = {
+        "png": lambda: imagecodecs.png_encode(flat),
+        "jp2": lambda: imagecodecs.jpeg2k_encode(flat),
+        "jxl": lambda: imagecodecs.jpegxl_encode(flat),
+    }
+    if suffix == "tif":
+        tifffile.imwrite(tmp_path / "x.tif", flat, compression="lzw", photometric="miniswhite")
+    else:
+        (tmp_path / f"x.{suffix}").write_bytes(encode[suffix]())
+    monkeypatch.setattr(header_module, "_CHECKED_FROM", 0)
+    monkeypatch.setattr(header_module, "free_memory", lambda: 1000)
+    with pytest.raises(ValueError, match=rf"x\.{suffix}: has 500x300 pixels .*cut it into tiles .*-crop") as error:
+        read_image(tmp_path / f"x.{suffix}")
+    assert "attack" not in str(error.value) and "replace the file" not in str(error.value)
+    monkeypatch.undo()
+    assert read_image(tmp_path / f"x.{suffix}").array.shape == (300, 500, 1)

@@ -69,7 +69,8 @@ def test_the_page_reloads_while_the_run_goes_on_and_not_after(tmp_path: Path) ->
 
 
 def test_title_state_curves_and_options(tmp_path: Path) -> None:
-    logger = HtmlLogger(tmp_path, "a<b", options={"lr": 0.0002, "dataroot": "<i>&"}, display_winsize=192)
+    options = {"lr": 0.0002, "dataroot": "<i>&", "weight": None}
+    logger = HtmlLogger(tmp_path, "a<b", options=options, display_winsize=192)
     logger.start_epoch(2, 7, 100, 0)
     logger.log_scalars(scalars(1500, 2, G_GAN=0.5))
     logger.log_images(images(1500, 2))
@@ -81,6 +82,7 @@ def test_title_state_curves_and_options(tmp_path: Path) -> None:
     assert re.search(r"<figcaption><b>G_GAN</b><span>0\.5</span></figcaption><svg ", page)
     assert "<tr><th>dataroot</th><td>&lt;i&gt;&amp;</td></tr><tr><th>lr</th><td>0.0002</td></tr>" in page
     assert "<details" in page and "width:192px" in page
+    assert "None" in page
 
 
 def test_metrics_are_charts_after_the_losses_and_the_latest_are_in_the_state(tmp_path: Path) -> None:
@@ -111,14 +113,15 @@ def test_charts_are_drawn_at_most_every_30_seconds_and_at_the_end(
 
     monkeypatch.setattr(Chart, "inline", noted)
     logger = HtmlLogger(tmp_path, "x", clock=lambda: now[0])
+    assert _charts(tmp_path) == []
     for number in range(1, 9):
         now[0] = 10.0 * number
         logger.log_scalars(scalars(number, number, G=number))
         logger.log_epoch(epoch(number, number))
-        assert _charts(tmp_path) == (["G"] if number >= 3 else [])
+        assert _charts(tmp_path) == ["G"]
     now[0] = 81
     logger.close()
-    assert drawn == [(30, "G", 3), (60, "G", 6), (81, "G", 8)]
+    assert drawn == [(10, "G", 1), (40, "G", 4), (70, "G", 7), (81, "G", 8)]
     assert "<b>G</b><span>8</span>" in _page(tmp_path)
 
 

@@ -116,11 +116,11 @@ def test_the_image_folder_is_made(tmp_path: Path) -> None:
 
 
 def test_cells_of_a_table_are_escaped_and_may_be_elements() -> None:
-    rows = [["a<b", 1, td("x", cls="number best")], [span("&"), 2, 3]]
+    rows = [["a<b", 1, td("x", cls="number best")], [span("&"), None, ()]]
     assert wide_table(["<run>", th("n", cls="number")], rows, kind="facts").render(pretty=False) == (
         '<div class="wide facts"><table><thead><tr><th>&lt;run&gt;</th><th class="number">n</th></tr></thead><tbody>'
         '<tr><th>a&lt;b</th><td>1</td><td class="number best">x</td></tr>'
-        "<tr><th><span>&amp;</span></th><td>2</td><td>3</td></tr></tbody></table></div>"
+        "<tr><th><span>&amp;</span></th><td>None</td><td>()</td></tr></tbody></table></div>"
     )
     assert "thead" not in wide_table([], [["a", "b"]]).render()
 
