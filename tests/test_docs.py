@@ -127,7 +127,13 @@ def paths_of_tree(tree: str) -> list[str]:
 
 
 def test_paths_of_a_drawn_tree() -> None:
-    assert paths_of_tree("a/    text\n  b.py c/    text\n    d.py\ne.py") == ["a/", "a/b.py", "a/c/", "a/c/d.py", "e.py"]
+    assert paths_of_tree("a/    text\n  b.py c/    text\n    d.py\ne.py") == [
+        "a/",
+        "a/b.py",
+        "a/c/",
+        "a/c/d.py",
+        "e.py",
+    ]
 
 
 def test_tree_of_the_architecture_page_exists() -> None:
@@ -212,6 +218,20 @@ def test_the_readme_has_commands_of_both_programs() -> None:
     programs = [words[0] for words in commands((REPO / "README.md").read_text(encoding="utf-8"))]
     assert programs.count("train.py") >= 5 and programs.count("test.py") >= 2
     assert programs.count("scripts/evaluate.py") >= 3
+
+
+def test_the_readme_is_short() -> None:
+    assert len((REPO / "README.md").read_text(encoding="utf-8").splitlines()) <= 220
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_id)
+def test_visdom_servers_listen_on_this_machine_only(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    starts = [
+        *re.finditer(r"python -m visdom\.server([^`\n]*)", text),
+        *re.finditer(r"run_server import main([^`]*)", text),
+    ]
+    assert [start[0] for start in starts if "-bind_local" not in start[1]] == []
 
 
 # --- tables -----------------------------------------------------------------------------------------------------------
