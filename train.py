@@ -25,7 +25,7 @@ from data.base_dataset import BaseDataset, fingerprint, sample_size
 from data.check import check_needs, quick_check
 from data.loader import Loader, check_batch_size, held_out_set, loader_of
 from models.base_model import BaseModel, can_train
-from options.files import PLACE, VOLATILE, format_options, write_options
+from options.files import format_options, write_options
 from util.exit_code import EXIT_DONE, run_command
 from util.loggers.group import LoggerGroup, build_loggers
 from util.metrics.evaluation import Evaluation, start_evaluation
@@ -86,8 +86,7 @@ class Session:
 
     def save(self, *tags: str) -> None:
         """Save a checkpoint under these tags; refused when a loss is not finite, so that the last one stays good."""
-        kept = {key: value for key, value in self.options.values.items() if key not in (*VOLATILE, *PLACE)}
-        self.state.save(tags, self.progress, kept)
+        self.state.save(tags, self.progress, self.options.of_run)
 
     def resume(self) -> None:
         """Load the checkpoint that ``--epoch``/``--load_iter`` name, to go on with its next batch."""
@@ -207,7 +206,7 @@ def build_model(argv: Sequence[str], dataset_size: int) -> BaseModel:
 
 def _make_model(options: Options, engine: Engine, dataset_size: int) -> BaseModel:
     model = MODELS.get(options.run.model)(options.model, engine)
-    for flag in sorted(options.given & set(model.unused)) if engine.world.is_main else ():
+    for flag in sorted(options.given & model.without_effect()) if engine.world.is_main else ():
         logger.warning("warning: --%s has no effect on --model %s", flag, options.run.model)
     model.setup_training(dataset_size)
     if "one_size" in model.needs and "crop" in options.data.preprocess:
@@ -340,7 +339,7 @@ def _train_and_log(s: Session, folder: Path, stop: StopSignal) -> int:
         flags = "--n_epochs or --n_epochs_decay" if s.plan.finished(s.progress) else "--early_stop"
         logger.warning("nothing left to train, %s are done: raise %s to go on", done, flags)
         return EXIT_DONE
-    values = {**o.values, **VOLATILE}
+    values = o.lasting
     if s.engine.world.is_main:
         logger.info("%s", format_options(values, o.defaults))
         for line in _description(s):

@@ -131,14 +131,20 @@ class ClassFolderOptions(DataOptions):
         "",
         metavar="FILE",
         aliases=("dirname_to_label_path", "dirname-to-label-path"),
-        help="labels of the class folders, rows of folder and label (default: 0, 1, ... in the order of their names)",
+        help="file with the labels of the class folders, rows of folder and label (default: 0, 1, ... in the order of "
+        "their names)",
     )
     class_names: str = arg(
-        "", metavar="FILE", help="names of the classes, one a row or LABEL: 'name' (default: those of the folders)"
+        "",
+        metavar="FILE",
+        of="samples",
+        help="file with the names of the classes, one per row or LABEL: 'name' (default: those of the folders)",
     )
     max_classes: int = arg(0, minimum=0, help="use the classes with labels below this; 0 = all")
-    class_balanced: bool = arg(False, help="every class equally often in an epoch")
-    dequantize: bool = arg(False, help="training values x/128 - 1 + U(0, 1/128) as published, in place of x/127.5 - 1")
+    class_balanced: bool = arg(False, in_test=False, help="every class equally often in an epoch")
+    dequantize: bool = arg(
+        False, in_test=False, help="training values x/128 - 1 + U(0, 1/128) as published, in place of x/127.5 - 1"
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -11,8 +11,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from datasets.command_line import OneLineParser, exit_code
 from datasets.pairs import FILTERS, in_parallel, read_side, require_folder, resize, save_pair, shown, side_by_side
+from options.parse import parse_record
+from options.schema import OptionRecord, arg
+from util.exit_code import run_command
 from util.images.folder import scan, stem
 from util.images.io import read_header
 
@@ -29,25 +31,28 @@ class Pair:
     target: Path
 
 
-def _parser() -> OneLineParser:
-    parser = OneLineParser((__doc__ or "").split("\n")[0])
-    parser.add_argument("--fold_A", type=Path, required=True, help="images of A, usually in folders train, val, test")
-    parser.add_argument(
-        "--fold_B", type=Path, required=True, help="images of B in the same folders; suffixes may differ"
+@dataclass(frozen=True, kw_only=True)
+class CombineOptions(OptionRecord):
+    """What is combined, and how."""
+
+    fold_A: Path = arg(Path(), required=True, metavar="DIR", help="images of A, usually in folders train, val, test")
+    fold_B: Path = arg(
+        Path(), required=True, metavar="DIR", help="images of B in the same folders as --fold_A; suffixes may differ"
     )
-    parser.add_argument("--fold_AB", type=Path, required=True, help="where the pairs are written, in the same folders")
-    parser.add_argument("--num_imgs", type=int, default=1000000, help="most pairs in each of train, val, test, ...")
-    parser.add_argument("--use_AB", action="store_true", help="x_A.png belongs to x_B.png, and the pair is called x")
-    parser.add_argument("--no_multiprocessing", action="store_true", help="one pair at a time")
-    parser.add_argument(
-        "--resize",
-        nargs="?",
-        const="bicubic",
-        choices=sorted(FILTERS),
-        help="bring B to the size of A instead of refusing other sizes; nearest keeps the colours of label maps",
+    fold_AB: Path = arg(
+        Path(), required=True, metavar="DIR", help="where the pairs are written, in the same folders as --fold_A"
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace pairs that exist in --fold_AB")
-    return parser
+    num_imgs: int = arg(1000000, minimum=1, help="most pairs in each of train, val, test, ...")
+    use_AB: bool = arg(False, help="x_A.png belongs to x_B.png, and the pair is called x")
+    no_multiprocessing: bool = arg(False, help="one pair at a time")
+    resize: str | None = arg(
+        None,
+        bare="bicubic",
+        choices=tuple(sorted(FILTERS)),
+        help="bring B to the size of A instead of refusing other sizes (a bare --resize: bicubic); nearest keeps the "
+        "colours of label maps",
+    )
+    overwrite: bool = arg(False, help="replace pairs that exist in --fold_AB")
 
 
 def by_stem(folder: Path, ending: str) -> tuple[dict[str, str], list[str]]:
@@ -137,32 +142,30 @@ def combine(pairs: Sequence[Pair], *, filter_name: str | None = None, threads: i
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Combine; returns the exit code: 0 all pairs are written, 1 some failed, 2 bad arguments."""
-    args = _parser().parse_args(argv)
-    failures: list[str] = []
+    return run_command("combine_A_and_B.py", argv, _run)
 
-    def run() -> None:
-        if args.num_imgs < 1:
-            raise ValueError(f"--num_imgs {args.num_imgs}: give 1 or more")
-        pairs, alone = find_pairs(args.fold_A, args.fold_B, args.fold_AB, use_ab=args.use_AB, num_imgs=args.num_imgs)
-        there = [str(pair.target) for pair in pairs if pair.target.exists()]
-        if there and not args.overwrite:
-            raise FileExistsError(
-                f"--fold_AB holds {len(there)} of the pairs ({shown(there, 2)}): --overwrite replaces them"
-            )
-        if not args.resize:
-            _check_sizes(pairs)
-        threads = 1 if args.no_multiprocessing else os.cpu_count() or 1
-        failures.extend(combine(pairs, filter_name=args.resize, threads=threads))
-        for failure in failures:
-            print(f"error: {failure}", file=sys.stderr)
-        if alone:
-            print(f"warning: {len(alone)} files without a partner: {shown(alone)}", file=sys.stderr)
-        counts = Counter(str(pair.target.parent) for pair in pairs)
-        for folder, count in counts.items():
-            print(f"{folder}: {count} pairs")
-        print(f"{len(pairs) - len(failures)} of {len(pairs)} pairs written to {args.fold_AB}")
 
-    return exit_code(run) or int(bool(failures))
+def _run(words: list[str]) -> int:
+    args = parse_record("datasets/combine_A_and_B.py", CombineOptions, words, __doc__)
+    pairs, alone = find_pairs(args.fold_A, args.fold_B, args.fold_AB, use_ab=args.use_AB, num_imgs=args.num_imgs)
+    there = [str(pair.target) for pair in pairs if pair.target.exists()]
+    if there and not args.overwrite:
+        raise FileExistsError(
+            f"--fold_AB holds {len(there)} of the pairs ({shown(there, 2)}): --overwrite replaces them"
+        )
+    if not args.resize:
+        _check_sizes(pairs)
+    threads = 1 if args.no_multiprocessing else os.cpu_count() or 1
+    failures = combine(pairs, filter_name=args.resize, threads=threads)
+    for failure in failures:
+        print(f"error: {failure}", file=sys.stderr)
+    if alone:
+        print(f"warning: {len(alone)} files without a partner: {shown(alone)}", file=sys.stderr)
+    counts = Counter(str(pair.target.parent) for pair in pairs)
+    for folder, count in counts.items():
+        print(f"{folder}: {count} pairs")
+    print(f"{len(pairs) - len(failures)} of {len(pairs)} pairs written to {args.fold_AB}")
+    return int(bool(failures))
 
 
 if __name__ == "__main__":

@@ -6,13 +6,29 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from datasets.command_line import OneLineParser, exit_code
 from datasets.pairs import appearing_whole, in_parallel, read_side, require_folder, save_pair, shown, side_by_side
+from options.parse import parse_record
+from options.schema import OptionRecord, arg
+from util.exit_code import EXIT_DONE, run_command
 from util.images.folder import scan, stem
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlignOptions(OptionRecord):
+    """Where the images are."""
+
+    dataset_path: Path = arg(
+        Path(),
+        required=True,
+        aliases=("dataset-path",),
+        metavar="DIR",
+        help="folder that holds trainA, trainB, testA, testB; gets train and test",
+    )
 
 
 def find_pairs(root: Path, phase: str) -> tuple[list[tuple[str, str]], bool]:
@@ -52,30 +68,23 @@ def write_pairs(pairs: Sequence[tuple[str, str]], folder: Path) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Make the pairs; returns the exit code."""
-    parser = OneLineParser((__doc__ or "").split("\n")[0])
-    parser.add_argument(
-        "--dataset-path",
-        "--dataset_path",
-        type=Path,
-        required=True,
-        help="folder that holds trainA, trainB, testA, testB",
-    )
-    root = parser.parse_args(argv).dataset_path
+    return run_command("make_dataset_aligned.py", argv, _run)
 
-    def run() -> None:
-        require_folder("--dataset-path", root)
-        phases = [phase for phase in ("train", "test") if any((root / f"{phase}{side}").exists() for side in "AB")]
-        if not phases:
-            raise FileNotFoundError(f"--dataset-path {root} has no folders trainA and trainB, testA and testB")
-        found = {phase: find_pairs(root, phase) for phase in phases}
-        with ExitStack() as stack:  # all phases appear, or none
-            for phase, (pairs, _) in found.items():
-                write_pairs(pairs, stack.enter_context(appearing_whole(root / phase)))
-        for phase, (pairs, named) in found.items():
-            how = "by name" if named else f"by order, because the names differ: {pairs[0][0]} with {pairs[0][1]}, ..."
-            print(f"{root / phase}: {len(pairs)} pairs, matched {how}")
 
-    return exit_code(run)
+def _run(words: list[str]) -> int:
+    root = parse_record("datasets/make_dataset_aligned.py", AlignOptions, words, __doc__).dataset_path
+    require_folder("--dataset-path", root)
+    phases = [phase for phase in ("train", "test") if any((root / f"{phase}{side}").exists() for side in "AB")]
+    if not phases:
+        raise FileNotFoundError(f"--dataset-path {root} has no folders trainA and trainB, testA and testB")
+    found = {phase: find_pairs(root, phase) for phase in phases}
+    with ExitStack() as stack:  # all phases appear, or none
+        for phase, (pairs, _) in found.items():
+            write_pairs(pairs, stack.enter_context(appearing_whole(root / phase)))
+    for phase, (pairs, named) in found.items():
+        how = "by name" if named else f"by order, because the names differ: {pairs[0][0]} with {pairs[0][1]}, ..."
+        print(f"{root / phase}: {len(pairs)} pairs, matched {how}")
+    return EXIT_DONE
 
 
 if __name__ == "__main__":

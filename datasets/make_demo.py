@@ -5,7 +5,6 @@ The same arguments give the same files, and image i does not depend on how many 
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
 import shlex
@@ -22,11 +21,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 from PIL import Image
 
-from datasets.command_line import CLASS_SIZES, OneLineParser, exit_code
 from datasets.demo.canvas import Box, Picture
 from datasets.demo.facades import PALETTE, draw_facade
 from datasets.demo.shapes import CLASSES, draw_shape
 from datasets.demo.street import draw_street, street_boxes
+from models.sagan.sample_options import IMAGE_SIZES
+from options.parse import parse_record
+from options.schema import OptionRecord, arg
+from util.exit_code import EXIT_DONE, run_command
 
 _VERSION = 2  # of the drawings: raise it when they change
 _NOTE = "demo.json"  # marks a folder as drawn by this script, with the arguments
@@ -60,6 +62,19 @@ KINDS = {
     "shapes": Kind(2, 64, {"": draw_shape}, CLASSES),
     "coco": Kind(3, 256, {"A": _NIGHT, "B": _DAY}, find_boxes=street_boxes),
 }
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoOptions(OptionRecord):
+    """What is drawn, how much of it, and where it goes."""
+
+    kind: str = arg("facades", positional=True, choices=tuple(sorted(KINDS)), help="what to draw")
+    out: Path = arg(Path(), required=True, metavar="DIR", help="folder of the data set")
+    n_train: int = arg(200, help="images in each training folder")
+    n_test: int = arg(40, help="images in each test folder")
+    size: int | None = arg(None, help="width and height in pixels (default: 256; shapes: 64)")
+    seed: int = arg(0, help="another seed gives other images")
+    overwrite: bool = arg(False, help="replace the image folders of a DIR that holds other files, too")
 
 
 def _check(kind: Kind, size: int, n_train: int, n_test: int, seed: int) -> None:
@@ -203,7 +218,7 @@ def train_command(kind: str, out: Path, size: int) -> str:
             flags += " --netG resnet_6blocks"
     elif kind == "shapes":
         flags = "sagan --dataset_mode class_folder"
-        sizes = f" --image_size {max(each for each in CLASS_SIZES if each <= size)}"
+        sizes = f" --image_size {max(each for each in IMAGE_SIZES if each <= size)}"
     else:
         flags = "cycle_gan" if kind == "daynight" else "augan --dataset_mode unaligned_coco --instance_level"
     return f"python train.py --dataroot {shlex.quote(str(out))} --name {kind}_demo --model {flags}{sizes}"
@@ -211,29 +226,20 @@ def train_command(kind: str, out: Path, size: int) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Draw a data set; returns the exit code."""
-    parser = OneLineParser((__doc__ or "").split("\n")[0])
-    parser.formatter_class = argparse.HelpFormatter
-    parser.add_argument("kind", choices=sorted(KINDS), help="what to draw")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the data set")
-    parser.add_argument("--n_train", type=int, default=200, help="images in each training folder (default: 200)")
-    parser.add_argument("--n_test", type=int, default=40, help="images in each test folder (default: 40)")
-    parser.add_argument("--size", type=int, help="width and height in pixels (default: 256; shapes: 64)")
-    parser.add_argument("--seed", type=int, default=0, help="another seed gives other images (default: 0)")
-    parser.add_argument(
-        "--overwrite", action="store_true", help="replace the image folders of a DIR that holds other files, too"
-    )
-    args = vars(parser.parse_args(argv))
-    name, out = args.pop("kind"), args.pop("out")
-    args["size"] = size = KINDS[name].size if args["size"] is None else args["size"]
+    return run_command("make_demo.py", argv, _run)
 
-    def run() -> None:
-        done = "drawn" if make(out, name, **args) else "there already"
-        parts = [f"{folder} {args['n_' + folder.rstrip('AB')]}" for folder, _ in KINDS[name].folders]
-        classes = f", {len(CLASSES)} classes" if name == "shapes" else ""
-        print(f"{done}: {name}, {size} px{classes}: {', '.join(parts)} in {out}")
-        print(f"train with: {train_command(name, out, size)}")
 
-    return exit_code(run)
+def _run(words: list[str]) -> int:
+    args = parse_record("datasets/make_demo.py", DemoOptions, words, __doc__)
+    name, out = args.kind, args.out
+    size = KINDS[name].size if args.size is None else args.size
+    counts = {"n_train": args.n_train, "n_test": args.n_test}
+    new = make(out, name, size=size, seed=args.seed, overwrite=args.overwrite, **counts)
+    parts = [f"{folder} {counts['n_' + folder.rstrip('AB')]}" for folder, _ in KINDS[name].folders]
+    classes = f", {len(CLASSES)} classes" if name == "shapes" else ""
+    print(f"{'drawn' if new else 'there already'}: {name}, {size} px{classes}: {', '.join(parts)} in {out}")
+    print(f"train with: {train_command(name, out, size)}")
+    return EXIT_DONE
 
 
 if __name__ == "__main__":

@@ -15,8 +15,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from datasets.command_line import OneLineParser, exit_code
 from datasets.pairs import Placed, place_images, place_json, require_folder, shown, tell
+from options.parse import parse_record
+from options.schema import OptionRecord, arg
+from util.exit_code import run_command
 from util.images.folder import natural_key
 
 _PHASES = {"train": "train", "val": "test"}  # theirs -> ours: their test images have no public labels
@@ -37,6 +39,21 @@ CATEGORIES = (
 _FORMER_NAMES = {"person": "pedestrian", "motor": "motorcycle", "bike": "bicycle"}  # of the labels of 2018
 
 Object = tuple[str, tuple[float, float, float, float]]  # category, (x0, y0, x1, y1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BDDOptions(OptionRecord):
+    """Images and labels as unpacked, and where the data set goes."""
+
+    images: Path = arg(Path(), required=True, metavar="DIR", help="folder images/100k with the folders train and val")
+    labels_train: Path = arg(
+        Path(), required=True, help="labels of the images in train: a JSON file, or a folder of them"
+    )
+    labels_val: Path = arg(
+        Path(), required=True, help="labels of the images in val, which become test: a JSON file, or a folder of them"
+    )
+    output_dir: Path = arg(Path(), required=True, metavar="DIR", help="gets trainA, trainB, testA, testB")
+    link: bool = arg(False, help="make hard links instead of copies")
 
 
 @dataclass(frozen=True)
@@ -154,31 +171,25 @@ def prepare(images: Path, frames: Sequence[Frame], output: Path, phase: str, *, 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Make the folders; returns the exit code: 0 all is there, 1 some images are missing or broken, 2 bad arguments."""
-    parser = OneLineParser((__doc__ or "").split("\n")[0])
-    parser.add_argument("--images", type=Path, required=True, help="folder images/100k with the folders train and val")
-    parser.add_argument(
-        "--labels_train", type=Path, required=True, help="labels of train: a JSON file, or their folder"
-    )
-    parser.add_argument("--labels_val", type=Path, required=True, help="labels of val, which become test")
-    parser.add_argument("--output_dir", type=Path, required=True, help="gets trainA, trainB, testA, testB")
-    parser.add_argument("--link", action="store_true", help="hard links instead of copies")
-    args = parser.parse_args(argv)
+    return run_command("prepare_bdd100k.py", argv, _run)
+
+
+def _run(words: list[str]) -> int:
+    args = parse_record("datasets/prepare_bdd100k.py", BDDOptions, words, __doc__)
     failures: list[str] = []
 
-    def run() -> None:
-        folders = {ours: require_folder("--images", args.images / theirs) for theirs, ours in _PHASES.items()}
-        labels = {"train": read_frames(args.labels_train), "test": read_frames(args.labels_val)}
-        for phase, frames in labels.items():
-            if not any((folders[phase] / frame.name).is_file() for frame in frames):
-                raise FileNotFoundError(f"--images: none of {len(frames)} labelled images is in {folders[phase]}")
-        for phase, frames in labels.items():
-            result = prepare(folders[phase], frames, args.output_dir, phase, link=args.link)
-            failures.extend(result.failures)
-            for what, count in sorted(result.unused.items()):
-                print(f"  not used of {phase}: {count} {what}")
-        print(f"{args.output_dir}: train with --dataset_mode unaligned, or unaligned_coco with boxes")
-
-    return exit_code(run) or int(bool(failures))
+    folders = {ours: require_folder("--images", args.images / theirs) for theirs, ours in _PHASES.items()}
+    labels = {"train": read_frames(args.labels_train), "test": read_frames(args.labels_val)}
+    for phase, frames in labels.items():
+        if not any((folders[phase] / frame.name).is_file() for frame in frames):
+            raise FileNotFoundError(f"--images: none of {len(frames)} labelled images is in {folders[phase]}")
+    for phase, frames in labels.items():
+        result = prepare(folders[phase], frames, args.output_dir, phase, link=args.link)
+        failures.extend(result.failures)
+        for what, count in sorted(result.unused.items()):
+            print(f"  not used of {phase}: {count} {what}")
+    print(f"{args.output_dir}: train with --dataset_mode unaligned, or unaligned_coco with boxes")
+    return int(bool(failures))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -16,14 +17,29 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 from PIL import Image
 
-from datasets.command_line import OneLineParser, exit_code
 from datasets.pairs import appearing_whole, in_parallel, read_side, require_folder, save_pair, shown, side_by_side
+from options.parse import parse_record
+from options.schema import OptionRecord, arg
+from util.exit_code import EXIT_DONE, run_command
 from util.images.folder import natural_key
 from util.images.io import Picture
 
 _PHASES = {"train": "train", "val": "test"}  # theirs -> ours: their test images have no public labels
 _LABELS, _PHOTO = "_gtFine_color.png", "_leftImg8bit.png"
 _SIZE = (256, 256)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CityscapesOptions(OptionRecord):
+    """The two unpacked archives, and where the pairs go."""
+
+    gtFine_dir: Path = arg(Path(), required=True, metavar="DIR", help="folder gtFine with train/CITY and val/CITY")
+    leftImg8bit_dir: Path = arg(
+        Path(), required=True, metavar="DIR", help="folder leftImg8bit with train/CITY and val/CITY"
+    )
+    output_dir: Path = arg(
+        Path(), required=True, metavar="DIR", help="gets the folders train and test (from their val)"
+    )
 
 
 def find_pairs(labels: Path, photos: Path) -> list[tuple[Path, Path]]:
@@ -67,26 +83,22 @@ def write_pairs(pairs: Sequence[tuple[Path, Path]], folder: Path) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Make the pairs; returns the exit code."""
-    parser = OneLineParser((__doc__ or "").split("\n")[0])
-    parser.add_argument("--gtFine_dir", type=Path, required=True, help="folder gtFine with train/CITY and val/CITY")
-    parser.add_argument("--leftImg8bit_dir", type=Path, required=True, help="folder leftImg8bit with the same folders")
-    parser.add_argument("--output_dir", type=Path, required=True, help="gets the folders train and test (their val)")
-    args = parser.parse_args(argv)
+    return run_command("prepare_cityscapes_dataset.py", argv, _run)
 
-    def run() -> None:
-        require_folder("--gtFine_dir", args.gtFine_dir)
-        require_folder("--leftImg8bit_dir", args.leftImg8bit_dir)
-        found = {
-            ours: find_pairs(args.gtFine_dir / theirs, args.leftImg8bit_dir / theirs)
-            for theirs, ours in _PHASES.items()
-        }
-        with ExitStack() as stack:  # both phases appear, or none
-            for phase, pairs in found.items():
-                write_pairs(pairs, stack.enter_context(appearing_whole(args.output_dir / phase)))
+
+def _run(words: list[str]) -> int:
+    args = parse_record("datasets/prepare_cityscapes_dataset.py", CityscapesOptions, words, __doc__)
+    require_folder("--gtFine_dir", args.gtFine_dir)
+    require_folder("--leftImg8bit_dir", args.leftImg8bit_dir)
+    found = {
+        ours: find_pairs(args.gtFine_dir / theirs, args.leftImg8bit_dir / theirs) for theirs, ours in _PHASES.items()
+    }
+    with ExitStack() as stack:  # both phases appear, or none
         for phase, pairs in found.items():
-            print(f"{args.output_dir / phase}: {len(pairs)} pairs")
-
-    return exit_code(run)
+            write_pairs(pairs, stack.enter_context(appearing_whole(args.output_dir / phase)))
+    for phase, pairs in found.items():
+        print(f"{args.output_dir / phase}: {len(pairs)} pairs")
+    return EXIT_DONE
 
 
 if __name__ == "__main__":

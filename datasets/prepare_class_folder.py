@@ -6,7 +6,6 @@ refused where it would put a picture into a second phase, or beside itself in an
 
 from __future__ import annotations
 
-import argparse
 import csv
 import functools
 import io
@@ -35,7 +34,10 @@ from tqdm import tqdm
 
 from data.class_folder_dataset import PHASES, class_names_below
 from data.transforms import centred_corner, shorter_to
-from datasets.command_line import CLASS_SIZES, OneLineParser, exit_code
+from models.sagan.sample_options import IMAGE_SIZES
+from options.parse import parse_record
+from options.schema import OptionRecord, arg
+from util.exit_code import EXIT_DONE, run_command
 from util.files import replace_text
 from util.images.decode import decode
 from util.images.folder import describe, has_images, is_image, natural_key, subfolders
@@ -413,6 +415,24 @@ def _files(names: Sequence[str]) -> str:
 # --- the command ------------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, kw_only=True)
+class ClassFolderCommand(OptionRecord):
+    """The photos, and the squares they become."""
+
+    source: Path = arg(
+        Path(), positional=True, metavar="IN", help="folder of class folders (or of train, val, test); or .tar"
+    )
+    out: Path = arg(Path(), positional=True, metavar="OUT", help="gets PHASE/CLASS/* and dirname_to_label.txt")
+    size: int = arg(256, help="width and height of the squares in pixels")
+    min_size: int | None = arg(None, help="skip pictures with a shorter side than this (default: --size)")
+    keep_small: bool = arg(False, help="scale small pictures up, skip none")
+    quality: int = arg(95, help="quality of JPEG files, 1 to 100")
+    format: str = arg("keep", choices=KINDS, help="format of the squares; keep: JPEG and PNG stay")
+    phase: str = arg("", help="which phase these are, where IN has no phases (default: train)")
+    val_fraction: float = arg(0.0, help="put this share of every class into val")
+    workers: int | None = arg(None, help="files treated at a time (default: as many as the machine has cores)")
+
+
 def report(result: Result, out: Path) -> None:
     """Print what was done, write ``out``/skipped.csv, and the label of every class to ``out``/dirname_to_label.txt."""
     reasons = Counter(reason for _, reason in result.skipped)
@@ -448,39 +468,27 @@ def _counted(counts: Counter[str]) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Make the squares; returns the exit code: 0 done, 2 bad arguments or nothing made, 130 interrupted."""
-    parser = OneLineParser((__doc__ or "").split("\n")[0])
-    parser.add_argument(
-        "source", type=Path, metavar="IN", help="folder of class folders (or of train, val, test); or .tar"
-    )
-    parser.add_argument("out", type=Path, metavar="OUT", help="gets PHASE/CLASS/* and dirname_to_label.txt")
-    parser.add_argument("--size", type=int, default=256, help="width and height of the squares in pixels")
-    parser.add_argument("--min_size", type=int, help="skip pictures with a shorter side than this (default: --size)")
-    parser.add_argument("--keep_small", action="store_true", help="scale small pictures up, skip none")
-    parser.add_argument("--quality", type=int, default=95, help="of JPEG, 1 to 100")
-    parser.add_argument("--format", choices=KINDS, default="keep", help="keep: JPEG and PNG stay")
-    parser.add_argument("--phase", default="", help="which phase these are, where IN has no phases (default: train)")
-    parser.add_argument("--val_fraction", type=float, default=0.0, help="put this share of every class into val")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="files treated at a time")
-    args = parser.parse_args(argv)
-
-    def run() -> None:
-        _check(args)
-        least = 0 if args.keep_small else args.size if args.min_size is None else args.min_size
-        recipe = Recipe(size=args.size, min_size=least, quality=args.quality)
-        where = {"phase": args.phase, "val_fraction": args.val_fraction, "kind": args.format}
-        with open_sources(args.source, **where) as (sources, total):
-            if subfolders(args.out):
-                refuse_second_squares(sources(), args.out, val_fraction=args.val_fraction, kind=args.format)
-            result = prepare(sources(), args.out, recipe, workers=args.workers, total=total)
-        report(result, args.out)
-        fitting = [each for each in CLASS_SIZES if each <= args.size] or CLASS_SIZES[:1]
-        words = ["--dataroot", str(args.out), "--name", "run", "--model", "sagan", "--image_size", str(max(fitting))]
-        print(f"train with: python train.py {shlex.join(words)}")
-
-    return exit_code(run)
+    return run_command("prepare_class_folder.py", argv, _run)
 
 
-def _check(args: argparse.Namespace) -> None:
+def _run(words: list[str]) -> int:
+    args = parse_record("datasets/prepare_class_folder.py", ClassFolderCommand, words, __doc__)
+    _check(args)
+    least = 0 if args.keep_small else args.size if args.min_size is None else args.min_size
+    recipe = Recipe(size=args.size, min_size=least, quality=args.quality)
+    where: dict[str, Any] = {"phase": args.phase, "val_fraction": args.val_fraction, "kind": args.format}
+    with open_sources(args.source, **where) as (sources, total):
+        if subfolders(args.out):
+            refuse_second_squares(sources(), args.out, val_fraction=args.val_fraction, kind=args.format)
+        result = prepare(sources(), args.out, recipe, workers=args.workers or os.cpu_count() or 1, total=total)
+    report(result, args.out)
+    fitting = [each for each in IMAGE_SIZES if each <= args.size] or IMAGE_SIZES[:1]
+    words = ["--dataroot", str(args.out), "--name", "run", "--model", "sagan", "--image_size", str(max(fitting))]
+    print(f"train with: python train.py {shlex.join(words)}")
+    return EXIT_DONE
+
+
+def _check(args: ClassFolderCommand) -> None:
     for flag, low, high in (("size", 1, 16384), ("min_size", 0, 16384), ("quality", 1, 100), ("workers", 1, 1024)):
         value = getattr(args, flag)
         if value is not None and not low <= value <= high:

@@ -27,7 +27,7 @@ from models.losses.gan import Prediction, final_maps
 from models.losses.penalties import unpaired_gradient_penalty
 from models.networks.factory import build_discriminator
 from options.base_options import CycleOptions, OneWayOptions
-from options.schema import OptionError, arg
+from options.schema import Given, OptionError, arg
 from util.images.draw import draw_boxes, draw_plasma
 from util.run.engine import Engine
 from util.types import CYCLE_VISUALS, Batch, Losses, Visual, Visuals
@@ -56,7 +56,13 @@ PUBLISHED: Mapping[str, Mapping[str, Any]] = {
     "port": _PORT,
     "fork_gan": _PORT,
 }
-"""Variant -> its value of every option that is None unless given."""
+"""Variant -> its value of every option that has no default of its own."""
+
+
+def _published(variant: str, norm: str) -> dict[str, Any]:
+    values = {**PUBLISHED[variant]}
+    return values | {"upsample": "bilinear"} if norm == "none" else values
+
 
 BLOCKS = {"resnet_9blocks": 9, "resnet_6blocks": 6}
 
@@ -69,40 +75,56 @@ class AUGANOptions(CycleOptions, OneWayOptions):
     augan_variant: str = arg(
         "paper",
         choices=tuple(PUBLISHED),
-        help="paper: the authors' method; port: its PyTorch version; fork_gan: that without T-net and uncertainty",
+        help="paper: the authors' method; port: its PyTorch version; fork_gan: the port without T-net and uncertainty",
     )
     lambda_rec: float = arg(10.0, minimum=0.0, help="weight of the reconstructions' L1")
     lambda_identity: float = 0.0
-    lambda_perc: float | None = arg(
+    lambda_perc: float = arg(
         None, minimum=0.0, help="weight of feature matching before and after translation (default: paper 1, port 20)"
     )
-    lambda_dc: float | None = arg(
+    lambda_dc: float = arg(
         None, minimum=0.0, help="weight of the domain classifier; 0 = none (default: paper 0, port 1)"
     )
     lambda_conf: float = arg(1.0, minimum=0.0, help="weight of the uncertainty term")
-    lambda_GAN_rec: float | None = arg(
+    lambda_GAN_rec: float = arg(
         None,
         minimum=0.0,
         help="weight of reconstructions' and refinements' adversarial terms (default: paper 0, port 1)",
     )
     lambda_gp: float = arg(10.0, minimum=0.0, help="weight of the gradient penalty of --gan_mode wgangp")
     no_uncertainty: bool = arg(False, help="no uncertainty head; the plain cycle loss for A")
-    n_discriminators: int | None = arg(
+    n_discriminators: int = arg(
         None,
         minimum=1,
         maximum=3,
-        help="for each domain: 1, or 3 for translation, reconstruction and refinement (default: paper 1, port 3)",
+        help="discriminators per domain: 1, 3 for translation, reconstruction, refinement (default: paper 1, port 3)",
     )
-    ms_reduce: str | None = arg(
-        None, choices=("sum", "mean"), help="adversarial loss over the scales of --netD (default: paper mean, port sum)"
+    ms_reduce: str = arg(
+        None,
+        choices=("sum", "mean"),
+        help="how the adversarial loss joins the scales of --netD (default: paper mean, port sum)",
     )
-    dilation: int | None = arg(
-        None, minimum=1, maximum=16, help="of the residual blocks' convolutions (default: paper 1, port 2)"
+    dilation: int = arg(
+        None,
+        minimum=1,
+        maximum=16,
+        help="dilation of the convolutions in the residual blocks (default: paper 1, port 2)",
     )
-    upsample: str | None = arg(
+    upsample: str = arg(
         None,
         choices=UPSAMPLES,
-        help="in the decoders (default: paper transposed, bilinear with --norm none; port bilinear)",
+        help="upsampling in the decoders (default: paper transposed, bilinear with --norm none; port bilinear)",
+    )
+    feature_noise: float = arg(
+        0.02, minimum=0.0, help="standard deviation of the noise in the reconstruction, in training only"
+    )
+    adam_eps: float = arg(None, minimum=1e-16, help="epsilon of Adam (default: paper 1e-8, port 1e-4)")
+    instance_level: bool = arg(
+        False, help="adversarial losses on the objects as well; needs --dataset_mode unaligned_coco"
+    )
+    lambda_inst: float = arg(1.0, minimum=0.0, help="weight of the losses on objects, with --instance_level")
+    save_uncertainty: bool = arg(
+        False, help="of test.py: also save the uncertainty of A -> B, as conf_A.npy and in colours"
     )
     augan_padding: str = arg(
         "torch",
@@ -112,11 +134,6 @@ class AUGANOptions(CycleOptions, OneWayOptions):
     lambda_adv: float = arg(
         1.0, minimum=0.0, help="weight of the translations' adversarial terms (2 in the authors' TensorFlow code)"
     )
-    feature_noise: float = arg(0.02, minimum=0.0, help="deviation of the noise in the reconstruction, in training only")
-    adam_eps: float | None = arg(None, minimum=1e-16, help="epsilon of Adam (default: paper 1e-8, port 1e-4)")
-    instance_level: bool = arg(False, help="losses on the objects too; needs --dataset_mode unaligned_coco")
-    lambda_inst: float = arg(1.0, minimum=0.0, help="weight of these")
-    save_uncertainty: bool = arg(False, help="test.py: also the uncertainty of A -> B, as conf_A.npy and in colours")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -124,7 +141,7 @@ class AUGANOptions(CycleOptions, OneWayOptions):
             raise OptionError(f"--netG {self.netG}: augan has resnet_9blocks and resnet_6blocks")
         if self.n_discriminators == 2:
             raise OptionError("--n_discriminators 2: give 1 or 3")
-        if self.n_discriminators == 3 and not self.chosen("lambda_GAN_rec"):
+        if self.n_discriminators == 3 and not self.lambda_GAN_rec:
             raise OptionError(
                 f"--n_discriminators 3: with --augan_variant {self.augan_variant} reconstructions are not judged; give "
                 "--lambda_GAN_rec 1 as well"
@@ -134,7 +151,7 @@ class AUGANOptions(CycleOptions, OneWayOptions):
                 f"--upsample transposed: not with --augan_variant {self.augan_variant} --norm {self.norm}; use bilinear"
             )
         if self.augan_padding == "tensorflow" and (
-            self.augan_variant != "paper" or self.norm == "none" or self.chosen("upsample") != "transposed"
+            self.augan_variant != "paper" or self.norm == "none" or self.upsample != "transposed"
         ):
             raise OptionError(
                 "--augan_padding tensorflow: the authors' generators only, which are --augan_variant paper --upsample "
@@ -153,6 +170,19 @@ class AUGANOptions(CycleOptions, OneWayOptions):
                 "compares an image with its translation; give --no_uncertainty, or --augan_variant paper"
             )
 
+    @classmethod
+    def derive(cls, values: Mapping[str, Any], given: Given) -> Mapping[str, Any]:
+        """The variant decides what nobody chose; values that a file has from another variant were not chosen either."""
+        variant, norm = str(values["augan_variant"]), str(values["norm"])
+        own = _published(variant, norm)
+        before = _published(given.in_files("augan_variant", variant), given.in_files("norm", norm))
+        taken = {
+            name: value
+            for name, value in own.items()
+            if values[name] is None or (values[name] == before[name] and name not in given.flags)
+        }
+        return {**values, **taken}
+
     @property
     def also_needs(self) -> dict[str, str]:
         """The boxes of ``--instance_level``."""
@@ -168,13 +198,6 @@ class AUGANOptions(CycleOptions, OneWayOptions):
         """Whether the uncertainty weighs the cycle of A, as in the paper."""
         return self.augan_variant == "paper" and self.uncertain
 
-    def chosen(self, name: str) -> Any:
-        """The value of an option, or its variant's where it was not given."""
-        value = getattr(self, name)
-        if value is not None:
-            return value
-        return "bilinear" if name == "upsample" and self.norm == "none" else PUBLISHED[self.augan_variant][name]
-
     def generator(self, input_nc: int, output_nc: int, *, adverse: bool) -> PaperGenerator | PortGenerator:
         """A generator of this variant.
 
@@ -189,11 +212,11 @@ class AUGANOptions(CycleOptions, OneWayOptions):
             "dropout": 0.0 if self.no_dropout else self.dropout,
             "transfer": adverse and self.augan_variant != "fork_gan",
             "uncertainty": adverse and self.uncertain,
-            "dilation": self.chosen("dilation"),
+            "dilation": self.dilation,
         }
         blocks = BLOCKS[self.netG]
         if self.augan_variant == "paper":
-            shape |= {"upsample": self.chosen("upsample"), "padding": self.augan_padding}
+            shape |= {"upsample": self.upsample, "padding": self.augan_padding}
             return PaperGenerator(input_nc, output_nc, num_blocks=blocks // 2, **shape)
         return PortGenerator(input_nc, output_nc, num_blocks=blocks, **shape)
 
@@ -264,9 +287,9 @@ def loss_names(o: AUGANOptions, judged: Mapping[str, Sequence[Judged]], *, penal
             names += [f"idt_{side}"] if o.lambda_identity and not level else []
             names += [f"{side}_rec{level}"]
         if not level:
-            classified = o.chosen("lambda_dc") > 0
+            classified = o.lambda_dc > 0
             names += ["G_DC"] if classified else []
-            names += ["Perc"] if o.chosen("lambda_perc") else []
+            names += ["Perc"] if o.lambda_perc else []
             names += ["DC"] if classified else []
             names += ["Conf"] if o.uncertain and o.lambda_conf else []
     return tuple(names)
@@ -321,13 +344,13 @@ class AUGANModel(BaseModel):
         Raises:
             ValueError: ``--test_direction`` leaves out a generator.
         """
-        o, chosen = self.options, self.options.chosen
+        o = self.options
         if o.test_direction != "both":
             raise ValueError(f"--test_direction {o.test_direction}: it is for test.py; training needs both generators")
         generators = list(self.networks.values())
         self.criterion_GAN = self.make_GAN_loss()
         self.penalised = self.criterion_GAN.mode == "wgangp"
-        self.judged = judged_images(chosen("n_discriminators"), chosen("lambda_GAN_rec"), o.lambda_adv)
+        self.judged = judged_images(o.n_discriminators, o.lambda_GAN_rec, o.lambda_adv)
         self.levels = ("", INST) if o.instance_level else ("",)
         for judge, images in self.judged.items():
             channels = self.channels[images[0].domain]
@@ -335,7 +358,7 @@ class AUGANModel(BaseModel):
             if o.instance_level:  # always the PatchGAN, as published
                 patch = build_discriminator("basic", channels, norm_D=o.norm_D, ndf=o.ndf, norm=o.norm)
                 self.add_network(judge + INST, patch)
-        if chosen("lambda_dc"):
+        if o.lambda_dc:
             self.add_network("DC", DomainClassifier(4 * o.ngf))
         names = [each.image + level for level in self.levels for images in self.judged.values() for each in images]
         for name in names:
@@ -349,7 +372,7 @@ class AUGANModel(BaseModel):
 
     def _add_optimizer(self, name: str, nets: Sequence[nn.Module]) -> None:
         o, owned = self.options, (p for net in nets for p in net.parameters())
-        self.add_optimizer(name, owned, lr=o.lr, betas=(o.beta1, 0.999), eps=o.chosen("adam_eps"))
+        self.add_optimizer(name, owned, lr=o.lr, betas=(o.beta1, 0.999), eps=o.adam_eps)
 
     def optimize_parameters(self) -> Losses:
         """The step of both G; that of the discriminators and the classifier, on earlier fakes and on the encodings made
@@ -370,7 +393,7 @@ class AUGANModel(BaseModel):
         The forward pass is made here, and not before: until the step of both G begins, their parameters are frozen
         from the last step of the discriminators.
         """
-        o, chosen = self.options, self.options.chosen
+        o = self.options
         self.forward()
         images, forks, losses = self.images, self.forks, {}
         for judge, judged in self.judged.items():
@@ -388,14 +411,14 @@ class AUGANModel(BaseModel):
                 same = self.networks[f"G_{side}"](self.real[OTHER[side]], rec=False, conf=False)
                 images[f"idt_{side}"] = same.fake
                 losses[f"idt_{side}"] = weight * o.lambda_identity * self._l1(f"idt_{side}", OTHER[side])
-        if chosen("lambda_dc"):  # both domains shall be encoded alike
+        if o.lambda_dc:  # both domains shall be encoded alike
             judged_B = [domain_loss(self.networks["DC"](forks[name].enc), True) for name in ("A", "fake_A")]
             judged_A = [domain_loss(self.networks["DC"](forks[name].enc), False) for name in ("B", "fake_B")]
-            losses["G_DC"] = chosen("lambda_dc") * torch.stack(judged_A + judged_B).mean()
-        if chosen("lambda_perc"):
+            losses["G_DC"] = o.lambda_dc * torch.stack(judged_A + judged_B).mean()
+        if o.lambda_perc:
             there = mean_feature_distance(forks["A"].feat, forks["fake_B"].enc)
             back = mean_feature_distance(forks["B"].feat, forks["fake_A"].enc)
-            losses["Perc"] = chosen("lambda_perc") * (there + back)
+            losses["Perc"] = o.lambda_perc * (there + back)
         if o.instance_level:
             losses |= self._instance_generator_losses()
         return torch.stack(list(losses.values())).sum(), losses
@@ -403,7 +426,7 @@ class AUGANModel(BaseModel):
     def _gan(self, prediction: Prediction, is_real: bool, *, for_discriminator: bool = True) -> Tensor:
         """The adversarial loss: the mean or the sum over the scales."""
         loss = self.criterion_GAN(prediction, is_real, for_discriminator)
-        return loss * len(final_maps(prediction)) if self.options.chosen("ms_reduce") == "sum" else loss
+        return loss * len(final_maps(prediction)) if self.options.ms_reduce == "sum" else loss
 
     def _l1(self, image: str, side: str) -> Tensor:
         """Mean absolute difference of a made image and the real one of a side."""
@@ -526,7 +549,7 @@ class AUGANModel(BaseModel):
         """
         o, training = self.options, self._trains
         noise = o.feature_noise if training else 0.0
-        refined = training and o.chosen("lambda_GAN_rec") > 0
+        refined = training and o.lambda_GAN_rec > 0
         self.forks, self.images = {}, {}
         with self.engine.autocast():
             for side, real in self.real.items():

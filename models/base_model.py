@@ -16,6 +16,7 @@ from models.losses.gan import GANLoss
 from models.networks.factory import build_discriminator, build_generator, check_image_size
 from models.networks.init import init_weights
 from options.base_options import ModelOptions, OneWayOptions
+from options.schema import specs
 from util.images.pool import ImagePool
 from util.loggers.base import Logger
 from util.run.engine import Engine
@@ -40,10 +41,8 @@ class BaseModel(ABC):
         Options: its options, a frozen dataclass derived from ``ModelOptions``.
         dataset_mode: the default of ``--dataset_mode``.
         option_defaults: other options' defaults that this model changes, e.g. ``{"crop_size": 128}``.
-        option_sources: its own options -> others whose value they take where they are 0 or empty, and which else take
-            theirs unless given.
-        unused: options that this model has no use for; giving one is told.
-        load_margin: pixels that ``--load_size`` has beyond ``--crop_size`` where it is not given; None = own default.
+        uses: options of ``ModelOptions`` that this model makes something of; a warning names others that are given.
+            Empty: all of them.
         TestOptions: options that only its tests have.
         needs: what training reads from a batch: ``A``, ``B``, ``image``, ``label``; ``pairs`` if A and B must belong
             together, ``one_size`` if the size of the first image is that of all. A model without ``A`` draws from
@@ -63,9 +62,7 @@ class BaseModel(ABC):
     Options: ClassVar[type[ModelOptions]] = ModelOptions
     dataset_mode: ClassVar[str] = "unaligned"
     option_defaults: ClassVar[Mapping[str, object]] = {}
-    option_sources: ClassVar[Mapping[str, str]] = {}
-    unused: ClassVar[tuple[str, ...]] = ()
-    load_margin: ClassVar[int | None] = None
+    uses: ClassVar[tuple[str, ...]] = ()
     TestOptions: ClassVar[type | None] = None
     needs: ClassVar[tuple[str, ...]] = ("A", "B")
     visual_kinds: ClassVar[Mapping[str, Visual]] = PAIRED_VISUALS
@@ -82,6 +79,12 @@ class BaseModel(ABC):
         self.share = 1.0 / engine.world.size
         self.batch_size = 0  # images of this process's part of the batch
         self._criteria: list[nn.Module] = []
+
+    @classmethod
+    def without_effect(cls) -> set[str]:
+        """Options of all models that this one makes nothing of."""
+        unused = specs(ModelOptions).keys() - cls.uses if cls.uses else set()
+        return unused | ({"direction"} if "A" not in cls.needs else set())
 
     # -- what a model implements ---------------------------------------------------------------------------------
 

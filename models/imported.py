@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from data import DATASETS
 from models import MODELS
-from options.files import VOLATILE, write_options
-from options.parse import parse_train
+from options.files import write_options
+from options.parse import parse_record, parse_train
+from options.schema import OptionRecord, arg
 from util.exit_code import EXIT_DONE, run_command
 from util.files import replace_text
 from util.run.folder import check_name, check_run_folder, make_folder, open_run_folder
@@ -47,41 +47,41 @@ class ImportedRun:
     prepare: Callable[[Path], object] = lambda draft: None
 
 
-def add_run_flags(parser: argparse.ArgumentParser) -> None:
-    """The flags that say which run is written."""
-    parser.add_argument("--name", required=True, help="name of the run")
-    parser.add_argument("--checkpoints_dir", type=Path, default=Path("checkpoints"), help="folder of all runs")
-    parser.add_argument("--overwrite", action="store_true", help="delete what an earlier run wrote there")
+@dataclass(frozen=True, kw_only=True)
+class ImportOptions(OptionRecord):
+    """Which run is written. A command adds what it reads."""
+
+    name: str = arg("", required=True, help="name of the run that is written, or read for --export")
+    checkpoints_dir: Path = arg(Path("checkpoints"), metavar="DIR", help="folder of all runs")
+    overwrite: bool = arg(False, help="delete what an earlier run of this --name wrote")
+
+
+Own = TypeVar("Own", bound=ImportOptions)
 
 
 def run_import(
-    program: str,
-    parser: argparse.ArgumentParser,
-    argv: Sequence[str] | None,
-    run: Callable[[argparse.Namespace, Path], None],
+    program: str, record: type[Own], argv: Sequence[str] | None, doc: str | None, run: Callable[[Own, Path], object]
 ) -> int:
     """The frame of such a command.
 
     Args:
-        program: its file, for messages.
-        parser: with the flags of ``add_run_flags``.
-        argv: words of the command line.
-        run: the command; gets the flags and the folder of the run.
+        program: its file in ``scripts/``, for messages.
+        record: its options.
+        argv: words of the command line; None for those of the process.
+        doc: of the command, for ``--help``.
+        run: the command; gets the options and the folder of the run.
 
     Returns:
         the exit code: 0, 1 for a failure, 2 for bad words or a file that does not fit.
     """
-    try:
-        args = parser.parse_args(argv)
-    except SystemExit as answered:  # --help, or one line on what is wrong with the words
-        return int(answered.code or EXIT_DONE)
 
-    def command(_: list[str]) -> int:
+    def command(words: list[str]) -> int:
+        args = parse_record(f"scripts/{program}", record, words, doc)
         check_name(args.name)
         run(args, args.checkpoints_dir / args.name)
         return EXIT_DONE
 
-    return run_command(program, [], command)
+    return run_command(program, argv, command)
 
 
 def check_target(folder: Path, *, overwrite: bool) -> None:
@@ -108,7 +108,7 @@ def write_run(folder: Path, imported: ImportedRun, *, overwrite: bool) -> None:
             _save(make(), draft, network, imported)
         imported.prepare(draft)
         replace_text(draft / REPORT_FILE, (f"{line}\n" for line in imported.report))
-        write_options({**parsed.values, **VOLATILE}, parsed.defaults, draft, "train")
+        write_options(parsed.lasting, parsed.defaults, draft, "train")
         with open_run_folder(folder, overwrite=overwrite):
             for file in sorted(draft.iterdir()):
                 os.replace(file, folder / file.name)

@@ -16,12 +16,12 @@ from models.base_model import BaseModel, Step, pictures
 from models.sagan.augment import DIFF_AUGMENTS, diff_augment
 from models.sagan.averages import standing_statistics, update_average
 from models.sagan.latent import LABEL_SAMPLING, draw_labels, numbered_latents
-from models.sagan.networks import SAGANDiscriminator, SAGANGenerator, default_attention
+from models.sagan.networks import ATTENTION_KINDS, SAGANDiscriminator, SAGANGenerator, default_attention
 from models.sagan.sample_options import SampleOptions
 from models.sagan.sheets import COLUMNS, Columns, columns_for, sample_sheet
 from models.sagan.spread import ClassMonitor, spread
 from options.base_options import ModelOptions
-from options.schema import OptionError, arg
+from options.schema import Given, OptionError, arg, tied
 from util.registry import unknown
 from util.run.engine import Engine
 from util.types import SHEETS, Batch, Losses, Visual, Visuals
@@ -33,7 +33,7 @@ class SAGANOptions(ModelOptions):
 
     gan_mode: str = arg("hinge", choices=("hinge", "vanilla", "lsgan", "original", "bce", "ls"), help="GAN objective")
     beta1: float = 0.0
-    beta2: float = arg(0.999, minimum=0.0, maximum=0.999999, help="second moment decay of Adam")
+    beta2: float = arg(0.999, minimum=0.0, maximum=0.999999, help="decay of the second moment of Adam")
     lr_G: float = arg(1e-4, minimum=0.0, aliases=("lrg",), help="learning rate of the generator")
     lr_D: float = arg(4e-4, minimum=0.0, aliases=("lrd",), help="learning rate of the discriminator")
     image_size: int = arg(
@@ -43,21 +43,30 @@ class SAGANOptions(ModelOptions):
         help="width and height of the images: 32, 64, 128 or 256 (0: --crop_size); sets --crop_size and --load_size",
     )
     nz: int = arg(128, minimum=1, aliases=("latent",), help="length of the latent vector")
-    maps: int = arg(0, minimum=0, help="published name of the width, 16 * ngf; sets --ngf and --ndf; 0 = off")
+    maps: int = arg(0, minimum=0, help="width under its published name: 16 * ngf, for both networks; 0 = off")
     num_classes: int = arg(
-        0, minimum=0, aliases=("n_classes", "n-classes"), help="classes; 0 = those of the data, 1 = no classes at all"
+        0,
+        minimum=0,
+        aliases=("n_classes", "n-classes"),
+        help="number of classes; 0 = those of the data, 1 = no classes at all",
     )
     attn_res_G: int = arg(
         -1, minimum=-1, help="size in pixels of the generator's map with attention; 0 = none, -1 = 32 (16 for 32 px)"
     )
-    attn_res_D: int = arg(-1, minimum=-1, help="the same of the discriminator")
-    attn_kind: str = arg(
-        "paper", choices=("paper", "pooled"), help="pooled: keys and values max-pooled, of the authors' own release"
+    attn_res_D: int = arg(
+        -1,
+        minimum=-1,
+        help="size in pixels of the discriminator's map with attention; 0 = none, -1 = 32 (16 for 32 px)",
     )
-    no_sn: bool = arg(False, aliases=("not_sn", "not-sn"), help="no spectral norm at all")
-    no_sn_G: bool = arg(False, help="none in the generator")
-    no_sn_D: bool = arg(False, help="none in the discriminator")
-    n_critic: int = arg(1, minimum=1, aliases=("n-critic",), help="updates of D, each of new images, to one of G")
+    attn_kind: str = arg(
+        "paper",
+        choices=ATTENTION_KINDS,
+        help="attention: of the paper, or pooled: keys and values max-pooled, as in the authors' own release",
+    )
+    no_sn: bool = arg(False, aliases=("not_sn", "not-sn"), help="no spectral norm in either network")
+    no_sn_G: bool = arg(False, help="no spectral norm in the generator")
+    no_sn_D: bool = arg(False, help="no spectral norm in the discriminator")
+    n_critic: int = arg(1, minimum=1, aliases=("n-critic",), help="updates of D per update of G, each of new images")
     accum_grad: int = arg(
         1,
         minimum=1,
@@ -72,12 +81,17 @@ class SAGANOptions(ModelOptions):
     diffaug: tuple[str, ...] = arg(
         (),
         metavar="KIND,...",
-        help="what D sees is changed at random, for small data sets: color,translation,cutout (Zhao et al. 2020)",
+        help="random changes to all that D sees, for small data sets: color,translation,cutout (Zhao et al. 2020)",
     )
     ema_decay: float = arg(
-        0.9999, minimum=0.0, maximum=0.9999999, help="moving average of the generator, used for samples; 0 = off"
+        0.9999,
+        minimum=0.0,
+        maximum=0.9999999,
+        help="decay of the moving average of the generator, which samples are drawn with; 0 = off",
     )
-    ema_start: int = arg(1000, minimum=0, help="steps before it starts; until then it is the generator itself")
+    ema_start: int = arg(
+        1000, minimum=0, help="steps before the moving average starts; until then it equals the generator"
+    )
     use_raw: bool = arg(False, help="sample with the generator itself instead of its moving average")
 
     def __post_init__(self) -> None:
@@ -87,6 +101,12 @@ class SAGANOptions(ModelOptions):
                 raise OptionError(str(unknown(f"--diffaug {kind}", kind, DIFF_AUGMENTS)))
         if self.maps % 16:
             raise OptionError(f"--maps {self.maps}: a multiple of 16 is needed, e.g. {-(-self.maps // 16) * 16}")
+
+    @classmethod
+    def derive(cls, values: Mapping[str, Any], given: Given) -> Mapping[str, Any]:
+        """``--image_size`` is ``--crop_size``; images are scaled to it, with no margin to crop."""
+        values = tied(values, given, "image_size", "crop_size")
+        return values if "load_size" in given else {**values, "load_size": values["crop_size"]}
 
     @property
     def batches_per_step(self) -> int:
@@ -163,24 +183,7 @@ class SAGANModel(BaseModel):
         "n_epochs_decay": 0,
         "eval_metrics": ("kid", "fid", "is"),
     }
-    option_sources: ClassVar[Mapping[str, str]] = {"image_size": "crop_size"}
-    load_margin: ClassVar[int | None] = 0
-    unused = (
-        "output_nc",
-        "netG",
-        "netD",
-        "n_layers_D",
-        "num_D",
-        "norm",
-        "norm_D",
-        "no_dropout",
-        "dropout",
-        "init_type",
-        "init_gain",
-        "pool_size",
-        "lr",
-        "direction",
-    )
+    uses = ("input_nc", "ngf", "ndf", "gan_mode", "beta1")
 
     def __init__(self, options: SAGANOptions, engine: Engine) -> None:
         super().__init__(options, engine)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from models import MODELS
 from models.base_model import BaseModel, pictures
 from models.networks.factory import GENERATOR_NAMES
 from options.base_options import ModelOptions
-from options.schema import arg
+from options.schema import Given, arg
 from util.registry import unknown
 from util.run.engine import Engine
 from util.types import Visual, Visuals
@@ -23,6 +23,19 @@ class TestOptions(ModelOptions):
     model_suffix: str = arg(
         "", help="load <epoch>_net_G<suffix>.pth: of a run of cycle_gan, _A translates A to B and _B translates B to A"
     )
+
+    @classmethod
+    def derive(cls, values: Mapping[str, Any], given: Given) -> Mapping[str, Any]:
+        """The generator from B to A of another model's run takes what the run puts out: channels, ranges
+        and bands of the sides are exchanged."""
+        if not values["model_suffix"].endswith("_B") or given.saved.get("model", "test") == "test":
+            return values
+        names = {"input_nc": "output_nc", "output_nc": "input_nc"}
+        taken = {name: given.saved.get(other, getattr(ModelOptions, other)) for name, other in names.items()}
+        for name in (each.removesuffix("_A") for each in values if each.endswith("_A") and f"{each[:-1]}B" in values):
+            taken |= {f"{name}_{side}": values[f"{name}_{other}"] for side, other in ("AB", "BA")}
+        said = given.config.keys() | given.flags.keys()
+        return {**values, **{name: value for name, value in taken.items() if name not in said}}
 
 
 @MODELS.register("test")

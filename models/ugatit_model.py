@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +16,7 @@ from models.base_model import BaseModel, Step
 from models.networks.norm import float_or_wider
 from models.ugatit.networks import ILN, VARIANTS, AdaLIN, Attended, CAMDiscriminator, UGATITGenerator
 from options.base_options import DataOptions, OneWayOptions
-from options.schema import OptionError, arg
+from options.schema import Given, OptionError, arg, tied
 from util.images.draw import draw_heat
 from util.run.engine import Engine
 from util.types import CYCLE_VISUALS, Batch, Losses, Visual, Visuals
@@ -40,12 +40,14 @@ class UGATITOptions(OneWayOptions):
     )
     light: bool = arg(False, help="light generators: the mean of the features decides gamma and beta, not each of them")
     img_size: int = arg(0, minimum=0, help="size that full generators are built for (default: --crop_size)")
-    mlp_pool: int = arg(0, minimum=0, help="between light and full: features averaged to K x K; 0 = as --light says")
+    mlp_pool: int = arg(
+        0, minimum=0, help="generators between light and full: features averaged to K x K; 0 = as --light says"
+    )
     mlp_bias: bool = arg(
         False, help="biases in the MLP of gamma and beta, so that they survive a dead ReLU; not published"
     )
     ch: int = arg(0, minimum=0, help="width of all networks, instead of --ngf and --ndf")
-    n_res: int = arg(4, minimum=1, help="residual blocks of the encoder, and of the decoder")
+    n_res: int = arg(4, minimum=1, help="residual blocks of the encoder, and as many of the decoder")
     n_layers_global: int = arg(7, minimum=3, help="layers of the global discriminators")
     n_layers_local: int = arg(5, minimum=3, help="layers of the local discriminators")
     adv_weight: float = arg(1.0, minimum=0.0, help="weight of the adversarial losses")
@@ -86,6 +88,14 @@ class UGATITOptions(OneWayOptions):
                 f"--test_direction {self.test_direction}: a strip needs both generators; give --ugatit_strip False"
             )
 
+    @classmethod
+    def derive(cls, values: Mapping[str, Any], given: Given) -> Mapping[str, Any]:
+        """``--img_size`` is ``--crop_size``; images are scaled to 30 pixels more, as published; ``--decay_flag False``
+        keeps the learning rate."""
+        values = tied(values, given, "img_size", "crop_size")
+        values = values if values["decay_flag"] else {**values, "lr_policy": "constant"}
+        return values if "load_size" in given else {**values, "load_size": values["crop_size"] + 30}
+
     @property
     def pool(self) -> int:
         """Features are averaged to ``pool x pool`` before the MLP; 0: they are not."""
@@ -110,11 +120,9 @@ class UGATITModel(BaseModel):
         **{f"heat_D_{s}{target}": Visual("about", "", source) for s in SCALES for source, target in DIRECTIONS},
         **{f"strip_{source}2{target}": Visual("about", "", source) for source, target in DIRECTIONS},
     }
-    unused: ClassVar[tuple[str, ...]] = (
-        *("netG", "netD", "n_layers_D", "num_D", "norm", "norm_D", "no_dropout", "dropout", "pool_size"),
+    uses: ClassVar[tuple[str, ...]] = (
+        *("input_nc", "output_nc", "ngf", "ndf", "init_type", "init_gain", "gan_mode", "lr", "beta1"),
     )
-    load_margin: ClassVar[int | None] = 30
-    option_sources: ClassVar[Mapping[str, str]] = {"img_size": "crop_size"}
     options: UGATITOptions
 
     def __init__(self, options: UGATITOptions, engine: Engine) -> None:

@@ -8,12 +8,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePath
 
-from options.schema import OptionError, arg
+from models.networks.names import (
+    DISCRIMINATORS,
+    GAN_MODE_ALIASES,
+    GAN_MODES,
+    GENERATORS,
+    INIT_TYPES,
+    NORMS,
+    NORMS_D,
+    listed,
+)
+from options.schema import OptionError, OptionRecord, SameAs, arg
 
-GAN_MODES = ("vanilla", "lsgan", "hinge", "wgan", "wgangp", "original", "bce", "ls", "w")
-NORMS = ("batch", "instance", "none")
-NORMS_D = ("", *NORMS, "spectralinstance")
-INIT_TYPES = ("normal", "xavier", "kaiming", "orthogonal", "default")
 RESAMPLES = ("bicubic", "nearest")
 PREPROCESS = (
     "resize_and_crop",
@@ -29,22 +35,42 @@ PREPROCESS = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunOptions:
+class RunOptions(OptionRecord):
     """Which run, which model, which data set."""
 
-    name: str = arg("experiment_name", help="name of the run: its folder in --checkpoints_dir and --results_dir")
+    name: str = arg(
+        "experiment_name",
+        of="machine",
+        finds_results=True,
+        help="name of the run: its folder in --checkpoints_dir and --results_dir",
+    )
     model: str = arg("pix2pix", help="which model; see the list at the end of --help")
     dataset_mode: str = arg("", help="which kind of data set (default: the model's own)")
-    checkpoints_dir: str = arg("./checkpoints", help="folder of all runs")
-    suffix: str = arg("", help="appended to --name as _suffix; {model}, {netG}, {load_size}... are filled in")
-    epoch: str = arg("latest", help="which checkpoint to load: latest, the number of an epoch, or best_<metric>")
-    load_iter: int = arg(0, minimum=0, help="load checkpoint iter_<N> instead of --epoch; 0 = off")
-    config: str = arg("", metavar="FILE.json", help="read options from such a file as train_opt.json; flags win")
-    verbose: bool = arg(False, help="print the networks, and a traceback with every error")
+    checkpoints_dir: str = arg("./checkpoints", of="machine", finds_results=True, help="folder of all runs")
+    suffix: str = arg(
+        "",
+        of="start",
+        finds_results=True,
+        help="appended to --name as _suffix; {model}, {netG}, {load_size}... are filled in",
+    )
+    epoch: str = arg(
+        "latest",
+        of="start",
+        finds_results=True,
+        help="which checkpoint to load: latest, the number of an epoch, or best_<metric>",
+    )
+    load_iter: int = arg(
+        0, minimum=0, of="start", finds_results=True, help="load checkpoint iter_<N> instead of --epoch; 0 = off"
+    )
+    config: str = arg(
+        "", of="start", metavar="FILE.json", help="read options from such a file as train_opt.json; flags win"
+    )
+    verbose: bool = arg(False, of="start", help="print the networks, and a traceback with every error")
     local_rank: int | None = arg(
         None,
         minimum=0,
         aliases=("local-rank",),
+        of="machine",
         help="passed by python -m torch.distributed.launch; LOCAL_RANK in the environment decides",
         advanced=True,
     )
@@ -57,19 +83,21 @@ class RunOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class EngineOptions:
+class EngineOptions(OptionRecord):
     """Where and how exactly to compute."""
 
-    gpu_ids: str = arg("", help="GPUs: 0, or 0,1,2 (one process each); -1 = CPU (default: the first GPU, else CPU)")
+    gpu_ids: str = arg(
+        "", of="start", help="GPUs: 0, or 0,1,2 (one process each); -1 = CPU (default: the first GPU, else CPU)"
+    )
     seed: int = arg(
-        0, minimum=0, maximum=2**63 - 1, help="all randomness: initialisation, order, augmentation, dropout"
+        0, minimum=0, maximum=2**63 - 1, help="seed of all randomness: initialisation, order, augmentation, dropout"
     )
     deterministic: bool = arg(
         False, help="deterministic algorithms; two runs write equal files (a kernel that cannot warns)"
     )
     precision: str = arg("fp32", choices=("fp32", "tf32", "bf16", "fp16"), help="arithmetic of the networks")
     channels_last: bool = arg(False, help="NHWC memory layout; pays with bf16/fp16 and norm batch")
-    compile: bool = arg(False, help="torch.compile the networks")
+    compile: bool = arg(False, in_test=False, help="torch.compile the networks")
 
 
 @dataclass(frozen=True)
@@ -94,24 +122,37 @@ class SideOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataOptions:
+class DataOptions(OptionRecord):
     """What is read, and how it is prepared."""
 
-    dataroot: str = arg("", help="folder of the data set (with phase subfolders)")
-    phase: str = arg("train", help="subfolder to use: train, val, test, ...")
-    direction: str = arg("AtoB", choices=("AtoB", "BtoA"), help="which side is the input")
-    serial_batches: bool = arg(False, help="take images in order instead of shuffled")
-    num_threads: int = arg(4, minimum=0, help="worker processes that read images; 0 = none")
-    batch_size: int = arg(1, minimum=1, aliases=("batch-size",), help="images per step, over all processes together")
-    load_size: int = arg(286, minimum=1, maximum=16384, help="scale images to this size (pixels)")
-    crop_size: int = arg(256, minimum=1, maximum=16384, help="then crop to this size (pixels)")
-    max_dataset_size: float = arg(float("inf"), minimum=1, help="use at most so many images (first in natural order)")
+    dataroot: str = arg("", of="machine", help="folder of the data set (with phase subfolders)")
+    phase: str = arg(
+        "train", in_test="test", in_original=False, finds_results=True, help="subfolder to use: train, val, test, ..."
+    )
+    direction: str = arg("AtoB", choices=("AtoB", "BtoA"), help="which side is the input: AtoB translates A to B")
+    serial_batches: bool = arg(False, in_test=True, help="take images in order instead of shuffled")
+    num_threads: int = arg(4, minimum=0, of="machine", in_test=0, help="worker processes that read images; 0 = none")
+    batch_size: int = arg(
+        1,
+        minimum=1,
+        aliases=("batch-size",),
+        of="samples",
+        in_test=1,
+        help="images per step, over all processes together",
+    )
+    load_size: int = arg(
+        286, minimum=1, maximum=16384, in_test=SameAs("crop_size"), help="size that images are scaled to (pixels)"
+    )
+    crop_size: int = arg(256, minimum=1, maximum=16384, help="size of the square cut out of the scaled image (pixels)")
+    max_dataset_size: float = arg(
+        float("inf"), minimum=1, in_test=float("inf"), help="use at most so many images, the first in natural order"
+    )
     preprocess: str = arg(
         "resize_and_crop",
         choices=PREPROCESS,
         help="scaling and cropping at load time; resize_2to1: twice as wide as --load_size, whatever the shape",
     )
-    no_flip: bool = arg(False, help="no random left-right flips")
+    no_flip: bool = arg(False, in_test=True, help="no random left-right flips")
     alpha: str = arg("drop", choices=("drop", "white", "keep"), help="transparency: ignore it, put on white, keep")
     value_range: tuple[float, ...] = arg(
         (),
@@ -137,7 +178,13 @@ class DataOptions:
     resample_B: str = arg(
         "bicubic", choices=RESAMPLES, help="how side B is scaled; nearest keeps the colours of a label map"
     )
-    cache: str = arg("none", choices=("none", "ram"), help="ram: keep decoded, resized images in memory")
+    cache: str = arg(
+        "none",
+        choices=("none", "ram"),
+        of="machine",
+        in_test="none",
+        help="ram: keep decoded, resized images in memory",
+    )
 
     def __post_init__(self) -> None:
         folders = PurePath(self.phase).parts
@@ -196,23 +243,25 @@ class DataOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelOptions:
+class ModelOptions(OptionRecord):
     """What the models share: networks, initialisation, optimizer."""
 
     input_nc: int = arg(3, minimum=1, help="channels of the input image")
     output_nc: int = arg(3, minimum=1, help="channels of the output image")
     ngf: int = arg(64, minimum=1, help="width of the generator's first layer")
     ndf: int = arg(64, minimum=1, help="width of the discriminator's first layer")
-    netG: str = arg("resnet_9blocks", help="generator: resnet_9blocks, resnet_6blocks, unet_256, unet_128")
-    netD: str = arg(
-        "basic",
-        help="discriminator: basic (70x70 PatchGAN), n_layers, pixel, multiscale, ms<N>, pix2pixhd, augan_official, "
-        "sesame, sesam",
+    netG: str = arg("resnet_9blocks", help=f"generator: {listed(GENERATORS)}")
+    netD: str = arg("basic", help=f"discriminator: {listed(DISCRIMINATORS)}")
+    n_layers_D: int = arg(
+        3, minimum=1, help="layers of --netD n_layers, and per scale of multiscale, pix2pixhd and sesam"
     )
-    n_layers_D: int = arg(3, minimum=1, help="layers of --netD n_layers and of each scale of the others")
     num_D: int = arg(2, minimum=1, help="scales of --netD multiscale, pix2pixhd, sesame and sesam")
-    norm: str = arg("instance", choices=NORMS, help="normalisation layers")
-    norm_D: str = arg("", choices=NORMS_D, help="those of the discriminator (default: --norm; see --netD sesame)")
+    norm: str = arg("instance", choices=NORMS, help="normalisation layers of the networks")
+    norm_D: str = arg(
+        "",
+        choices=NORMS_D,
+        help="normalisation of the discriminator (default: --norm; of --netD sesame: spectralinstance)",
+    )
     no_dropout: bool = arg(False, help="generator without dropout layers")
     dropout: float = arg(
         0.5,
@@ -221,14 +270,18 @@ class ModelOptions:
         aliases=("dropout_rate", "dropout_value"),
         help="probability in the generator's dropout layers",
     )
-    init_type: str = arg("normal", choices=INIT_TYPES, help="initialisation of the weights; default: torch's own")
-    init_gain: float = arg(0.02, help="its standard deviation, or gain")
-    gan_mode: str = arg(
-        "lsgan", choices=GAN_MODES, help="GAN objective (original = bce = vanilla, ls = lsgan, w = wgan)"
+    init_type: str = arg(
+        "normal", choices=INIT_TYPES, help="initialisation of the weights; the word default: torch's own"
     )
-    pool_size: int = arg(50, minimum=0, help="fakes kept in the history that D sees; 0 = none")
+    init_gain: float = arg(0.02, help="standard deviation or gain of --init_type")
+    gan_mode: str = arg(
+        "lsgan",
+        choices=(*GAN_MODES, *GAN_MODE_ALIASES),
+        help="GAN objective (original = bce = vanilla, ls = lsgan, w = wgan)",
+    )
+    pool_size: int = arg(50, minimum=0, help="earlier fakes kept for the discriminator; 0 = none")
     lr: float = arg(0.0002, minimum=0.0, help="learning rate of Adam")
-    beta1: float = arg(0.5, minimum=0.0, maximum=0.999999, help="first moment decay of Adam")
+    beta1: float = arg(0.5, minimum=0.0, maximum=0.999999, help="decay of the first moment of Adam")
 
     def __post_init__(self) -> None:
         if self.no_dropout and self.dropout != ModelOptions.dropout:

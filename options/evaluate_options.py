@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 from options.metric_options import MetricOptions
-from options.schema import OptionError, arg
+from options.schema import OptionError, OptionRecord, arg
 from util.metrics import METRICS, expand, listing, needs_real, needs_source
 
 BETWEEN_RUNS = "\n"
@@ -19,7 +19,7 @@ _TAG = re.compile(r"latest|latest_iter\d+|\d+|iter_\d+|best_\w+")
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateOptions:
+class EvaluateOptions(OptionRecord):
     """Which images, and which numbers."""
 
     metrics: tuple[str, ...] = arg(
@@ -30,29 +30,35 @@ class EvaluateOptions:
     )
     name: str = arg("", help="measure the results of this run in place")
     epoch: tuple[str, ...] = arg(
-        (), help="its checkpoints: latest, 5,10,20, best_kid or all (default: latest); missing results are made"
+        (),
+        help="checkpoints of the run --name: latest, 5,10,20, best_kid or all (default: latest); missing results are "
+        "made",
     )
-    phase: str = arg("test", help="its phase: results/<name>/<phase>_<epoch>")
+    phase: str = arg("test", help="phase of the run --name: its images lie in results/<name>/<phase>_<epoch>")
     domain: str = arg("B", choices=("A", "B"), help="fake_B against real_B, or fake_A against real_A")
     retest: bool = arg(False, help="translate again where results are there already")
-    fake: str = arg("", metavar="DIR", help="measure any folder of images ...")
-    real: str = arg("", metavar="DIR", help="... against this one")
+    fake: str = arg("", metavar="DIR", help="measure this folder of images, against --real")
+    real: str = arg("", metavar="DIR", help="folder of real images, to compare --fake with")
     source: str = arg("", metavar="DIR", help=f"images of the source domain, for {_WITH_SOURCE}")
     fake_suffix: str = arg("", help="of --fake only the files whose name ends in _<suffix>, e.g. fake_B")
     real_suffix: str = arg("", help="of --real only the files whose name ends in _<suffix>, e.g. real_B")
-    real_half: str = arg("", choices=("", "left", "right"), help="of --real that half of every picture, of paired data")
+    real_half: str = arg(
+        "", choices=("", "left", "right"), help="use only this half of every picture of --real, for side-by-side pairs"
+    )
     resize: int = arg(0, minimum=0, maximum=16384, help="scale all images to so many pixels squared first; 0 = as is")
     alpha: str = arg("drop", choices=("drop", "white"), help="transparency: ignore it, or put on white")
     value_range: tuple[float, ...] = arg(
         (), metavar="LOW,HIGH", help="values in --fake and --real that are black and white (default: full scale)"
     )
     n_samples: int = arg(
-        0, minimum=0, help="samples of a run that draws from noise (default: as many as it learned from)"
+        0, minimum=0, help="samples to draw of a run that draws from noise (default: as many as it learned from)"
     )
-    dataroot: str = arg("", help="of such a run: its training data, if they were moved")
+    dataroot: str = arg("", help="training data of a run that draws from noise, if they were moved")
     compare: str = arg("", metavar="RUN1 RUN2 ...", help="make a page that compares these runs")
-    num_images: int = arg(20, minimum=0, help="test images on that page")
-    output: str = arg("", help="folder of the page (default: results/comparison), or metrics.json of --fake and --real")
+    num_images: int = arg(20, minimum=0, help="test images on the page of --compare")
+    output: str = arg(
+        "", help="folder of the page of --compare (default: results/comparison), or .json file for --fake and --real"
+    )
     format: str = arg("svg", choices=("svg", "png", "pdf"), help="file format of the charts of --epoch all")
     checkpoints_dir: str = arg("./checkpoints", help="folder of all runs")
     results_dir: str = arg("./results", help="folder of all results")

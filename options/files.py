@@ -8,26 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from options.records import not_of_original
 from options.schema import OptionError
-
-VOLATILE = {
-    "continue_train": False,
-    "overwrite": False,
-    "dry_run": False,
-    "config": "",
-    "verbose": False,
-    "gpu_ids": "",
-    "epoch": "latest",
-    "load_iter": 0,
-}
-"""Options of one start of a run, not of the run: its files hold these values instead."""
-
-
-PLACE = (
-    *("name", "checkpoints_dir", "dataroot", "num_threads", "local_rank"),
-    *("inception_weights", "lpips_weights", "feature_cache", "metric_batch_size"),
-)
-"""Options that say where a run lives and how it is fed; its state does not depend on them."""
 
 
 def format_options(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> str:
@@ -74,25 +56,11 @@ def read_options(folder: Path, *, required: bool = True) -> dict[str, Any]:
     return {}
 
 
-ORIGINAL_ONLY = (
-    "isTrain",
-    "checkpoints_dir",
-    "name",
-    "suffix",
-    "epoch_count",
-    "dataroot",
-    "phase",
-    "num_test",
-    "mask_size",
-)
-"""Rows of the original's file that are no options here, or that belong to the machine it was trained on."""
-
-
 def _from_text(text: str) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for line in text.splitlines():
         name, colon, rest = line.partition(":")
-        if colon and name.strip().isidentifier() and name.strip() not in ORIGINAL_ONLY:
+        if colon and name.strip().isidentifier() and name.strip() not in not_of_original():
             word = rest.split("[default:")[0].strip()
             values[name.strip()] = word
     return values

@@ -4,38 +4,50 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from options.schema import OptionError, arg
+from options.schema import OptionError, OptionRecord, arg
 from util.metrics import EXTRACTORS, LPIPS_NETS, METRICS, expand, listing
 
 
 @dataclass(frozen=True, kw_only=True)
-class MetricOptions:
+class MetricOptions(OptionRecord):
     """How the metrics are measured. The defaults are the published protocol (KID: 100 subsets of 50, degree 3)."""
 
     feature_extractor: str = arg(
         "inception", choices=EXTRACTORS, help="network whose features KID, FID, IS and precision/recall compare"
     )
     inception_weights: str = arg(
-        "", metavar="FILE", help="weights of torch-fidelity's Inception (default: downloaded once)"
+        "",
+        of="machine",
+        metavar="FILE",
+        help="file with the weights of torch-fidelity's Inception (default: downloaded once)",
     )
     lpips_net: str = arg("alex", choices=LPIPS_NETS, help="backbone of LPIPS")
     lpips_weights: str = arg(
-        "", metavar="FILE", help="weights of that backbone, from torchvision (default: downloaded once)"
+        "",
+        of="machine",
+        metavar="FILE",
+        help="file with torchvision's weights of the backbone of LPIPS (default: downloaded once)",
     )
-    kid_subset_size: int = arg(50, minimum=2, help="images in a subset of KID; at most the smaller side is used")
-    kid_subsets: int = arg(100, minimum=1, help="subsets of KID")
-    is_splits: int = arg(10, minimum=1, help="splits of IS")
+    kid_subset_size: int = arg(50, minimum=2, help="images per subset of KID; fewer where a side has fewer")
+    kid_subsets: int = arg(100, minimum=1, help="number of subsets that KID averages over")
+    is_splits: int = arg(10, minimum=1, help="number of splits that IS averages over")
     metric_seed: int = arg(
-        2020, minimum=0, maximum=2**32 - 1, help="draws of KID's subsets and IS's splits", advanced=True
+        2020, minimum=0, maximum=2**32 - 1, help="seed of KID's subsets and IS's splits", advanced=True
     )
-    metric_batch_size: int = arg(32, minimum=1, help="images that go through the extractor at a time", advanced=True)
+    metric_batch_size: int = arg(
+        32, minimum=1, of="machine", help="images that go through the feature extractor at a time", advanced=True
+    )
     feature_cache: str = arg(
-        "", metavar="DIR", help="keeps features of real images (default: the user's cache; none = off)", advanced=True
+        "",
+        of="machine",
+        metavar="DIR",
+        help="folder that keeps the features of real images (default: the user's cache; none = off)",
+        advanced=True,
     )
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvalOptions:
+class EvalOptions(OptionRecord):
     """Measuring on held-out images while training."""
 
     eval_freq: int = arg(0, minimum=0, help="epochs between two evaluations on held-out images; 0 = none")
@@ -43,7 +55,7 @@ class EvalOptions:
         ("kid", "psnr", "ssim"),
         help="metrics to measure: " + listing(lambda metric: metric.by != "draws" and not metric.needs_classes),
     )
-    eval_phase: str = arg("", help="subfolder to evaluate on (default: val if there is one, else test)")
+    eval_phase: str = arg("", help="subfolder of the held-out images (default: val if there is one, else test)")
     eval_images: float = arg(float("inf"), minimum=1, help="evaluate on the first so many images only")
     save_best: str = arg("", help="keep the best checkpoint by this metric as best_<metric>, e.g. kid")
     early_stop: int = arg(

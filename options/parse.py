@@ -9,39 +9,27 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from options.base_options import DataOptions, EngineOptions, ModelOptions, RunOptions
-from options.files import VOLATILE, read_options
+from options.files import read_options
 from options.metric_options import EvalOptions, MetricOptions
-from options.schema import OptionError, Spec, add_arguments, build, convert, specs
-from options.test_options import PHASE_DEFAULTS, ResultOptions
+from options.records import PLUGINS, TEST, TITLES, TRAIN, Records, all_specs, options_of
+from options.schema import (
+    Given,
+    OptionError,
+    OptionRecord,
+    SameAs,
+    Spec,
+    add_arguments,
+    build,
+    convert,
+    is_switch,
+    specs,
+)
+from options.test_options import ResultOptions
 from options.train_options import LogOptions, LoopOptions, ScheduleOptions, log_options
 from util.registry import closest
-
-SHARED: dict[str, type] = {"run": RunOptions, "engine": EngineOptions}
-TRAIN: dict[str, type] = {
-    **SHARED,
-    "schedule": ScheduleOptions,
-    "loop": LoopOptions,
-    "eval": EvalOptions,
-    "metric": MetricOptions,
-    "log": log_options(),
-}
-TEST: dict[str, type] = {**SHARED, "result": ResultOptions}
-TITLES = {  # in the order of --help
-    "run": "the run",
-    "data": "data",
-    "model": "model",
-    "engine": "engine",
-    "schedule": "schedule",
-    "loop": "starting, resuming, saving",
-    "eval": "measuring while training",
-    "metric": "metrics",
-    "log": "logging",
-    "result": "results",
-    "test": "what this model draws in a test",
-}
 
 
 class HelpAsked(SystemExit):
@@ -67,6 +55,22 @@ class Options:
     given: frozenset[str] = frozenset()  # flags on the command line
     test: Any = None  # what only a test of this model has
 
+    @property
+    def lasting(self) -> dict[str, Any]:
+        """The values that the files of a run hold: the defaults of what belongs to one start of a program."""
+        return {**self.values, **{name: self.defaults[name] for name in options_of("start") & self.values.keys()}}
+
+    @property
+    def of_run(self) -> dict[str, Any]:
+        """The values that decide what the run computes: neither those of one start nor those of the machine."""
+        return {name: self.values[name] for name in self.values.keys() - options_of("start", "machine")}
+
+    @property
+    def about_images(self) -> frozenset[str]:
+        """Flags without effect where the model draws from noise and reads no images."""
+        data = {name for name, spec in specs(type(self.data)).items() if spec.of != "samples"}
+        return frozenset(data | options_of("images"))
+
     def for_classes(self, class_names: Sequence[str]) -> Options:
         """The options, completed by what the data set says of its classes."""
         model = self.model.for_classes(class_names)
@@ -88,7 +92,7 @@ def answer_help(program: str, models: Any, datasets: Any) -> None:
     asked = {"-h", "--help"} & set(words)
     if asked and not _first_pass(words)["model"]:
         records = TRAIN if program == "train.py" else TEST
-        _parser(program, {**records, "data": DataOptions, "model": ModelOptions}, models, datasets, "").print_help()
+        _parser(program, {**records, **PLUGINS}, models, datasets, "").print_help()
         sys.exit(0)
 
 
@@ -106,23 +110,23 @@ def parse_train(argv: Sequence[str], models: Any, datasets: Any) -> Options:
         OptionError: unknown flag or value; the message has the closest match.
         HelpAsked: ``--help`` was among the words, and was answered.
     """
-    words = _first_pass(argv)
-    saved: dict[str, Any] = {}
-    if convert(specs(LoopOptions)["continue_train"], words["continue_train"]):
-        name = words["name"] or RunOptions.name
-        if words["suffix"]:
-            name = _resolve("train.py", argv, TRAIN, models, datasets, {}).run.name
-        saved = read_options(Path(words["checkpoints_dir"] or RunOptions.checkpoints_dir) / name, required=False)
-        for key in VOLATILE:
-            saved.pop(key, None)
-        if saved:  # the run may have been moved since
-            saved["checkpoints_dir"] = words["checkpoints_dir"] or RunOptions.checkpoints_dir
-            saved["name"] = words["name"] or RunOptions.name
-    return _resolve("train.py", argv, TRAIN, models, datasets, saved)
+    records = {**TRAIN, "log": log_options()}  # with the loggers that other modules have registered since
+    line = _CommandLine("train.py", list(argv), _first_pass(argv), records, models, datasets)
+    if not convert(specs(LoopOptions)["continue_train"], line.words["continue_train"]):
+        return _resolve(line, {})
+    saved = read_options(_run_folder(line), required=False)
+    for key in options_of("start"):
+        saved.pop(key, None)
+    return _resolve(line, {**saved, **_place(line)} if saved else {})  # the run may have been moved since
 
 
 def parse_test(
-    argv: Sequence[str], models: Any, datasets: Any, *, program: str = "test.py", test_record: type | None = None
+    argv: Sequence[str],
+    models: Any,
+    datasets: Any,
+    *,
+    program: str = "test.py",
+    test_record: type[OptionRecord] | None = None,
 ) -> Options:
     """Options of ``test.py``: what the run was trained with, changed by flags. Raises as ``parse_train``.
 
@@ -135,37 +139,34 @@ def parse_test(
     """
     records = {**TEST, "test": test_record} if test_record else TEST
     words = _first_pass(argv)
-    name = words["name"] or RunOptions.name
-    if words["suffix"] and not words["help"]:
-        name = _resolve(program, argv, records, models, datasets, {}, phase_defaults=PHASE_DEFAULTS).run.name
-    folder = Path(words["checkpoints_dir"] or RunOptions.checkpoints_dir) / name
-    saved = {} if words["help"] else _of_the_model(read_options(folder, required=False))
+    line = _CommandLine(program, list(argv), words, records, models, datasets, in_test=True)
+    saved = {} if words["help"] else read_options(_run_folder(line), required=False)
     if not saved and not words["model"] and not words["config"] and not words["help"]:
         argv = ["--model", "test", *argv]
+        line = replace(line, argv=argv, words=_first_pass(argv))
     if saved and words["model"] and words["model"] != saved.get("model"):
         saved.pop("dataset_mode", None)  # another model reads another kind of data
-        if words["model_suffix"].endswith("_B"):  # the generator of a cycle whose input is the run's output
-            image_of_a, image_of_b = (saved.get(key, getattr(ModelOptions, key)) for key in ("input_nc", "output_nc"))
-            saved["input_nc"], saved["output_nc"] = image_of_b, image_of_a
-            for key in ("value_range", "unit", "bands", "resample"):
-                pair = (f"{key}_A", f"{key}_B")
-                own = {a: saved[b] for a, b in (pair, pair[::-1]) if b in saved}
-                saved = {**{name: value for name, value in saved.items() if name not in pair}, **own}
-    saved["checkpoints_dir"] = words["checkpoints_dir"] or RunOptions.checkpoints_dir
-    saved["name"] = words["name"] or RunOptions.name
-    return _resolve(program, argv, records, models, datasets, saved, phase_defaults=PHASE_DEFAULTS)
+    return _resolve(line, {**saved, **_place(line)})
 
 
 def parse_command(
-    program: str, usage: str, records: Mapping[str, tuple[type, str]], argv: Sequence[str]
+    program: str,
+    records: Mapping[str, tuple[type[OptionRecord], str]],
+    argv: Sequence[str],
+    *,
+    usage: str | None = None,
+    doc: str = "",
+    rest: list[str] | None = None,
 ) -> tuple[dict[str, Any], frozenset[str]]:
     """Options of a command that is about no model: flags only, no files.
 
     Args:
         program: its path, for messages.
-        usage: what ``--help`` shows first.
         records: part -> (record class, title of its group).
         argv: words of the command line.
+        usage: what ``--help`` shows first; None: all flags.
+        doc: what ``--help`` says of the command.
+        rest: gets the words that are no options of the command; None: there must be none.
 
     Returns:
         part -> record, and the names of the flags that were given.
@@ -173,104 +174,137 @@ def parse_command(
     Raises:
         OptionError, HelpAsked: as ``parse_train``.
     """
-    parser = _Parser(
-        prog=f"python {program}",
-        usage=usage,
-        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, max_help_position=32, width=110),
-        allow_abbrev=False,
-        argument_default=argparse.SUPPRESS,
-    )
+    parser = _new_parser(program, usage=usage, description=doc)
     for cls, title in records.values():
         add_arguments(parser, cls, title)
-    known = _all_specs({part: cls for part, (cls, _) in records.items()})
+    known = all_specs({part: cls for part, (cls, _) in records.items()})
     if {"-h", "--help"} & set(argv):
         parser.print_help()
         raise HelpAsked
-    flags = _flags(parser, argv, known)
+    flags = _flags(parser, argv, known, rest)
     values = {name: convert(known[name], text) for name, text in flags.items()}
     return {part: build(cls, values) for part, (cls, _) in records.items()}, frozenset(flags)
+
+
+R = TypeVar("R", bound=OptionRecord)
+
+
+def parse_record(program: str, record: type[R], argv: Sequence[str], doc: str | None) -> R:
+    """Options of a command that has one record of its own.
+
+    Args:
+        program: its path, for messages.
+        record: its options.
+        argv: words of the command line.
+        doc: of the command, for ``--help``.
+
+    Raises:
+        OptionError, HelpAsked: as ``parse_train``.
+    """
+    found: R = parse_command(program, {"own": (record, "arguments")}, argv, doc=doc or "")[0]["own"]
+    return found
+
+
+@dataclass(frozen=True)
+class _CommandLine:
+    """What was asked for, and of what."""
+
+    program: str
+    argv: Sequence[str]
+    words: Mapping[str, Any]  # of ``_first_pass``
+    records: Records
+    models: Any
+    datasets: Any
+    in_test: bool = False
 
 
 def _first_pass(argv: Sequence[str]) -> dict[str, Any]:
     """The few words that decide what the other words mean."""
     parser = _Parser(add_help=False, allow_abbrev=False)
-    for name in ("model", "dataset_mode", "name", "checkpoints_dir", "config", "suffix", "model_suffix"):
+    for name in ("model", "dataset_mode", "name", "checkpoints_dir", "config", "suffix"):
         parser.add_argument(f"--{name}", default="")
     parser.add_argument("--continue_train", nargs="?", const="True", default="False")
     parser.add_argument("-h", "--help", action="store_true")
     return vars(parser.parse_known_args(list(argv))[0])
 
 
-def _resolve(
-    program: str,
-    argv: Sequence[str],
-    records: Mapping[str, type],
-    models: Any,
-    datasets: Any,
-    saved: Mapping[str, Any],
-    phase_defaults: Mapping[str, object] | None = None,
-) -> Options:
-    if "log" in records:
-        records = {**records, "log": log_options()}  # with the loggers that other modules have registered since
-    words = _first_pass(argv)
+def _place(line: _CommandLine) -> dict[str, str]:
+    """Where the run lies, whatever its files say."""
+    defaults = {"checkpoints_dir": RunOptions.checkpoints_dir, "name": RunOptions.name}
+    return {key: line.words[key] or default for key, default in defaults.items()}
+
+
+def _run_folder(line: _CommandLine) -> Path:
+    place = _place(line)
+    if line.words["suffix"] and not line.words["help"]:
+        place["name"] = _resolve(line, {}).run.name
+    return Path(place["checkpoints_dir"]) / place["name"]
+
+
+_OWN_FILE = {"model", "dataroot", "checkpoints_dir", "continue_train"}
+"""What a ``train_opt.json`` or ``test_opt.json`` holds, and no file that somebody wrote for ``--config``."""
+
+
+def _resolve(line: _CommandLine, saved: Mapping[str, Any]) -> Options:
+    """From weak to strong: defaults, saved options, ``--config``, flags; then what follows from others."""
+    words = line.words
     config = _read_config(words["config"]) if words["config"] else {}
-    own_file = config.keys() >= {"model", "dataroot", "checkpoints_dir", *VOLATILE}  # a run's, of any model or phase
+    own_file = config.keys() >= _OWN_FILE
     if config.get("continue_train") not in (None, False):
         raise OptionError(f"--config {words['config']}: continue_train does not belong there; give --continue_train")
-    if own_file and phase_defaults is not None:
-        config = _of_the_model(config)
-    files = {**saved, **config}
-    model_name = words["model"] or str(files.get("model", RunOptions.model))
     if words["help"] and not words["model"]:
-        classes = {**records, "data": DataOptions, "model": ModelOptions}
-        model_class = dataset_class = None
-    else:
-        model_name = _named("--model", model_name, models)
-        model_class = models.get(model_name)
-        mode = words["dataset_mode"] or str(files.get("dataset_mode") or model_class.dataset_mode)
-        dataset_class = datasets.get(_named("--dataset_mode", mode, datasets))
-        classes = {**records, "data": dataset_class.Options, "model": model_class.Options}
-        if phase_defaults is not None and model_class.TestOptions and "test" not in records:
-            classes["test"] = model_class.TestOptions
-        files = {**files, "model": model_name, "dataset_mode": datasets.canonical(mode)}
-    known = _all_specs(classes)
-    parser = _parser(program, classes, models, datasets, model_name if model_class else "")
-    flags = _flags(parser, argv, known)
+        classes = {**line.records, **PLUGINS}
+        _parser(line.program, classes, line.models, line.datasets, "").print_help()
+        raise HelpAsked
+
+    # the model and the data set decide which options there are
+    files = {**saved, **config}
+    model = _named("--model", words["model"] or str(files.get("model", RunOptions.model)), line.models)
+    model_class = line.models.get(model)
+    mode = words["dataset_mode"] or str(files.get("dataset_mode") or model_class.dataset_mode)
+    dataset_class = line.datasets.get(_named("--dataset_mode", mode, line.datasets))
+    classes = {**line.records, "data": dataset_class.Options, "model": model_class.Options}
+    if line.in_test and model_class.TestOptions and "test" not in line.records:
+        classes["test"] = model_class.TestOptions
+    known = all_specs(classes)
+    parser = _parser(line.program, classes, line.models, line.datasets, model)
+    flags = _flags(parser, line.argv, known)
     if words["help"]:
         parser.print_help()
         raise HelpAsked
-    assert model_class is not None and dataset_class is not None
-    defaults = {name: spec.default for name, spec in known.items()}
-    for changes in (model_class.option_defaults, dataset_class.option_defaults, phase_defaults or {}):
-        defaults.update({name: value for name, value in changes.items() if name in known})
-    values = {**defaults, **{name: convert(known[name], value) for name, value in files.items() if name in known}}
     for stray in (name for name in config if name not in known and not own_file):
         near = closest(stray, _near(known, stray))
         hint = f": did you mean {near!r}?" if near else ""
         raise OptionError(f"--config {words['config']}: unknown option {stray!r}{hint}")
-    values.update({name: convert(known[name], text) for name, text in flags.items()})
-    values["model"], values["dataset_mode"] = model_name, files["dataset_mode"]
-    for own, source in model_class.option_sources.items():
-        if values[own] and source not in flags:
-            values[source] = values[own]
-        elif not values[own]:
-            values[own] = values[source]
-    if model_class.load_margin is not None and not {"load_size"} & {*flags, *files}:
-        values["load_size"] = values["crop_size"] + model_class.load_margin
-    if phase_defaults is not None and "load_size" not in flags:
-        values["load_size"] = values["crop_size"]
-    if "sample_seed" in known and "seed" in flags and "sample_seed" not in flags:
-        values["sample_seed"] = values["seed"]  # what a test of such a model draws has no other seed
+
+    defaults = {name: spec.default for name, spec in known.items()}
+    for changes in (model_class.option_defaults, dataset_class.option_defaults):
+        defaults.update({name: value for name, value in changes.items() if name in known})
+    if line.in_test:  # its own values of some options, whatever the training had
+        tests = {name: spec.test_value for name, spec in known.items() if spec.test_value is not None}
+        defaults.update({name: value for name, value in tests.items() if not isinstance(value, SameAs)})
+        saved = {name: value for name, value in saved.items() if name not in tests}
+        config = {name: value for name, value in config.items() if name not in tests or not own_file}
+    chosen = {"model": model, "dataset_mode": line.datasets.canonical(mode)}
+    sources = [
+        {name: convert(known[name], each[name]) for name in each if name in known} for each in (saved, config, flags)
+    ]
+    given = Given(*({**each, **found} for each, found in zip((saved, config, flags), sources)))
+    values = _derived(classes, {**defaults, **sources[0], **sources[1], **sources[2], **chosen}, given)
+    if line.in_test:
+        others = {name: value.option for name, value in tests.items() if isinstance(value, SameAs)}
+        values |= {name: values[other] for name, other in others.items() if name not in given.flags}
     if values["suffix"]:
-        values["name"] = f"{values['name']}_{_fill(values['suffix'], values)}"
-        values["suffix"] = ""
-    built = {part: build(cls, values) for part, cls in classes.items()}
+        values |= {"name": f"{values['name']}_{_fill(values['suffix'], values)}", "suffix": ""}
+    built: dict[str, Any] = {part: build(cls, values) for part, cls in classes.items()}
+    defaults = _derived(classes, defaults, Given())
     return Options(**built, values=values, defaults=defaults, given=frozenset(flags))
 
 
-def _of_the_model(saved: Mapping[str, Any]) -> dict[str, Any]:
-    """What a test takes over from the options of a training."""
-    return {key: value for key, value in saved.items() if key not in PHASE_DEFAULTS and key != "load_size"}
+def _derived(records: Records, values: Mapping[str, Any], given: Given) -> dict[str, Any]:
+    for cls in records.values():
+        values = cls.derive(values, given)
+    return dict(values)
 
 
 def _named(flag: str, name: str, registry: Any) -> str:
@@ -289,27 +323,14 @@ def _fill(suffix: str, values: Mapping[str, Any]) -> str:
         raise OptionError(f"--suffix {suffix}: write options in braces, e.g. {{netG}}_size{{load_size}}") from None
 
 
-def _all_specs(classes: Mapping[str, type]) -> dict[str, Spec]:
-    known: dict[str, Spec] = {}
-    for cls in classes.values():
-        for name, spec in specs(cls).items():
-            if name in known:
-                raise TypeError(f"--{name} is declared by {known[name].owner} and by {spec.owner}")
-            known[name] = spec
-    return known
-
-
 def _parser(program: str, classes: Mapping[str, type], models: Any, datasets: Any, model: str) -> _Parser:
     listing = ["models (--model NAME --help lists a model's own options):"]
     listing += [f"  {name:<20} {line}" for name, line in sorted(models.summaries().items())]
     listing += ["", "data sets (--dataset_mode NAME):"]
     listing += [f"  {name:<20} {line}" for name, line in sorted(datasets.summaries().items())]
-    parser = _Parser(
-        prog=f"python {program}",
-        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, max_help_position=32, width=110),
+    parser = _new_parser(
+        program,
         epilog="\n".join(listing),
-        allow_abbrev=False,
-        argument_default=argparse.SUPPRESS,
         usage=f"python {program} --dataroot DIR --name RUN [--model MODEL] [options]"
         if program == "train.py"
         else f"python {program} --name RUN [options]",
@@ -320,19 +341,47 @@ def _parser(program: str, classes: Mapping[str, type], models: Any, datasets: An
     return parser
 
 
-def _flags(parser: _Parser, argv: Sequence[str], known: Mapping[str, Spec]) -> dict[str, str]:
-    """Flag -> word for what is on the command line."""
-    rest_of = [word for word in argv if word not in ("-h", "--help")]
-    found, rest = parser.parse_known_args(rest_of)
-    if rest:
-        stray = rest[0]
+def _new_parser(program: str, **texts: Any) -> _Parser:
+    return _Parser(
+        prog=f"python {program}",
+        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, max_help_position=32, width=110),
+        allow_abbrev=False,
+        argument_default=argparse.SUPPRESS,
+        **texts,
+    )
+
+
+def _flags(
+    parser: _Parser, argv: Sequence[str], known: Mapping[str, Spec], rest: list[str] | None = None
+) -> dict[str, Any]:
+    """Flag -> word for what is on the command line; a list of words where an option takes several."""
+    words = [word for word in argv if word not in ("-h", "--help")]
+    if any(spec.positional for spec in known.values()):
+        words = _closed_switches(words, known)
+    found, others = parser.parse_known_args(words)
+    if rest is not None:
+        rest += others
+    elif others:
+        stray = others[0]
         if not stray.startswith("--"):
             raise OptionError(f"unexpected word {stray!r}: options start with --; quote values that contain spaces")
         word = stray.lstrip("-").split("=")[0]
         near = closest(word, _near(known, word))
         hint = f": did you mean --{near}?" if near else ""
         raise OptionError(f"unknown option --{word}{hint} (python {parser.prog.split()[-1]} --help lists all)")
+    if missing := [spec.label for spec in known.values() if spec.required and not hasattr(found, spec.name)]:
+        listing = f"python {parser.prog.split()[-1]} --help lists all"
+        raise OptionError(f"the following arguments are required: {', '.join(missing)} ({listing})")
     return vars(found)
+
+
+def _closed_switches(words: Sequence[str], known: Mapping[str, Spec]) -> list[str]:
+    """The words, with ``--flag=True`` for a switch that is given alone, so that it does not take the next word."""
+    switches = {f"--{name}" for spec in known.values() if is_switch(spec) for name in (spec.name, *spec.aliases)}
+    values = {"true", "false", "1", "0", "yes", "no", "on", "off"}
+    following = [*words[1:], ""]
+    bare = [word in switches and after.lower() not in values for word, after in zip(words, following)]
+    return [f"{word}=True" if is_bare else word for word, is_bare in zip(words, bare)]
 
 
 def _near(known: Mapping[str, Spec], word: str) -> list[str]:

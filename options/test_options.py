@@ -1,33 +1,13 @@
-"""Options of testing only, and what testing changes in the others."""
+"""Options of testing only, and the data options as a test changes them."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from options.base_options import DataOptions
-from options.schema import OptionError, arg
-
-PHASE_DEFAULTS: dict[str, object] = {
-    "phase": "test",
-    "no_flip": True,
-    "serial_batches": True,
-    "class_balanced": False,
-    "dequantize": False,
-    "batch_size": 1,
-    "max_dataset_size": float("inf"),
-    "num_threads": 0,
-    "cache": "none",
-    "epoch": "latest",
-    "load_iter": 0,
-    "config": "",
-    "verbose": False,
-    "gpu_ids": "",
-    "compile": False,
-    "use_wandb": False,
-}
-"""What a test does not take over from the run's ``train_opt.json``. ``load_size`` becomes ``crop_size`` as well."""
+from options.schema import OptionError, OptionRecord, SameAs, arg, specs
 
 
 def as_in_test(data: DataOptions, phase: str, max_images: float) -> DataOptions:
@@ -38,28 +18,39 @@ def as_in_test(data: DataOptions, phase: str, max_images: float) -> DataOptions:
         phase: ``val``, ``test``...
         max_images: at most so many.
     """
-    names = {each.name for each in fields(data)}
-    changes: dict[str, Any] = {name: value for name, value in PHASE_DEFAULTS.items() if name in names}
-    changes |= {"phase": phase, "max_dataset_size": max_images, "load_size": data.crop_size}
-    return replace(data, **changes)
+    wanted = {name: spec.in_test for name, spec in specs(type(data)).items() if spec.in_test is not None}
+    changes: dict[str, Any] = {
+        name: getattr(data, value.option) if isinstance(value, SameAs) else value for name, value in wanted.items()
+    }
+    return replace(data, **{**changes, "phase": phase, "max_dataset_size": max_images})
 
 
 @dataclass(frozen=True, kw_only=True)
-class ResultOptions:
+class ResultOptions(OptionRecord):
     """What test.py makes of the pictures."""
 
-    results_dir: str = arg("./results/", help="results go to <results_dir>/<name>/<phase>_<epoch>/")
-    num_test: float = arg(float("inf"), minimum=1, help="stop after so many images (default: all)")
-    num_samples: int = arg(
-        1, minimum=1, maximum=1000, help="draws of every image, for a model with noise; beside them mean and spread"
+    results_dir: str = arg("./results/", finds_results=True, help="results go to <results_dir>/<name>/<phase>_<epoch>/")
+    num_test: float = arg(
+        float("inf"), minimum=1, of="images", in_original=False, help="stop after so many images (default: all)"
     )
-    eval: bool = arg(False, help="dropout off and running statistics; the published protocol tests without")
+    num_samples: int = arg(
+        1,
+        minimum=1,
+        maximum=1000,
+        of="images",
+        help="outputs drawn per input, for a model with noise; their mean and spread are saved as well",
+    )
+    eval: bool = arg(
+        False,
+        of="images",
+        help="dropout off and running statistics of batch norm; the published protocol tests without",
+    )
     aspect_ratio: float = arg(
-        1.0, minimum=0.01, maximum=100.0, help="width of the saved pictures is multiplied by this"
+        1.0, minimum=0.01, maximum=100.0, of="images", help="width of the saved pictures is multiplied by this"
     )
     display_winsize: int = arg(256, minimum=1, help="width of a picture on the page (pixels)")
-    use_wandb: bool = arg(False, help="also send the pictures to Weights & Biases")
-    wandb_project_name: str = arg("image-to-image-gans", help="its project")
+    use_wandb: bool = arg(False, of="images", in_test=False, help="also send the pictures to Weights & Biases")
+    wandb_project_name: str = arg("image-to-image-gans", help="project on Weights & Biases (--use_wandb)")
 
     def __post_init__(self) -> None:
         if not self.results_dir.strip():

@@ -4,34 +4,35 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from options.schema import OptionError, arg
+from options.schema import OptionError, OptionRecord, arg
 from util.loggers import LOGGERS
+from util.run import LR_POLICIES, SCHED_COMPATS
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScheduleOptions:
+class ScheduleOptions(OptionRecord):
     """How long to train, and the learning rate on the way."""
 
     n_epochs: int = arg(100, minimum=0, help="epochs at the initial learning rate")
-    n_epochs_decay: int = arg(100, minimum=0, help="epochs over which it falls")
+    n_epochs_decay: int = arg(100, minimum=0, help="epochs over which the learning rate falls, after --n_epochs")
     n_iters: int = arg(
         0,
         minimum=0,
         aliases=("total_iters", "max_iter", "max-iter"),
-        help="bound the run by steps: steps at the initial learning rate",
+        help="bound the run by steps, not epochs: steps at the initial learning rate",
     )
-    n_iters_decay: int = arg(0, minimum=0, help="steps over which it falls")
-    epoch_count: int = arg(1, minimum=1, help="number of the first epoch (a resumed run knows its own)")
-    lr_policy: str = arg(
-        "linear", choices=("linear", "step", "plateau", "cosine", "constant"), help="shape of the learning rate"
+    n_iters_decay: int = arg(0, minimum=0, help="steps over which the learning rate falls, after --n_iters")
+    epoch_count: int = arg(
+        1, minimum=1, in_original=False, help="number of the first epoch; a resumed run counts on from its checkpoint"
     )
+    lr_policy: str = arg("linear", choices=LR_POLICIES, help="how the learning rate changes over the run")
     lr_decay_iters: int = arg(50, minimum=1, help="epochs (or steps, with --n_iters) between two cuts of policy step")
     plateau_metric: str = arg(
         "", help="what steers --lr_policy plateau: a loss (its epoch mean), e.g. G_L1, or a metric of --eval_metrics"
     )
     sched_compat: str = arg(
         "correct",
-        choices=("correct", "reference"),
+        choices=SCHED_COMPATS,
         help="reference: the published schedules with their quirks (last linear epoch at rate 0)",
         advanced=True,
     )
@@ -50,12 +51,14 @@ class ScheduleOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LoopOptions:
+class LoopOptions(OptionRecord):
     """Starting, resuming, saving."""
 
-    continue_train: bool = arg(False, help="go on with the run --name where it stopped; its saved options hold")
-    overwrite: bool = arg(False, help="delete an existing run of this --name and start afresh")
-    dry_run: bool = arg(False, help="print the resolved run (networks, data, memory, steps) and stop")
+    continue_train: bool = arg(
+        False, of="start", help="go on with the run --name where it stopped; its saved options hold"
+    )
+    overwrite: bool = arg(False, of="start", help="delete an existing run of this --name and start afresh")
+    dry_run: bool = arg(False, of="start", help="print the resolved run (networks, data, memory, steps) and stop")
     save_latest_freq: int = arg(5000, minimum=1, help="images between two saves of `latest`")
     save_epoch_freq: int = arg(5, minimum=1, help="epochs between two checkpoints that are kept")
     save_by_iter: bool = arg(False, help="save iter_<images> instead of `latest`")
@@ -63,7 +66,7 @@ class LoopOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LogOptions:
+class LogOptions(OptionRecord):
     """What is shown and written while training, beside the options of each logger. Frequencies count images."""
 
     print_freq: int = arg(100, minimum=1, help="images between two lines of losses")

@@ -8,13 +8,12 @@ Usage:
 
 from __future__ import annotations
 
-import argparse
 import csv
 import io
 import json
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +51,8 @@ from models.atme.map_files import (
     read_pictures,
     stretch,
 )
+from options.parse import parse_record
+from options.schema import OptionRecord, arg
 from util.exit_code import EXIT_DONE, run_command
 from util.files import replace_text
 from util.images.folder import subfolders
@@ -67,25 +68,30 @@ SHOWN = 5  # images that get a curve of their own
 PANEL, PADDING, TOP, BOTTOM = 256, 10, 40, 50  # of a frame in pixels: each map, the room between, above and below
 
 
+@dataclass(frozen=True, kw_only=True)
+class BrownianOptions(OptionRecord):
+    """Which maps are examined, and how."""
+
+    name: str = arg("", help="name of a run that was trained with --n_save_noisy")
+    checkpoints_dir: Path = arg(Path("checkpoints"), metavar="DIR", help="folder of all runs")
+    images: Path | None = arg(None, metavar="DIR", help="folder of maps, instead of --name")
+    ids: str = arg("all", help="numbers of the images to examine, e.g. 3,7")
+    pixels: int = arg(5, help="random pixels per image")
+    seed: int = arg(0, help="seed of the choice of pixels")
+    alpha: float = arg(0.01, help="significance level of the tests")
+    reference: bool = arg(False, help="calculate as the published notebook does")
+    gif: bool = arg(False, help="make an animation of every image")
+    format: str = arg("svg", choices=FORMATS, help="file format of the charts")
+    output: Path | None = arg(None, metavar="DIR", help="folder of the results (default: results/<name>/brownian)")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the analysis; returns 0 done, 1 failed, 2 bad input, 130 stopped by Ctrl-C."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--name", default="", help="a run that was trained with --n_save_noisy")
-    parser.add_argument("--checkpoints_dir", type=Path, default=Path("checkpoints"), help="folder of all runs")
-    parser.add_argument("--images", type=Path, metavar="DIR", help="a folder of maps, instead of --name")
-    parser.add_argument("--ids", default="all", help="images, e.g. 3,7 (default: all)")
-    parser.add_argument("--pixels", type=int, default=5, help="random pixels per image (default: 5)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the choice of pixels (default: 0)")
-    parser.add_argument("--alpha", type=float, default=0.01, help="level of the tests (default: 0.01)")
-    parser.add_argument("--reference", action="store_true", help="calculate as the published notebook does")
-    parser.add_argument("--gif", action="store_true", help="make an animation of every image")
-    parser.add_argument("--format", choices=FORMATS, default="svg", help="file format of the charts (default: svg)")
-    parser.add_argument("--output", type=Path, metavar="DIR", help="default: results/<name>/brownian")
-    args = parser.parse_args(argv)
-    return run_command(PROGRAM, argv, lambda words: _run(args))
+    return run_command(PROGRAM, argv, _run)
 
 
-def _run(args: argparse.Namespace) -> int:
+def _run(words: list[str]) -> int:
+    args = parse_record(f"scripts/{PROGRAM}", BrownianOptions, words, __doc__)
     folder, name, flag = _source(args)
     if args.pixels < 1:
         raise ValueError(f"--pixels {args.pixels}: give 1 or more")
@@ -133,7 +139,7 @@ def _run(args: argparse.Namespace) -> int:
     return EXIT_DONE
 
 
-def _source(args: argparse.Namespace) -> tuple[Path, str, str]:
+def _source(args: BrownianOptions) -> tuple[Path, str, str]:
     """The folder of the maps, the name of the run, and the flag that says so."""
     if bool(args.name) == bool(args.images):
         raise ValueError("give either --name RUN or --images DIR")

@@ -5,10 +5,10 @@ Every file is decoded in full. Exit code 0: sound, or warnings only; 1: problems
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -23,7 +23,8 @@ from data import DATASETS
 from data.check import Phase, examine_all, find_phases, report
 from data.class_folder_dataset import ClassFolders
 from data.coco import Boxes
-from options.schema import build
+from options.parse import parse_record
+from options.schema import OptionRecord, arg, build
 from util.exit_code import run_command
 from util.images.folder import stem
 from util.images.io import read_image
@@ -155,26 +156,33 @@ def _to_rgb8(array: NDArray[np.generic]) -> NDArray[np.uint8]:
 _SHOWN = 20  # lines of each kind
 
 
+@dataclass(frozen=True, kw_only=True)
+class CheckOptions(OptionRecord):
+    """What is checked."""
+
+    dataroot: Path = arg(Path(), positional=True, help="folder of the data set")
+    phase: tuple[str, ...] = arg((), several=True, metavar="PHASE", help="phases to check (default: all)")
+    dataset_mode: str = arg(
+        "", choices=("", *DATASETS.names()), help="which kind of data set (default: told by its folders)"
+    )
+    coco_imagedir: str = arg(
+        "", metavar="DIR", help="of unaligned_coco: folder of the images below DATAROOT (default: PHASEA and PHASEB)"
+    )
+    category_id: int = arg(1, help="of unaligned_coco: category of the boxes")
+    contact_sheet: Path | None = arg(None, metavar="FILE.jpg", help="draw small pictures of all phases into this file")
+    num_samples: int = arg(
+        0,
+        help="samples per phase on --contact_sheet (default: 24; in class folders up to 8 of each class, 400 at most)",
+    )
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the check; returns the exit code."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("dataroot", type=Path, help="folder of the data set")
-    parser.add_argument("--phase", nargs="+", default=[], help="phases to check (default: all)")
-    parser.add_argument("--dataset_mode", default="", choices=("", *DATASETS.names()), help="layout")
-    parser.add_argument("--coco_imagedir", default="", help="of unaligned_coco: see train.py --help")
-    parser.add_argument("--category_id", type=int, default=1, help="of unaligned_coco: category of the boxes")
-    parser.add_argument("--contact_sheet", type=Path, metavar="FILE.jpg", help="draw small pictures of all phases")
-    parser.add_argument(
-        "--num_samples",
-        type=int,
-        default=0,
-        help="samples of a phase on it (default: 24; in class folders up to 8 of each class, 400 at most)",
-    )
-    args = parser.parse_args(argv)
-    return run_command("check_data.py", argv, lambda words: _check(args))
+    return run_command("check_data.py", argv, _check)
 
 
-def _check(args: argparse.Namespace) -> int:
+def _check(words: list[str]) -> int:
+    args = parse_record("scripts/check_data.py", CheckOptions, words, __doc__)
     if args.num_samples < 0:
         raise ValueError(f"--num_samples {args.num_samples}: give 1 or more, or 0 for the default")
     if args.contact_sheet:

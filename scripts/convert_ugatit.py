@@ -10,10 +10,10 @@ Exit code 0: done; 1: failed; 2: bad arguments, or a file that is none of these.
 
 from __future__ import annotations
 
-import argparse
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,42 +23,45 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import torch
 from torch import Tensor
 
-from datasets.command_line import OneLineParser
-from models.imported import ImportedRun, add_run_flags, check_state, check_target, run_import, write_run
+from models.imported import ImportedRun, ImportOptions, check_state, check_target, run_import, write_run
 from models.ugatit.official import NETWORKS, WITHOUT_SIZE, empty_networks, flags
 from options.files import read_options
+from options.schema import arg
 from util.run.folder import check_writable
 
 State = dict[str, Tensor]
 
 
+@dataclass(frozen=True, kw_only=True)
+class ConvertOptions(ImportOptions):
+    """What becomes of what."""
+
+    file: Path | None = arg(None, positional=True, metavar="FILE.pt", help="official checkpoint to read")
+    epoch: str = arg("latest", help="tag of the run's checkpoint: latest, a number, iter_<n>")
+    crop_size: int = arg(WITHOUT_SIZE, help="image size to note for light generators, whose weights do not tell it")
+    export: Path | None = arg(None, metavar="FILE.pt", help="write the networks of the run --name to this file")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Convert as the command line says; returns the exit code."""
-    parser = OneLineParser(__doc__ or "")
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("file", nargs="?", type=Path, help="official checkpoint to read")
-    add_run_flags(parser)
-    parser.add_argument("--epoch", default="latest", help="tag of the checkpoint: latest, a number, iter_<n>")
-    parser.add_argument("--crop_size", type=int, default=WITHOUT_SIZE, help="image size to note for light generators")
-    parser.add_argument("--export", type=Path, metavar="FILE.pt", help="write the run's networks to this file")
-    return run_import("convert_ugatit.py", parser, argv, _convert)
+    return run_import("convert_ugatit.py", ConvertOptions, argv, __doc__, _convert)
 
 
-def _convert(args: argparse.Namespace, folder: Path) -> None:
+def _convert(args: ConvertOptions, folder: Path) -> None:
     if not re.fullmatch(r"latest|\d+|iter_\d+|best_\w+", args.epoch):
         raise ValueError(f"--epoch {args.epoch}: give latest, the number of an epoch, or iter_<n>")
-    if (args.file is None) == (args.export is None):
-        raise ValueError("give either an official FILE.pt to read, or --export FILE.pt to write")
-    if args.export is None:
+    if args.file and not args.export:
         _import(args.file, folder, args)
-    else:
+    elif args.export and not args.file:
         _export(folder, args.epoch, args.export)
+    else:
+        raise ValueError("give either an official FILE.pt to read, or --export FILE.pt to write")
 
 
 # --- from the official file -------------------------------------------------------------------------------------------
 
 
-def _import(file: Path, folder: Path, args: argparse.Namespace) -> None:
+def _import(file: Path, folder: Path, args: ConvertOptions) -> None:
     check_target(folder, overwrite=args.overwrite)
     states = read_official(file)
     shapes = {name: {key: tuple(value.shape) for key, value in state.items()} for name, state in states.items()}

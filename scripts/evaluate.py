@@ -30,9 +30,10 @@ from models import MODELS
 from models.base_model import draws_from_noise
 from models.sagan.samples import SAMPLES_FILE, facts_of, training_images, wanted_samples
 from options.evaluate_options import BETWEEN_RUNS, RECORDS, EvaluateOptions
-from options.files import PLACE, VOLATILE, read_options
+from options.files import read_options
 from options.metric_options import MetricOptions
 from options.parse import parse_command, parse_test
+from options.records import PLUGINS, TEST, all_specs, options_of
 from util.exit_code import EXIT_DONE, run_command
 from util.images.folder import scan
 from util.images.io import scale_of
@@ -115,9 +116,6 @@ def stale(place: RunPlace, folder: ResultFolder, words: Sequence[str]) -> bool:
     return bool(newer or not whole or there != facts_of(options, wanted))
 
 
-OWN_FLAGS = ("--name", "--checkpoints_dir", "--results_dir", "--phase", "--epoch", "--load_iter", "--suffix")
-"""What of test.py's flags says where the results are: they would not be found elsewhere."""
-
 UNPAIRED, PAIRED = ("kid",), ("kid", "psnr", "ssim", "l1")
 USAGE = (
     "python scripts/evaluate.py --name RUN [options] [-- flags for test.py]\n"
@@ -141,7 +139,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _start(argv: list[str]) -> int:
     words, test_flags = split_words(argv)
-    records, given = parse_command("scripts/evaluate.py", USAGE, RECORDS, words)
+    records, given = parse_command("scripts/evaluate.py", RECORDS, words, usage=USAGE, doc=__doc__ or "")
     return _run(records["evaluate"], records["metric"], given, test_flags)
 
 
@@ -172,7 +170,9 @@ def _run(o: EvaluateOptions, m: MetricOptions, given: frozenset[str], test_flags
         if test_flags:
             raise ValueError(f"-- {' '.join(test_flags)}: --fake {o.fake} needs no test; leave these words out")
         return _folders(o, m)
-    if stray := [word for word in test_flags if word.split("=")[0] in OWN_FLAGS]:
+    known = all_specs({**TEST, **PLUGINS})
+    placing = {f"--{name}" for name, spec in known.items() if spec.finds_results}
+    if stray := [word for word in test_flags if word.split("=")[0] in placing]:
         raise ValueError(f"-- {stray[0]}: say which results are meant before the --, by --name, --epoch and --phase")
     place = RunPlace(o.name, Path(o.checkpoints_dir), Path(o.results_dir))
     from_noise = is_from_noise(place)
@@ -325,7 +325,7 @@ def _compare(o: EvaluateOptions, m: MetricOptions, given: frozenset[str], test_f
         checkpoints_dir=Path(o.checkpoints_dir),
         results_dir=Path(o.results_dir),
         output=output,
-        left_out={*PLACE, *VOLATILE},
+        left_out=options_of("start", "machine"),
         folder=f"{o.phase}_latest",
         domain=o.domain,
         num_images=o.num_images,

@@ -12,9 +12,9 @@ Exit code 0: done; 1: failed; 2: bad arguments, or a file that does not fit, and
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,15 +24,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 import torch
 
-from datasets.command_line import OneLineParser
 from models.augan import official as augan
-from models.imported import REPORT_FILE, ImportedRun, State, add_run_flags, check_target, run_import, write_run
+from models.imported import REPORT_FILE, ImportedRun, ImportOptions, State, check_target, run_import, write_run
 from models.official.entries import OfficialFile
 from models.official.pickled_arrays import is_pickle, read_pickle
 from models.official.stored import StoredTensor, map_file
 from models.official.tensorflow_bundle import find_index, read_bundle
 from models.ugatit import official as ugatit
 from models.ugatit.official import NETWORKS, WITHOUT_SIZE
+from options.schema import arg
 
 PARAMETER_NAMES = "StructuredToParameterName@@"  # Paddle's table of names, beside the tensors
 SLICES = "UnpackBigParamInfor@@"  # its table of tensors that are stored in slices
@@ -42,27 +42,25 @@ OTHERS = {  # first bytes -> whose files these are
 }
 
 
+@dataclass(frozen=True, kw_only=True)
+class OfficialOptions(ImportOptions):
+    """What is read, and which run is written."""
+
+    file: Path = arg(
+        Path(), positional=True, help="published checkpoint: a file, or the folder of a TensorFlow checkpoint"
+    )
+    network: str | None = arg(
+        None, choices=tuple(NETWORKS), help="which network a file of a single one holds (default: by its name)"
+    )
+    crop_size: int = arg(WITHOUT_SIZE, help="image size where no weight tells it: of light U-GAT-IT; AU-GAN's height")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Import as the command line says; returns the exit code."""
-    parser = OneLineParser(__doc__ or "")
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument(
-        "file", type=Path, help="published checkpoint: a file, or the folder of a TensorFlow checkpoint"
-    )
-    add_run_flags(parser)
-    parser.add_argument(
-        "--network", choices=tuple(NETWORKS), help="which network a file of a single one holds (default: by its name)"
-    )
-    parser.add_argument(
-        "--crop_size",
-        type=int,
-        default=WITHOUT_SIZE,
-        help="image size where no weight tells it: of light U-GAT-IT; AU-GAN's height",
-    )
-    return run_import("import_official.py", parser, argv, _import)
+    return run_import("import_official.py", OfficialOptions, argv, __doc__, _import)
 
 
-def _import(args: argparse.Namespace, folder: Path) -> None:
+def _import(args: OfficialOptions, folder: Path) -> None:
     check_target(folder, overwrite=args.overwrite)
     official = recognise(args.file, network=args.network, crop_size=args.crop_size)
     official.check()

@@ -13,10 +13,10 @@ Exit code 0: done; 1: failed; 2: bad arguments, or a file that does not fit, and
 
 from __future__ import annotations
 
-import argparse
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,19 +28,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from datasets.command_line import OneLineParser
-from models.imported import (
-    REPORT_FILE,
-    ImportedRun,
-    add_run_flags,
-    check_target,
-    run_import,
-    write_run,
-)
+from models.imported import REPORT_FILE, ImportedRun, ImportOptions, check_target, run_import, write_run
 from models.sagan.h5 import PREFIX, Entry, Report, by, layout, read_h5, write_h5
 from models.sagan.latent import draw_labels
 from models.sagan.networks import BASE, WIDTHS, SAGANDiscriminator, SAGANGenerator
 from options.files import read_options
+from options.schema import arg
 from util.images.draw import tile, to_uint8_truncating
 from util.images.io import save_array
 from util.run.class_names import CLASSES_FILE, read_class_names, write_class_names
@@ -53,33 +46,38 @@ CHECK_IMAGES, CHECK_FILE = 16, "import_check.png"
 WITHOUT_D = "the file has no discriminator: the run is for test.py, not for train.py --continue_train"
 
 
+@dataclass(frozen=True, kw_only=True)
+class SAGANImportOptions(ImportOptions):
+    """What becomes of what."""
+
+    file: Path | None = arg(None, positional=True, metavar="FILE.h5", help="parameter file to read")
+    use_w_sn: bool = arg(False, help="use W_sn of the file as the weights, without spectral norm")
+    class_names: Path | None = arg(
+        None, metavar="FILE", help="file with the names of the classes, one per row or LABEL: 'name'"
+    )
+    check: bool = arg(False, help=f"draw {CHECK_IMAGES} images of the run into {CHECK_FILE}")
+    export: Path | None = arg(None, metavar="FILE.h5", help="write the networks of the run --name to this file")
+    epoch: str = arg("latest", help="checkpoint for --export: latest, a number, iter_<n>")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Convert as the command line says; returns the exit code."""
-    parser = OneLineParser(__doc__ or "")
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("file", nargs="?", type=Path, help="parameter file to read")
-    add_run_flags(parser)
-    parser.add_argument("--use_w_sn", action="store_true", help="use W_sn as the weights, without spectral norm")
-    parser.add_argument("--class_names", type=Path, metavar="FILE", help="names, one a row or LABEL: 'name'")
-    parser.add_argument("--check", action="store_true", help=f"draw {CHECK_IMAGES} images into {CHECK_FILE}")
-    parser.add_argument("--export", type=Path, metavar="FILE.h5", help="write the run's networks to this file")
-    parser.add_argument("--epoch", default="latest", help="checkpoint to export: latest, a number, iter_<n>")
-    return run_import("import_sagan_h5.py", parser, argv, _convert)
+    return run_import("import_sagan_h5.py", SAGANImportOptions, argv, __doc__, _convert)
 
 
-def _convert(args: argparse.Namespace, folder: Path) -> None:
-    if (args.file is None) == (args.export is None):
-        raise ValueError("give either a FILE.h5 to read, or --export FILE.h5 to write")
-    if args.export is None:
+def _convert(args: SAGANImportOptions, folder: Path) -> None:
+    if args.file and not args.export:
         _import(args.file, folder, args)
-    else:
+    elif args.export and not args.file:
         _export(folder, args.epoch, args.export)
+    else:
+        raise ValueError("give either a FILE.h5 to read, or --export FILE.h5 to write")
 
 
 # --- from the file ----------------------------------------------------------------------------------------------------
 
 
-def _import(file: Path, folder: Path, args: argparse.Namespace) -> None:
+def _import(file: Path, folder: Path, args: SAGANImportOptions) -> None:
     check_target(folder, overwrite=args.overwrite)
     arrays = read_h5(file)
     options = infer_options(arrays, file)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from tqdm import tqdm
 
 from data.transforms import scaled_size
-from datasets.command_line import OneLineParser, exit_code
 from datasets.pairs import place_json, require_folder, shown
 from options.base_options import DataOptions
+from options.parse import parse_record
+from options.schema import OptionRecord, arg
+from util.exit_code import run_command
 
 _IN_PIXELS = ("segmentation", "keypoints")  # of COCO; nothing here reads them, so they are left out
 Factors = tuple[float, float]
@@ -108,39 +111,48 @@ def _convert(file: Path, target: Path, options: DataOptions) -> bool:
     return place_json(converted(content, options, str(file)), target)
 
 
+@dataclass(frozen=True, kw_only=True)
+class ConverterOptions(OptionRecord):
+    """The label files, and the size of the images."""
+
+    folder: Path = arg(Path(), positional=True, help="folder whose .json files are converted, with its subfolders")
+    preprocess: str = arg(
+        "scale_height", positional=True, choices=("scale_height", "scale_width"), help="how the images are scaled"
+    )
+    size: int = arg(256, positional=True, help="height or width of the scaled images: their --load_size")
+    output_dir: Path = arg(Path("lc_output"), metavar="DIR", help="gets the same files, converted")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Convert all files of a folder; returns the exit code: 0 all done, 1 some were left out, 2 bad arguments."""
-    parser = OneLineParser((__doc__ or "").split("\n")[0])
-    parser.add_argument("folder", type=Path, help="folder whose .json files are converted, with its subfolders")
-    parser.add_argument("preprocess", choices=("scale_height", "scale_width"), help="how the images are scaled")
-    parser.add_argument("size", type=int, help="height or width of the scaled images: their --load_size")
-    parser.add_argument("--output_dir", type=Path, default=Path("lc_output"), help="gets the same files, converted")
-    args = parser.parse_args(argv)
+    return run_command("label_converter.py", argv, _run)
+
+
+def _run(words: list[str]) -> int:
+    args = parse_record("scripts/label_converter.py", ConverterOptions, words, __doc__)
     failures: list[str] = []
 
-    def run() -> None:
-        if args.size < 1:
-            raise ValueError(f"size {args.size}: give 1 or more pixels")
-        folder = require_folder("folder", args.folder)
-        target = target_folder(folder, args.output_dir)
-        if target.resolve() == folder.resolve():
-            raise ValueError(f"--output_dir {args.output_dir}: the results would replace the files of {folder}")
-        files = [file for file in sorted(folder.rglob("*.json")) if target.resolve() not in file.resolve().parents]
-        if not files:
-            raise FileNotFoundError(f"{folder}: there are no .json files in it")
-        options = DataOptions(preprocess=args.preprocess, load_size=args.size, crop_size=1)
-        new = 0
-        for file in tqdm(files, unit="file", disable=None):
-            try:
-                new += _convert(file, target / file.relative_to(folder), options)
-            except (ValueError, OSError) as error:
-                failures.append(str(error))
-        there = len(files) - len(failures) - new
-        print(f"{target}: {new} of {len(files)} files written" + (f", {there} there already" if there else ""))
-        if failures:
-            print(f"error: {len(failures)} left out: {shown(failures, 3)}", file=sys.stderr)
-
-    return exit_code(run) or int(bool(failures))
+    if args.size < 1:
+        raise ValueError(f"size {args.size}: give 1 or more pixels")
+    folder = require_folder("folder", args.folder)
+    target = target_folder(folder, args.output_dir)
+    if target.resolve() == folder.resolve():
+        raise ValueError(f"--output_dir {args.output_dir}: the results would replace the files of {folder}")
+    files = [file for file in sorted(folder.rglob("*.json")) if target.resolve() not in file.resolve().parents]
+    if not files:
+        raise FileNotFoundError(f"{folder}: there are no .json files in it")
+    options = DataOptions(preprocess=args.preprocess, load_size=args.size, crop_size=1)
+    new = 0
+    for file in tqdm(files, unit="file", disable=None):
+        try:
+            new += _convert(file, target / file.relative_to(folder), options)
+        except (ValueError, OSError) as error:
+            failures.append(str(error))
+    there = len(files) - len(failures) - new
+    print(f"{target}: {new} of {len(files)} files written" + (f", {there} there already" if there else ""))
+    if failures:
+        print(f"error: {len(failures)} left out: {shown(failures, 3)}", file=sys.stderr)
+    return int(bool(failures))
 
 
 if __name__ == "__main__":

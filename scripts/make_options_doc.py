@@ -7,11 +7,11 @@ Usage:
 
 from __future__ import annotations
 
-import argparse
 import sys
 import types
 import typing
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,10 @@ from data import DATASETS
 from models import MODELS
 from options.base_options import DataOptions, ModelOptions
 from options.evaluate_options import RECORDS, EvaluateOptions
-from options.parse import TEST, TITLES, TRAIN
-from options.schema import Spec, specs
-from options.test_options import PHASE_DEFAULTS
+from options.parse import parse_record
+from options.records import PLUGINS, TEST, TITLES, TRAIN, all_specs
+from options.schema import OptionRecord, SameAs, Spec, arg, specs
+from util.exit_code import run_command
 from util.registry import Registry
 
 REPO = Path(__file__).resolve().parent.parent
@@ -64,11 +65,20 @@ def render() -> str:
     return "\n".join(parts)
 
 
+@dataclass(frozen=True, kw_only=True)
+class DocOptions(OptionRecord):
+    """What is done."""
+
+    check: bool = arg(False, help="write nothing; exit code 1 if the page is out of date")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Write or check the page; returns 0, or 1 when ``--check`` finds it out of date."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--check", action="store_true", help="write nothing; exit code 1 if the page is out of date")
-    args = parser.parse_args(argv)
+    return run_command("make_options_doc.py", argv, _run)
+
+
+def _run(words: list[str]) -> int:
+    args = parse_record("scripts/make_options_doc.py", DocOptions, words, __doc__)
     text = render()
     if args.check:
         fresh = PAGE.is_file() and PAGE.read_text(encoding="utf-8") == text
@@ -102,13 +112,18 @@ def _option_table(options: Iterable[Spec]) -> str:
 
 
 def _phase_section() -> str:
-    rows = [[f"`--{name}`", _value(value)] for name, value in PHASE_DEFAULTS.items()]
+    known = all_specs({**TEST, **PLUGINS, "data": DATASETS.get("class_folder").Options})
+    rows = [[f"`--{name}`", _test_value(spec)] for name, spec in known.items() if spec.test_value is not None]
     return (
         "## Defaults of test.py\n\n"
         "`test.py` takes the options of the run from its `train_opt.json`, but not these: they start from the values "
-        "below, and the command line changes them. `--load_size` becomes `--crop_size` unless it is given.\n\n"
-        + _table(["flag", "value in test.py"], rows)
+        "below, and the command line changes them.\n\n" + _table(["flag", "value in test.py"], rows)
     )
+
+
+def _test_value(spec: Spec) -> str:
+    value = spec.test_value
+    return f"that of `--{value.option}`" if isinstance(value, SameAs) else _value(value)
 
 
 def _plugin_section(title: str, flag: str, registry: Registry[Any], base: type) -> str:

@@ -8,7 +8,6 @@ A run is a name below --checkpoints_dir, a folder, or a loss_log.csv, also one o
 
 from __future__ import annotations
 
-import argparse
 import csv
 import io
 import math
@@ -20,6 +19,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from options.files import read_options
+from options.parse import parse_record
+from options.schema import OptionRecord, arg
 from util.exit_code import EXIT_DONE, run_command
 from util.files import replace_text
 from util.images.folder import subfolders
@@ -54,16 +55,26 @@ class Curve:
         return [(float(epoch), first + second) for epoch, first, second in self.rows]
 
 
+@dataclass(frozen=True, kw_only=True)
+class ConvergenceOptions(OptionRecord):
+    """Which runs are drawn, and how."""
+
+    runs: tuple[str, ...] = arg(
+        (), positional=True, several=True, metavar="RUN", help="names of runs, their folders, or files loss_log.csv"
+    )
+    checkpoints_dir: Path = arg(Path("checkpoints"), metavar="DIR", help="folder of all runs")
+    smooth: int = arg(9, help="epochs of the moving average, odd")
+    format: str | None = arg(
+        None, choices=FORMATS, help="file format of the chart (default: that of --output, else svg)"
+    )
+    output: Path | None = arg(
+        None, metavar="FILE", help="file of the chart (default: results/[<run>/]convergence.<format>)"
+    )
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Draw; returns 0 done, 1 failed, 2 bad input, 130 stopped by Ctrl-C."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("runs", nargs="+", metavar="RUN", help="name of a run, its folder, or a loss_log.csv")
-    parser.add_argument("--checkpoints_dir", type=Path, default=Path("checkpoints"), help="folder of all runs")
-    parser.add_argument("--smooth", type=int, default=9, help="epochs of the moving average, odd (default: 9)")
-    parser.add_argument("--format", choices=FORMATS, help="file format (default: that of --output, else svg)")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="default: results/[<run>/]convergence.<format>")
-    args = parser.parse_args(argv)
-    return run_command("plot_convergence.py", argv, lambda words: _run(args))
+    return run_command("plot_convergence.py", argv, _run)
 
 
 def read_curve(path: Path) -> list[tuple[tuple[str, str], tuple[int, float, float]]]:
@@ -132,7 +143,8 @@ def chart(smooth: Mapping[str, Points], raw: Mapping[str, Points], width: int) -
     return Chart(f"D_real + D_fake{thick}", smooth, "epoch", guides=guides, faint=raw)
 
 
-def _run(args: argparse.Namespace) -> int:
+def _run(words: list[str]) -> int:
+    args = parse_record("scripts/plot_convergence.py", ConvergenceOptions, words, __doc__)
     if args.smooth < 1 or args.smooth % 2 == 0:
         raise ValueError(f"--smooth {args.smooth}: give an odd number of epochs, 1 for none")
     curves = [_load(run, args.checkpoints_dir) for run in args.runs]

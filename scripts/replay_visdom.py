@@ -7,9 +7,9 @@ Usage:
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -18,7 +18,9 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from util.exit_code import EXIT_BAD_INPUT, EXIT_DONE, exit_code, report_error
+from options.parse import parse_record
+from options.schema import OptionRecord, arg
+from util.exit_code import EXIT_DONE, run_command
 from util.loggers.html_log import epoch_image
 from util.loggers.jsonl import FILE_NAME, ImageEvent, read_metrics
 from util.loggers.visdom_log import MAX_POINTS, VisdomBoard
@@ -29,16 +31,27 @@ from util.types import EpochRecord, ScalarRecord
 MAX_PANELS = 40
 
 
+@dataclass(frozen=True, kw_only=True)
+class ReplayOptions(OptionRecord):
+    """Which run is sent where."""
+
+    run_folder: Path = arg(Path(), positional=True, metavar="RUN_FOLDER", help="folder of the run: checkpoints/NAME")
+    display_server: str = arg("http://localhost", help="address of the visdom server")
+    display_port: int = arg(8097, help="port of the visdom server")
+    display_env: str = arg("main", help="visdom environment")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return 0 when all was sent, 2 (and one line on standard error) when it could not be."""
-    args = _parser().parse_args(argv)
+    return run_command("replay_visdom.py", argv, _run)
+
+
+def _run(words: list[str]) -> int:
+    args = parse_record("scripts/replay_visdom.py", ReplayOptions, words, __doc__)
     try:
         replay(args.run_folder, server=args.display_server, port=args.display_port, env=args.display_env)
-    except (OSError, ValueError, ImportError) as error:
-        report_error("replay_visdom.py", error)
-        return EXIT_BAD_INPUT
-    except KeyboardInterrupt as error:
-        return exit_code("replay_visdom.py", error)
+    except (OSError, ImportError) as error:  # no folder, no server, no visdom: all for the user to put right
+        raise ValueError(str(error)) from error
     return EXIT_DONE
 
 
@@ -79,17 +92,6 @@ def replay(run_folder: Path, *, server: str, port: int, env: str) -> None:
     board.save()
     numbers = f"{len(losses)} losses" + (f", {len(measured)} metrics" if measured else "")
     print(f"{numbers} and the pictures of {drawn} epochs are at {board.address}/env/{env}")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description="Send a finished run's losses, metrics and pictures to a visdom server."
-    )
-    parser.add_argument("run_folder", type=Path, metavar="RUN_FOLDER", help="folder of the run: checkpoints/NAME")
-    parser.add_argument("--display_server", default="http://localhost", help="visdom server (default: %(default)s)")
-    parser.add_argument("--display_port", type=int, default=8097, help="its port (default: %(default)s)")
-    parser.add_argument("--display_env", default="main", help="visdom environment (default: %(default)s)")
-    return parser
 
 
 def _read_images(folder: Path, event: ImageEvent) -> dict[str, np.ndarray]:

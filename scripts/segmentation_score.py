@@ -14,7 +14,6 @@ from an FCN-8s in Caffe, at 1024 x 2048 pixels.
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -27,7 +26,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.command_line import OneLineParser, exit_code
+from options.parse import parse_record
+from options.schema import OptionRecord, arg
+from util.exit_code import EXIT_DONE, run_command
 from util.files import replace_text
 from util.metrics.images import HALVES, FolderImages, Pixels, as_rgb, pairs
 from util.run.folder import check_writable
@@ -145,41 +146,47 @@ def read_palette(file: Path) -> tuple[dict[str, Colour], list[Colour]]:
     return known, void
 
 
+@dataclass(frozen=True, kw_only=True)
+class ScoreOptions(OptionRecord):
+    """What is scored against what."""
+
+    fake: Path = arg(Path(), required=True, metavar="DIR", help="folder of the label maps to score")
+    fake_suffix: str = arg("", help="of --fake only the files whose name ends in _<suffix>, e.g. fake_B")
+    fake_half: str = arg("", choices=HALVES, help="use only this half of every picture of --fake")
+    real: Path = arg(Path(), required=True, metavar="DIR", help="folder of the true label maps, of the same names")
+    real_suffix: str = arg("", help="of --real only the files whose name ends in _<suffix>, e.g. real_B")
+    real_half: str = arg("", choices=HALVES, help="use only this half of every picture of --real")
+    palette: str = arg("cityscapes", help='cityscapes, or a JSON file: {"name": [r, g, b], ...}')
+    output: Path | None = arg(None, metavar="FILE.json", help="also write the scores to this file")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the scores; returns the exit code."""
-    parser = OneLineParser(__doc__ or "")
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    for side in ("fake", "real"):
-        what = "label maps to score" if side == "fake" else "true label maps of the same names"
-        parser.add_argument(f"--{side}", type=Path, required=True, metavar="DIR", help=what)
-        parser.add_argument(f"--{side}_suffix", default="", help="only files whose name ends in _<suffix>")
-        parser.add_argument(f"--{side}_half", default="", choices=HALVES, help="that half of every picture")
-    parser.add_argument("--palette", default="cityscapes", help='cityscapes, or a JSON file: {"name": [r, g, b], ...}')
-    parser.add_argument("--output", type=Path, metavar="FILE.json", help="also write the scores to a file")
-    args = parser.parse_args(argv)
+    return run_command("segmentation_score.py", argv, _run)
 
-    def run() -> None:
-        if args.output:
-            check_writable(args.output, f"--output {args.output}")
-        named = args.palette == "cityscapes"
-        classes, void = (CITYSCAPES, CITYSCAPES_VOID) if named else read_palette(Path(args.palette))
-        fake, real = (
-            FolderImages(folder, flag, suffix=suffix, half=half)
-            for flag, folder, suffix, half in (
-                ("--fake", args.fake, args.fake_suffix, args.fake_half),
-                ("--real", args.real, args.real_suffix, args.real_half),
-            )
+
+def _run(words: list[str]) -> int:
+    args = parse_record("scripts/segmentation_score.py", ScoreOptions, words, __doc__)
+    if args.output:
+        check_writable(args.output, f"--output {args.output}")
+    named = args.palette == "cityscapes"
+    classes, void = (CITYSCAPES, CITYSCAPES_VOID) if named else read_palette(Path(args.palette))
+    fake, real = (
+        FolderImages(folder, flag, suffix=suffix, half=half)
+        for flag, folder, suffix, half in (
+            ("--fake", args.fake, args.fake_suffix, args.fake_half),
+            ("--real", args.real, args.real_suffix, args.real_half),
         )
-        found = measure(fake, real, classes, void)
-        print(f"{len(fake)} pairs, {len(classes)} classes")
-        for name in ("pixel_accuracy", "class_accuracy", "mean_iou"):
-            print(f"{name.replace('_', ' ')}: {getattr(found, name):.4f}")
-        for name, (accuracy, iou) in found.per_class.items():
-            print(f"  {name}: accuracy {accuracy:.4f}, IoU {iou:.4f}")
-        if args.output:
-            replace_text(args.output, [json.dumps(_record(found, fake, real), indent=1), "\n"])
-
-    return exit_code(run)
+    )
+    found = measure(fake, real, classes, void)
+    print(f"{len(fake)} pairs, {len(classes)} classes")
+    for name in ("pixel_accuracy", "class_accuracy", "mean_iou"):
+        print(f"{name.replace('_', ' ')}: {getattr(found, name):.4f}")
+    for name, (accuracy, iou) in found.per_class.items():
+        print(f"  {name}: accuracy {accuracy:.4f}, IoU {iou:.4f}")
+    if args.output:
+        replace_text(args.output, [json.dumps(_record(found, fake, real), indent=1), "\n"])
+    return EXIT_DONE
 
 
 def _record(found: Scores, fake: FolderImages, real: FolderImages) -> dict[str, Any]:

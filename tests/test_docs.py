@@ -195,7 +195,7 @@ def test_flags_listed_as_not_supported_are_not() -> None:
 
 def parse(words: list[str]) -> None:
     if words[0] == "scripts/evaluate.py":
-        parse_command(words[0], "", evaluate.RECORDS, evaluate.split_words(words[1:])[0])
+        parse_command(words[0], evaluate.RECORDS, evaluate.split_words(words[1:])[0])
         return
     if words[0] == "train.py":
         parse_train(words[1:], MODELS, DATASETS)

@@ -43,7 +43,8 @@ def exit_code(program: str, error: BaseException, *, verbose: bool = False) -> i
 
     Args:
         program: for the start of the line, e.g. ``train.py``.
-        error: ``ValueError`` and ``FileNotFoundError`` mean bad input; everything else, a run that failed.
+        error: ``ValueError``, ``FileNotFoundError`` and ``FileExistsError`` mean bad input; everything else, a run that
+            failed.
         verbose: print the traceback in any case.
 
     Returns:
@@ -54,7 +55,7 @@ def exit_code(program: str, error: BaseException, *, verbose: bool = False) -> i
     if isinstance(error, KeyboardInterrupt):
         report_error(program, "stopped at once; what was saved before is untouched")
         return EXIT_INTERRUPTED
-    if isinstance(error, (ValueError, FileNotFoundError)):
+    if isinstance(error, (ValueError, FileNotFoundError, FileExistsError)):
         report_error(program, error)
         return EXIT_BAD_INPUT
     if type(error).__name__ == "OutOfMemoryError":

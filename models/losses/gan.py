@@ -8,13 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from models.networks.names import GAN_MODE_ALIASES, GAN_MODES
 from util.registry import unknown
 
 Prediction = Tensor | Sequence[Tensor] | Sequence[Sequence[Tensor]]
 """A map of logits; or one map a scale; or per scale a list of features whose last entry is the map."""
-
-GAN_MODES = ("vanilla", "lsgan", "hinge", "wgan", "wgangp")
-GAN_MODE_ALIASES = {"original": "vanilla", "bce": "vanilla", "ls": "lsgan", "w": "wgan"}
 
 
 def canonical_gan_mode(name: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from models.networks.names import INIT_TYPES
 from util.registry import unknown
 
 _FILLS: dict[str, Callable[[Tensor, float], object]] = {
@@ -15,8 +16,6 @@ _FILLS: dict[str, Callable[[Tensor, float], object]] = {
     "kaiming": lambda weight, gain: nn.init.kaiming_normal_(weight, a=0.0, mode="fan_in"),
     "orthogonal": lambda weight, gain: nn.init.orthogonal_(weight, gain=gain),
 }
-
-INIT_TYPES = (*_FILLS, "default")
 
 
 def init_weights(net: nn.Module, init_type: str = "normal", init_gain: float = 0.02) -> None:

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.networks.names import NORMS
 from util.registry import unknown
 
 NormLayer = Callable[[int], nn.Module]
@@ -28,8 +29,6 @@ _LAYERS: dict[str, NormLayer] = {
     "none": _identity,
 }
 
-NORM_NAMES = tuple(_LAYERS)
-
 
 def norm_layer(norm: str) -> NormLayer:
     """The layer behind ``--norm``.
@@ -41,7 +40,7 @@ def norm_layer(norm: str) -> NormLayer:
         ValueError: unknown name.
     """
     if norm not in _LAYERS:
-        raise unknown(f"--norm {norm!r}", norm, NORM_NAMES)
+        raise unknown(f"--norm {norm!r}", norm, NORMS)
     return _LAYERS[norm]
 
 

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.sagan.sample_options import IMAGE_SIZES
 from models.sagan.spectral import SNConv2d, SNEmbedding, SNLinear
 
 EPS = 1e-5
@@ -135,7 +136,6 @@ WIDTHS: Mapping[int, Widths] = {
 """128 is the reference. 32 is the usual residual network for CIFAR-10 (Miyato et al. 2018, arXiv:1802.05957, table 4)
 with attention."""
 
-IMAGE_SIZES = tuple(WIDTHS)
 _HALVINGS = {32: 2}  # of D where it is not down to BASE
 
 

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from options.schema import OptionError, arg
+from options.schema import Given, OptionError, OptionRecord, arg
+
+IMAGE_SIZES = (32, 64, 128, 256)
+"""What ``--image_size`` of SAGAN can be."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class LatentOptions:
+class LatentOptions(OptionRecord):
     """Which latent vectors are drawn, and by what network statistics they become images."""
 
     truncation: float = arg(
@@ -18,10 +23,21 @@ class LatentOptions:
         aliases=("truncation_threshold", "truncation-threshold"),
         help="latent values stay between -t and t: nicer and more alike with a small t; inf = as in training",
     )
-    sample_seed: int = arg(0, minimum=0, maximum=2**63 - 1, help="of the latent vectors and random classes")
+    sample_seed: int = arg(
+        0,
+        minimum=0,
+        maximum=2**63 - 1,
+        help="seed of the latent vectors and random classes (default: --seed, if that is given)",
+    )
     standing_stats: int = arg(
         0, minimum=0, help="recompute batch norm's statistics over so many batches of samples first; 0 = as trained"
     )
+
+    @classmethod
+    def derive(cls, values: Mapping[str, Any], given: Given) -> Mapping[str, Any]:
+        """``--seed`` counts for what is drawn too: a test of such a model has nothing else that is random."""
+        follows = "seed" in given.flags and "sample_seed" not in given.flags
+        return {**values, "sample_seed": values["seed"]} if follows else values
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,10 +45,10 @@ class SampleOptions(LatentOptions):
     """What a test draws; there are no input images."""
 
     class_id: tuple[int, ...] = arg((), aliases=("class-id",), help="classes to draw, e.g. 3,7 (default: random ones)")
-    class_name: tuple[str, ...] = arg((), aliases=("class-name",), help="the same by name, e.g. cat,dog")
+    class_name: tuple[str, ...] = arg((), aliases=("class-name",), help="names of the classes to draw, e.g. cat,dog")
     generate_all: bool = arg(False, aliases=("all_classes", "generate-all"), help="draw every class")
     num_images: int = arg(
-        36, minimum=1, aliases=("n_samples",), help="images: of every class that was named, otherwise in all"
+        36, minimum=1, aliases=("n_samples",), help="images to draw: per class that was named, otherwise in all"
     )
 
     def __post_init__(self) -> None:

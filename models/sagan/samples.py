@@ -26,7 +26,7 @@ from models.sagan.sheets import Columns, sample_sheet
 from models.trained import TrainedRun, drafted_results, folder_of, load_run
 from options.files import write_options
 from options.parse import Options, parse_test, parse_train
-from options.schema import OptionError, specs
+from options.schema import OptionError
 from util.background import BackgroundWriter
 from util.exit_code import EXIT_DONE
 from util.files import replace_text
@@ -48,9 +48,6 @@ logger = logging.getLogger(__name__)
 
 SAMPLES_FILE = "samples.json"
 """In the folder of the samples."""
-
-WITHOUT_EFFECT = {"num_test", "num_samples", "eval", "aspect_ratio", "use_wandb", "dataroot", "max_dataset_size"}
-"""Flags of test.py that are about images which go in."""
 
 BATCH = 64  # samples at a time unless --batch_size says so; the pictures do not depend on it
 _MOST_COLUMNS, _MOST_ROWS, _MOST_PICTURES = 20, 12, 400  # of grid.png
@@ -165,7 +162,7 @@ def wanted_samples(options: Options, run_dir: Path) -> Wanted:
     Raises:
         OptionError: there is no such class.
     """
-    for flag in sorted(options.given & WITHOUT_EFFECT):
+    for flag in sorted(options.given & options.about_images - {"phase"}):
         logger.warning("warning: --%s has no effect: this model draws from noise and reads no images", flag)
     file = options.data.class_names if "class_names" in options.given else ""  # type: ignore[attr-defined]
     names = class_names_of(run_dir, options.model.num_classes, file)  # type: ignore[attr-defined]
@@ -272,9 +269,6 @@ def json_number(value: float) -> float | str:
     return value if math.isfinite(value) else "inf"
 
 
-_USED = {"batch_size", "class_names"}  # data options that matter without images: samples at a time, captions
-
-
 @dataclass(frozen=True)
 class NoiseRun(TrainedRun):
     """A run whose model draws from noise, opened by a command.
@@ -318,7 +312,7 @@ def parse_noise_run(program: str, argv: Sequence[str], record: type, *, used: It
             f"--name {run.name}: a run of --model {run.model}, which does not draw from noise but translates images: "
             f"use python test.py --name {run.name} --dataroot DIR"
         )
-    without = options.given & (WITHOUT_EFFECT | specs(type(options.data)).keys()) - _USED - set(used)
+    without = options.given & options.about_images - set(used)
     for flag in sorted(without):
         logger.warning("warning: --%s has no effect on %s: leave it out", flag, program)
     return replace(options, given=options.given - without)

@@ -26,16 +26,17 @@ a row (--dry_run shows them all) with --dry_run added: it measures a step. The s
 
 from __future__ import annotations
 
-import argparse
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from options.base_options import GAN_MODES
+from models.networks.names import GAN_MODE_ALIASES, GAN_MODES
 from options.parse import Options
+from options.schema import arg
 from scripts.experiments.grid import run_table
-from scripts.experiments.runs import Row, Table, known_words
+from scripts.experiments.runs import Row, Table, TableOptions, known_words
 
 LABELS = {
     "vanilla": "cross entropy",
@@ -52,21 +53,25 @@ CAUTIONS = (
 )
 
 
-def _add_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--gan_modes", default=",".join(LABELS), help="the rows (default: %(default)s)")
+@dataclass(frozen=True, kw_only=True)
+class LossTable(TableOptions):
+    """Which objectives are compared."""
+
+    name: str = "adversarial_losses"
+    gan_modes: str = arg(",".join(LABELS), help="the rows of the table")
 
 
-def rows(args: argparse.Namespace, base: Options) -> list[Row]:
+def rows(args: LossTable, base: Options) -> list[Row]:
     """A row for each objective.
 
     Raises:
         ValueError: an unknown one.
     """
-    modes = known_words("--gan_modes", args.gan_modes, GAN_MODES)
+    modes = known_words("--gan_modes", args.gan_modes, (*GAN_MODES, *GAN_MODE_ALIASES))
     return [Row(LABELS.get(mode, mode), {"gan_mode": mode}) for mode in modes]
 
 
-TABLE = Table("adversarial_losses", "Adversarial losses", "loss", __doc__ or "", rows, _add_flags, CAUTIONS)
+TABLE = Table(LossTable, "Adversarial losses", "loss", __doc__ or "", rows, CAUTIONS)
 
 if __name__ == "__main__":
     sys.exit(run_table(TABLE))

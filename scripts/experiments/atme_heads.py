@@ -17,11 +17,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from scripts.experiments.atme_rows import table_of_choices
+from options.schema import arg
+from scripts.experiments.atme_rows import ATMETable, table_of_choices
 from scripts.experiments.grid import run_table
 
 
@@ -32,15 +34,15 @@ def choices() -> Sequence[str]:
     return HEAD_NAMES
 
 
-TABLE = table_of_choices(
-    "atme_heads",
-    "Heads of ATME",
-    "head",
-    __doc__ or "",
-    rows_flag="--atme_heads",
-    choices=choices,
-    example="resnet,conv",
-)
+@dataclass(frozen=True, kw_only=True)
+class HeadTable(ATMETable):
+    """Which rows are compared."""
+
+    name: str = "atme_heads"
+    atme_heads: str = arg("", help="the rows of the table, e.g. resnet,conv (default: all there are)")
+
+
+TABLE = table_of_choices(HeadTable, "Heads of ATME", "head", __doc__ or "", flag="atme_head", choices=choices)
 
 if __name__ == "__main__":
     sys.exit(run_table(TABLE))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
-from options.base_options import INIT_TYPES
+from models.networks.names import INIT_TYPES
 from options.parse import Options
-from scripts.experiments.runs import Row, Table, known_words
+from options.schema import arg
+from scripts.experiments.runs import Row, Table, TableOptions, known_words
 from scripts.experiments.table import Column, RunEnd, epoch_values
 
 LAST_EPOCHS = 3
@@ -33,7 +34,14 @@ and the metrics, all as means over the runs.
 """What ``--help`` of every such table says after its own text."""
 
 
-def rows_of_choices(args: argparse.Namespace, flag: str, choices: Sequence[str]) -> list[Row]:
+@dataclass(frozen=True, kw_only=True)
+class ATMETable(TableOptions):
+    """Initialisations that every row is trained with."""
+
+    init_types: str = arg("normal,xavier", help="train every row with each of these --init_type")
+
+
+def rows_of_choices(args: ATMETable, flag: str, choices: Sequence[str]) -> list[Row]:
     """A row for each value of a flag, with every ``--init_types``.
 
     Args:
@@ -110,27 +118,19 @@ CAUTIONS = (
 
 
 def table_of_choices(
-    name: str, title: str, heading: str, doc: str, *, rows_flag: str, choices: Callable[[], Sequence[str]], example: str
-) -> Table:
+    options: type[ATMETable], title: str, heading: str, doc: str, *, flag: str, choices: Callable[[], Sequence[str]]
+) -> Table[ATMETable]:
     """A table of ATME with a row for each value of a flag of train.py.
 
     Args:
-        name: see ``Table``, as for ``title`` and ``heading``.
+        options: of the script; the one called as ``flag`` and an s names the rows.
+        title: see ``Table``, as for ``heading``.
         doc: what the rows are; ``ABOUT`` follows.
-        rows_flag: names the rows: the flag of train.py and an s.
+        flag: of train.py, without dashes.
         choices: gives its values; not called for ``--help``, which needs no torch.
-        example: of some of them, with commas.
     """
 
-    def add_flags(parser: argparse.ArgumentParser) -> None:
-        parser.add_argument(rows_flag, default="", help=f"the rows, e.g. {example} (default: all there are)")
-        parser.add_argument(
-            "--init_types",
-            default="normal,xavier",
-            help="train every row with each of these --init_type (default: %(default)s)",
-        )
+    def rows(args: ATMETable, base: Options) -> list[Row]:
+        return rows_of_choices(args, flag, choices())
 
-    def rows(args: argparse.Namespace, base: Options) -> list[Row]:
-        return rows_of_choices(args, rows_flag.removeprefix("--").removesuffix("s"), choices())
-
-    return Table(name, title, heading, doc + ABOUT, rows, add_flags, CAUTIONS, "atme", COLUMNS)
+    return Table(options, title, heading, doc + ABOUT, rows, CAUTIONS, "atme", COLUMNS)

@@ -21,11 +21,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from scripts.experiments.atme_rows import table_of_choices
+from options.schema import arg
+from scripts.experiments.atme_rows import ATMETable, table_of_choices
 from scripts.experiments.grid import run_table
 
 
@@ -36,9 +38,15 @@ def choices() -> Sequence[str]:
     return W_BLOCK_NAMES
 
 
-TABLE = table_of_choices(
-    "atme_w", "Blocks W of ATME", "W", __doc__ or "", rows_flag="--atme_ws", choices=choices, example="block,none,noise"
-)
+@dataclass(frozen=True, kw_only=True)
+class BlockTable(ATMETable):
+    """Which rows are compared."""
+
+    name: str = "atme_w"
+    atme_ws: str = arg("", help="the rows of the table, e.g. block,none,noise (default: all there are)")
+
+
+TABLE = table_of_choices(BlockTable, "Blocks W of ATME", "W", __doc__ or "", flag="atme_w", choices=choices)
 
 if __name__ == "__main__":
     sys.exit(run_table(TABLE))

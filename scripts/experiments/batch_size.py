@@ -24,16 +24,17 @@ a row (--dry_run shows them all) with --dry_run added: it measures a step. The s
 
 from __future__ import annotations
 
-import argparse
 import math
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from options.parse import Options
+from options.schema import arg
 from scripts.experiments.grid import run_table
-from scripts.experiments.runs import Row, Table, words_of
+from scripts.experiments.runs import Row, Table, TableOptions, words_of
 
 CAUTIONS = (
     "Equal epochs give a larger batch fewer updates, equal updates show it more images: see both columns.",
@@ -42,17 +43,16 @@ CAUTIONS = (
 )
 
 
-def _add_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--batch_sizes", default="1,4,16,64", help="the rows (default: %(default)s)")
-    parser.add_argument(
-        "--equal",
-        choices=("epochs", "updates"),
-        default="epochs",
-        help="what the rows have in common (default: epochs)",
-    )
+@dataclass(frozen=True, kw_only=True)
+class BatchSizeTable(TableOptions):
+    """Which batch sizes are compared, and how."""
+
+    name: str = "batch_size"
+    batch_sizes: str = arg("1,4,16,64", help="the rows of the table")
+    equal: str = arg("epochs", choices=("epochs", "updates"), help="what the rows have in common")
 
 
-def rows(args: argparse.Namespace, base: Options) -> list[Row]:
+def rows(args: BatchSizeTable, base: Options) -> list[Row]:
     """A row for each batch size, with the number of its steps where these are to be equal.
 
     Raises:
@@ -80,7 +80,7 @@ def _num_images(base: Options) -> int:
     return len(dataset)
 
 
-TABLE = Table("batch_size", "Batch size", "batch size", __doc__ or "", rows, _add_flags, CAUTIONS)
+TABLE = Table(BatchSizeTable, "Batch size", "batch size", __doc__ or "", rows, CAUTIONS)
 
 if __name__ == "__main__":
     sys.exit(run_table(TABLE))

@@ -33,15 +33,16 @@ How long: 2975 pairs and 200 epochs are 595,000 steps a row. To know what that t
 
 from __future__ import annotations
 
-import argparse
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from options.parse import Options
+from options.schema import arg
 from scripts.experiments.grid import run_table
-from scripts.experiments.runs import Row, Table, known_words
+from scripts.experiments.runs import Row, Table, TableOptions, known_words
 
 LOSSES = {
     "perceptual": {"lambda_perceptual": "10", "lambda_L1": "0"},
@@ -55,11 +56,15 @@ CAUTIONS = (
 )
 
 
-def _add_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--losses", default=",".join(LOSSES), help="the rows (default: %(default)s)")
+@dataclass(frozen=True, kw_only=True)
+class CityscapesTable(TableOptions):
+    """Which losses are compared."""
+
+    name: str = "cityscapes"
+    losses: str = arg(",".join(LOSSES), help="the rows of the table")
 
 
-def rows(args: argparse.Namespace, base: Options) -> list[Row]:
+def rows(args: CityscapesTable, base: Options) -> list[Row]:
     """A row for each reconstruction loss.
 
     Raises:
@@ -68,7 +73,7 @@ def rows(args: argparse.Namespace, base: Options) -> list[Row]:
     return [Row(name, LOSSES[name]) for name in known_words("--losses", args.losses, tuple(LOSSES))]
 
 
-TABLE = Table("cityscapes", "Cityscapes", "loss", __doc__ or "", rows, _add_flags, CAUTIONS, model="perceptual")
+TABLE = Table(CityscapesTable, "Cityscapes", "loss", __doc__ or "", rows, CAUTIONS, model="perceptual")
 
 if __name__ == "__main__":
     sys.exit(run_table(TABLE))

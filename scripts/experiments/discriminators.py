@@ -26,15 +26,16 @@ a row (--dry_run shows them all) with --dry_run added: it measures a step. The s
 
 from __future__ import annotations
 
-import argparse
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from options.parse import Options
+from options.schema import arg
 from scripts.experiments.grid import run_table
-from scripts.experiments.runs import Row, Table, words_of
+from scripts.experiments.runs import Row, Table, TableOptions, words_of
 from util.registry import unknown
 
 CAUTIONS = (
@@ -43,11 +44,15 @@ CAUTIONS = (
 )
 
 
-def _add_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--netDs", default="none,basic,multiscale,sesam,sesame", help="the rows (default: %(default)s)")
+@dataclass(frozen=True, kw_only=True)
+class DiscriminatorTable(TableOptions):
+    """Which discriminators are compared."""
+
+    name: str = "discriminators"
+    netDs: str = arg("none,basic,multiscale,sesam,sesame", help="the rows of the table")
 
 
-def rows(args: argparse.Namespace, base: Options) -> list[Row]:
+def rows(args: DiscriminatorTable, base: Options) -> list[Row]:
     """A row for each discriminator, and ``none``.
 
     Raises:
@@ -62,7 +67,7 @@ def rows(args: argparse.Namespace, base: Options) -> list[Row]:
     return [Row(name, {"lambda_GAN": "0"} if name == "none" else {"netD": name}) for name in names]
 
 
-TABLE = Table("discriminators", "Discriminators", "discriminator", __doc__ or "", rows, _add_flags, CAUTIONS)
+TABLE = Table(DiscriminatorTable, "Discriminators", "discriminator", __doc__ or "", rows, CAUTIONS)
 
 if __name__ == "__main__":
     sys.exit(run_table(TABLE))

@@ -6,7 +6,6 @@ are tables: rows of options, and what they are for.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import shlex
 import sys
@@ -17,7 +16,7 @@ from typing import Any, TextIO, cast
 
 from options.metric_options import MetricOptions
 from options.parse import HelpAsked, Options
-from scripts.experiments.runs import Plan, Run, Stage, Table, parse, plan
+from scripts.experiments.runs import Plan, Run, Stage, T, Table, TableOptions, parse, plan
 from scripts.experiments.table import Outcome, ResultTable, RunEnd, TableRow
 from util.exit_code import EXIT_BAD_INPUT, EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, exit_code
 from util.metrics import expand, full_name
@@ -109,8 +108,8 @@ class Commands:
 class Grid:
     """Everything one call of a script is about."""
 
-    table: Table
-    args: argparse.Namespace
+    table: Table[Any]
+    args: TableOptions
     plan: Plan
     commands: Commands
 
@@ -147,7 +146,7 @@ class Grid:
         return [] if done else all_steps[2:]
 
 
-def run_table(table: Table, argv: Sequence[str] | None = None, commands: Commands | None = None) -> int:
+def run_table(table: Table[T], argv: Sequence[str] | None = None, commands: Commands | None = None) -> int:
     """Make a table from a command line.
 
     Args:

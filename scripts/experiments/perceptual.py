@@ -26,16 +26,17 @@ stop.
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from options.parse import Options
+from options.schema import arg
 from scripts.experiments.grid import run_table
-from scripts.experiments.runs import Row, Table, known_words
+from scripts.experiments.runs import Row, Table, TableOptions, known_words
 from scripts.experiments.table import Column, RunEnd, epoch_values
 
 ROWS = {"L1": (True, False), "perceptual": (False, True), "both": (True, True)}
@@ -47,15 +48,19 @@ CAUTIONS = (
 )
 
 
-def _add_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--rows", default=",".join(ROWS), help="the rows (default: %(default)s)")
-    parser.add_argument("--lambda_L1", default="100", help="weight of L1 in the rows that have it (default: 100)")
-    parser.add_argument(
-        "--lambda_perceptual", "--lambda_vgg", default="10", help="the same of the perceptual term (default: 10)"
+@dataclass(frozen=True, kw_only=True)
+class PerceptualTable(TableOptions):
+    """Which losses are compared."""
+
+    name: str = "perceptual"
+    rows: str = arg(",".join(ROWS), help="the rows of the table")
+    lambda_L1: str = arg("100", help="weight of L1 in the rows that have it")
+    lambda_perceptual: str = arg(
+        "10", aliases=("lambda_vgg",), help="weight of the perceptual term in the rows that have it"
     )
 
 
-def rows(args: argparse.Namespace, base: Options) -> list[Row]:
+def rows(args: PerceptualTable, base: Options) -> list[Row]:
     """A row for each choice of terms.
 
     Raises:
@@ -88,12 +93,11 @@ COLUMNS = (
 )
 
 TABLE = Table(
-    "perceptual",
+    PerceptualTable,
     "L1 against the perceptual loss",
     "loss",
     __doc__ or "",
     rows,
-    _add_flags,
     CAUTIONS,
     model="perceptual",
     columns=COLUMNS,

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import argparse
 import enum
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from data import DATASETS
-from datasets.command_line import OneLineParser
 from models import MODELS
-from options.files import PLACE, VOLATILE
 from options.metric_options import MetricOptions
-from options.parse import Options, parse_train
-from options.schema import specs
+from options.parse import Options, parse_command, parse_train
+from options.records import options_of
+from options.schema import OptionError, OptionRecord, arg, specs
 from options.train_options import LoopOptions, log_options
 from scripts.experiments.table import Column
 from util.metrics import expand
@@ -26,9 +24,9 @@ from util.run.folder import check_name, check_writable, holds_run, is_training
 
 RESULT_FOLDER, DOMAIN = "test_latest", "B"
 
-_BESIDE = {*specs(log_options()), *specs(LoopOptions)} - VOLATILE.keys()
+_BESIDE = {*specs(log_options()), *specs(LoopOptions)} - options_of("start")
 """Options of what a training leaves behind beside its weights: logs, pictures, more checkpoints."""
-_NO_MATTER = {*VOLATILE, *PLACE, *_BESIDE, "cache"} - {"dataroot"}
+_NO_MATTER = (options_of("start", "machine") | _BESIDE) - {"dataroot"}
 """Options that may differ: the trained weights do not depend on them."""
 
 
@@ -202,16 +200,40 @@ def _not_older(file: Path, than: Path) -> bool:
     return file.is_file() and than.is_file() and file.stat().st_mtime_ns >= than.stat().st_mtime_ns
 
 
-_OURS = {
-    "seed": "give --seeds 0,1,2",
-    "suffix": "give --name PREFIX",
-    "continue_train": "leave it out: what was interrupted is continued",
-    "overwrite": "leave it out: delete the folder of a run to train it again",
-    **dict.fromkeys(("dataroot", "name", "checkpoints_dir", "gpu_ids", "dry_run"), "give it before the lone --"),
-    "epoch": "leave it out: rows start from scratch",
-    "load_iter": "leave it out: rows start from scratch",
-}
-"""Flags of train.py that a table decides itself, and what to do instead."""
+@dataclass(frozen=True, kw_only=True)
+class TableOptions(OptionRecord):
+    """What all tables have; the name is that of the script."""
+
+    dataroot: str = arg("", required=True, metavar="DIR", help="folder of the data set")
+    name: str = arg("table", metavar="PREFIX", help="begins the names of all runs, and names the folder of the table")
+    seeds: tuple[int, ...] = arg((0,), minimum=0, help="train every row with each of these seeds")
+    metrics: tuple[str, ...] = arg(("kid", "psnr", "ssim", "l1"), help="what evaluate.py measures")
+    feature_extractor: str = arg("", help="network of KID, FID and IS, for train.py and evaluate.py")
+    inception_weights: str = arg("", metavar="FILE", help="weights of Inception, for train.py and evaluate.py")
+    checkpoints_dir: str = arg("./checkpoints", help="folder of all runs")
+    results_dir: str = arg("./results", help="folder of results and tables")
+    gpu_ids: str = arg("", help="GPUs; -1 = CPU (default: the first GPU, else CPU)")
+    evaluate_again: bool = arg(False, help="also measure what was measured before")
+    dry_run: bool = arg(False, help="say what is done already and what would be run")
+
+    def __post_init__(self) -> None:
+        if not self.seeds or len(set(self.seeds)) != len(self.seeds) or min(self.seeds) < 0:
+            given = ",".join(map(str, self.seeds))
+            raise OptionError(f"--seeds {given}: give different whole numbers, e.g. 0,1,2")
+
+
+def refusal(flag: str) -> str | None:
+    """What to do instead of giving this flag of train.py to a table; None where a table takes it."""
+    if flag in specs(TableOptions) and flag not in specs(MetricOptions):
+        return "give it before the lone --"
+    remedies = {"seed": "give --seeds 0,1,2", "suffix": "give --name PREFIX"}
+    remedies |= {"continue_train": "leave it out: what was interrupted is continued"}
+    remedies |= {"overwrite": "leave it out: delete the folder of a run to train it again"}
+    of_start = options_of("start") - {"config", "verbose"}
+    return remedies.get(flag) or ("leave it out: rows start from scratch" if flag in of_start else None)
+
+
+T = TypeVar("T", bound=TableOptions)
 
 
 @dataclass(frozen=True)
@@ -230,34 +252,35 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Table:
+class Table(Generic[T]):
     """What one script makes.
 
     Attributes:
-        name: default of ``--name``, and the name of the script.
+        options: of the script; the default of ``--name`` is the script's name.
         title: heading of the page.
         heading: of the first column.
         doc: the script's docstring, for ``--help``.
-        rows: from the script's flags and the options that all rows share.
-        add_flags: adds the script's own flags.
+        rows: from the script's options and the options that all rows share.
         cautions: lines below the table: what a reader must know.
         model: what is trained.
         columns: between the numbers of updates and images, and the metrics.
-        metrics: default of ``--metrics``.
-        test_words: from the script's flags, what test.py is told besides.
+        test_words: from the script's options, further words for test.py.
     """
 
-    name: str
+    options: type[T]
     title: str
     heading: str
     doc: str
-    rows: Callable[[argparse.Namespace, Options], Sequence[Row]]
-    add_flags: Callable[[argparse.ArgumentParser], None] = lambda parser: None
+    rows: Callable[[T, Options], Sequence[Row]]
     cautions: Sequence[str] = ()
     model: str = "pix2pix"
     columns: Sequence[Column] = ()
-    metrics: str = "kid,psnr,ssim,l1"
-    test_words: Callable[[argparse.Namespace], Sequence[str]] = lambda args: ()
+    test_words: Callable[[T], Sequence[str]] = lambda args: ()
+
+    @property
+    def name(self) -> str:
+        """Of the script, and default of ``--name``."""
+        return self.options.name
 
 
 @dataclass(frozen=True)
@@ -291,26 +314,13 @@ class Plan:
     metric_words: list[str]
 
 
-def parse(table: Table, argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
-    """The script's own flags, and the words for train.py: what is unknown here, and all after a lone ``--``."""
+def parse(table: Table[T], argv: list[str]) -> tuple[T, list[str]]:
+    """The script's own options, and the words for train.py: what is unknown here, and all after a lone ``--``."""
     cut = argv.index("--") if "--" in argv else len(argv)
-    parser = OneLineParser(table.doc)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.usage = f"python scripts/experiments/{table.name}.py --dataroot DIR [options] [options of train.py]"
-    parser.add_argument("--dataroot", required=True, help="folder of the data set")
-    parser.add_argument("--name", default=table.name, metavar="PREFIX", help="of all runs, and folder of the table")
-    table.add_flags(parser)
-    parser.add_argument("--seeds", default="0", help="train every row with each of these seeds (default: 0)")
-    parser.add_argument("--metrics", default=table.metrics, help="what evaluate.py measures (default: %(default)s)")
-    parser.add_argument("--feature_extractor", default="", help="of KID, FID, IS; see evaluate.py")
-    parser.add_argument("--inception_weights", default="", metavar="FILE", help="see evaluate.py")
-    parser.add_argument("--checkpoints_dir", default="./checkpoints", help="folder of all runs")
-    parser.add_argument("--results_dir", default="./results", help="folder of results and tables")
-    parser.add_argument("--gpu_ids", default="", help="GPUs; -1 = CPU (default: the first GPU, else CPU)")
-    parser.add_argument("--evaluate_again", action="store_true", help="also measure what was measured before")
-    parser.add_argument("--dry_run", action="store_true", help="say what is done already and what would be run")
-    args, rest = parser.parse_known_args(argv[:cut])
-    args.metrics, args.seeds = words_of(args.metrics), _seeds(args.seeds)
+    program, rest = f"scripts/experiments/{table.name}.py", list[str]()
+    usage = f"python {program} --dataroot DIR [options] [options of train.py]"
+    records = {"table": (table.options, "the table")}
+    args: T = parse_command(program, records, argv[:cut], usage=usage, doc=table.doc, rest=rest)[0]["table"]
     for flag in ("feature_extractor", "inception_weights"):  # train.py takes them too, for --eval_freq
         rest += [f"--{flag}", getattr(args, flag)] if getattr(args, flag) else []
     return args, rest + argv[cut + 1 :]
@@ -333,14 +343,7 @@ def known_words(flag: str, text: str, known: Sequence[str]) -> list[str]:
     return words_of(text)
 
 
-def _seeds(text: str) -> list[int]:
-    seeds = words_of(text)
-    if not seeds or not all(seed.isdecimal() for seed in seeds) or len(set(map(int, seeds))) != len(seeds):
-        raise ValueError(f"--seeds {text}: give different whole numbers, e.g. 0,1,2")
-    return [int(seed) for seed in seeds]
-
-
-def plan(table: Table, args: argparse.Namespace, passed: list[str]) -> Plan:
+def plan(table: Table[T], args: T, passed: list[str]) -> Plan:
     """Every run of the table, its command line parsed by train.py's own parser.
 
     Raises:
@@ -352,8 +355,9 @@ def plan(table: Table, args: argparse.Namespace, passed: list[str]) -> Plan:
     if not Path(args.dataroot).is_dir():
         raise ValueError(f"--dataroot {args.dataroot}: no such folder")
     given = parse_train(["--model", table.model, *passed], MODELS, DATASETS).given
-    for flag in sorted(given & _OURS.keys()):
-        raise ValueError(f"--{flag}: the table decides that; {_OURS[flag]}")
+    for flag in sorted(given):
+        if remedy := refusal(flag):
+            raise ValueError(f"--{flag}: the table decides that; {remedy}")
     common = ["--dataroot", args.dataroot, "--model", table.model, *passed]
     base = parse_train(common, MODELS, DATASETS)
     rows = list(table.rows(args, base))
@@ -369,7 +373,7 @@ def plan(table: Table, args: argparse.Namespace, passed: list[str]) -> Plan:
     return Plan(base, runs, metric_words)
 
 
-def _make_run(args: argparse.Namespace, common: list[str], row: Row, seed: int) -> Run:
+def _make_run(args: TableOptions, common: list[str], row: Row, seed: int) -> Run:
     which = re.sub(r"[^A-Za-z0-9.]+", "_", f"{row.label} {row.variant}").strip("_")
     name = f"{args.name}_{which}_seed{seed}"
     own = [word for flag, value in row.options.items() for word in (f"--{flag}", value)]

@@ -23,15 +23,16 @@ a row (--dry_run shows them all) with --dry_run added: it measures a step. The s
 
 from __future__ import annotations
 
-import argparse
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from options.parse import Options
+from options.schema import arg
 from scripts.experiments.grid import run_table
-from scripts.experiments.runs import Row, Table, words_of
+from scripts.experiments.runs import Row, Table, TableOptions, words_of
 
 CAUTIONS = (
     "Diversity says how far the draws of an image are apart, not whether they are good; look at the pictures.",
@@ -39,15 +40,18 @@ CAUTIONS = (
 )
 
 
-def _add_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--dropouts", default="0.5,0.9,0.95", help="rates of the rows with dropout (default: %(default)s)"
-    )
-    parser.add_argument("--noises", default="feature,weight", help="the rows without dropout (default: %(default)s)")
-    parser.add_argument("--num_samples", type=int, default=4, help="draws of each test image (default: %(default)s)")
+@dataclass(frozen=True, kw_only=True)
+class StochasticTable(TableOptions):
+    """Which noises are compared."""
+
+    name: str = "stochastic"
+    metrics: tuple[str, ...] = ("kid", "psnr", "ssim", "l1", "diversity")
+    dropouts: str = arg("0.5,0.9,0.95", help="dropout rates of the rows with dropout")
+    noises: str = arg("feature,weight", help="noises of the rows without dropout")
+    num_samples: int = arg(4, help="draws of each test image")
 
 
-def rows(args: argparse.Namespace, base: Options) -> list[Row]:
+def rows(args: StochasticTable, base: Options) -> list[Row]:
     """A row for each rate of dropout, then one for each other noise.
 
     Raises:
@@ -60,15 +64,13 @@ def rows(args: argparse.Namespace, base: Options) -> list[Row]:
 
 
 TABLE = Table(
-    "stochastic",
+    StochasticTable,
     "Noise in the generator",
     "noise",
     __doc__ or "",
     rows,
-    _add_flags,
     CAUTIONS,
     model="stochastic",
-    metrics="kid,psnr,ssim,l1,diversity",
     test_words=lambda args: ["--num_samples", str(args.num_samples)],
 )
 

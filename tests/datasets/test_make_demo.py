@@ -193,10 +193,7 @@ def test_bad_arguments_make_nothing(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    try:
-        code = make_demo.main(arguments)
-    except SystemExit as stop:
-        code = stop.code
+    code = make_demo.main(arguments)
     error = capsys.readouterr().err
     assert (code, error.count("\n")) == (2, 1)
     assert words in error

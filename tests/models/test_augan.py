@@ -16,7 +16,7 @@ from PIL import Image
 import test as test_program
 import train
 from models.augan_model import AUGANOptions, judged_images
-from options.schema import OptionError
+from options.schema import OptionError, complete
 from tests.conftest import trainable_args
 from tests.golden_rules import uniform_input
 from tests.runs import arguments
@@ -246,12 +246,12 @@ def test_without_any_object_their_discriminators_rest() -> None:
 
 
 def test_defaults_depend_on_the_variant() -> None:
-    paper, port, fork = (AUGANOptions(augan_variant=each) for each in ("paper", "port", "fork_gan"))
+    paper, port, fork = (complete(AUGANOptions, augan_variant=each) for each in ("paper", "port", "fork_gan"))
     names = ("n_discriminators", "ms_reduce", "lambda_perc", "lambda_dc", "lambda_GAN_rec", "dilation", "upsample")
-    assert [paper.chosen(name) for name in names] == [1, "mean", 1, 0, 0, 1, "transposed"]
-    assert [port.chosen(name) for name in names] == [3, "sum", 20, 1, 1, 2, "bilinear"]
+    assert [getattr(paper, name) for name in names] == [1, "mean", 1, 0, 0, 1, "transposed"]
+    assert [getattr(port, name) for name in names] == [3, "sum", 20, 1, 1, 2, "bilinear"]
     assert (paper.lambda_A, paper.lambda_B, paper.lambda_rec, paper.lambda_identity) == (10, 10, 10, 0)
-    assert AUGANOptions(lambda_perc=0.0).chosen("lambda_perc") == 0
+    assert complete(AUGANOptions, lambda_perc=0.0).lambda_perc == 0
     assert not fork.uncertain
     keys = set(fork.generator(3, 3, adverse=True).state_dict())
     assert keys == set(port.generator(3, 3, adverse=False).state_dict())
@@ -274,7 +274,7 @@ def test_defaults_depend_on_the_variant() -> None:
 )
 def test_what_cannot_be_is_refused(options: dict[str, Any], part: str) -> None:
     with pytest.raises(OptionError, match=part):
-        AUGANOptions(**options)
+        complete(AUGANOptions, **options)
 
 
 def test_sizes_are_checked_with_the_reason() -> None:

@@ -32,7 +32,7 @@ def test_the_published_command_lines_parse(workdir: Path) -> None:
     )
     options = parse_train(shlex.split(line), MODELS, DATASETS)
     assert options.run.model == "augan" and options.run.local_rank == 0 and isinstance(options.model, AUGANOptions)
-    assert options.model.chosen("upsample") == "bilinear" and options.model.chosen("lambda_perc") == 20
+    assert options.model.upsample == "bilinear" and options.model.lambda_perc == 20
     test = parse_test(
         shlex.split("--local_rank 1 --dataroot data --name night --model au_gan --preprocess scale_height"),
         MODELS,

@@ -10,12 +10,23 @@ from models import MODELS
 from options.files import write_options
 from options.parse import parse_train
 from scripts.experiments.grid import Commands
-from scripts.experiments.runs import Row, Table
+from scripts.experiments.runs import Row, Table, TableOptions
 from tests.conftest import TRAINABLE_ARGS
 from util.metrics.measurement import Measurement, update_measurements
 
 SMALL = [*TRAINABLE_ARGS, "--n_epochs", "1", "--n_epochs_decay", "1", "--no_html"]
-TWO = Table("demo", "Demo", "rate", "A demo.", lambda args, base: [Row("low", {"lr": "1"}), Row("high", {"lr": "2"})])
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoTable(TableOptions):
+    """A table without options of its own."""
+
+    name: str = "demo"
+
+
+TWO = Table(
+    DemoTable, "Demo", "rate", "A demo.", lambda args, base: [Row("low", {"lr": "1"}), Row("high", {"lr": "2"})]
+)
 
 
 def value_after(words, flag):

@@ -99,10 +99,9 @@ def test_every_other_discriminator_can_be_a_row(workdir, dataroot):
 
 @pytest.mark.parametrize("script", [batch_size, adversarial_losses, discriminators])
 def test_help_tells_what_the_table_is_and_its_commands_parse(script, capsys):
-    with pytest.raises(SystemExit) as left:
-        run_table(script.TABLE, ["--help"])
+    assert run_table(script.TABLE, ["--help"]) == 0
     said = capsys.readouterr().out
-    assert left.value.code == 0 and "history, no target" in said
+    assert "history, no target" in said
 
 
 @pytest.mark.parametrize("script", [batch_size, adversarial_losses, discriminators])

@@ -17,7 +17,7 @@ from scripts.experiments import batch_size
 from scripts.experiments.grid import Commands, run_table
 from scripts.experiments.runs import Row, Table
 from scripts.experiments.table import mean_std
-from tests.scripts.fake_programs import SMALL, TWO, Fakes, table_of, value_after
+from tests.scripts.fake_programs import SMALL, TWO, DemoTable, Fakes, table_of, value_after
 from util.metrics.measurement import Measurement, update_measurements
 
 
@@ -97,7 +97,7 @@ def test_logging_and_place_of_threads_may_differ(make):
 
 
 def test_a_run_with_other_options_is_refused_before_anything_starts(make, capsys):
-    make(table=Table("demo", "Demo", "rate", "", lambda args, base: [Row("high", {"lr": "2"})]))
+    make(table=Table(DemoTable, "Demo", "rate", "", lambda args, base: [Row("high", {"lr": "2"})]))
     code, fakes = make("--n_epochs", "9")
     said = capsys.readouterr().err
     assert code == 2 and fakes.calls == []
@@ -213,7 +213,7 @@ def test_bad_words_are_found_before_the_first_row(words, message, make, capsys):
 
 
 def test_two_rows_of_one_name_are_refused(make, capsys):
-    code, _ = make(table=Table("demo", "Demo", "rate", "", lambda args, base: [Row("a b", {}), Row("a/b", {})]))
+    code, _ = make(table=Table(DemoTable, "Demo", "rate", "", lambda args, base: [Row("a b", {}), Row("a/b", {})]))
     assert code == 2 and "is there twice" in capsys.readouterr().err
 
 
@@ -323,7 +323,7 @@ def test_a_real_table_stopped_by_ctrl_c_ends_as_if_it_had_not(workdir, dataroot,
 
 def test_a_real_row_that_diverges_is_called_failed(workdir, dataroot):
     """A learning rate at which the first loss after the first step overflows."""
-    table = Table("demo", "Demo", "rate", "", lambda args, base: [Row("good", {}), Row("wild", {"lr": "1e30"})])
+    table = Table(DemoTable, "Demo", "rate", "", lambda args, base: [Row("good", {}), Row("wild", {"lr": "1e30"})])
     words = ["--dataroot", str(dataroot), *SMALL, "--metrics", "psnr"]
     assert run_table(table, words, Fakes().commands(train=train.main, test=test.main)) == 1
     rows, _ = table_of()

@@ -20,7 +20,7 @@ from scripts.experiments.grid import listening, run_table
 from scripts.experiments.runs import Row, Table
 from scripts.experiments.table import Column, RunEnd
 from tests.conftest import trainable_args
-from tests.scripts.fake_programs import Fakes, table_of, value_after
+from tests.scripts.fake_programs import DemoTable, Fakes, table_of, value_after
 
 SMALL = [*trainable_args("atme"), "--n_epochs", "1", "--n_epochs_decay", "1", "--no_html", "--metrics", "psnr"]
 
@@ -115,10 +115,9 @@ def test_bad_rows_are_refused(table, words, message, make, capsys):
 
 @pytest.mark.parametrize("script", [atme_heads, atme_w])
 def test_help_tells_the_rule_and_its_commands_work(script, workdir, dataroot, capsys):
-    with pytest.raises(SystemExit) as left:
-        run_table(script.TABLE, ["--help"])
+    assert run_table(script.TABLE, ["--help"]) == 0
     said = capsys.readouterr().out
-    assert left.value.code == 0 and "one of the last 3 epochs" in said and "--init_types" in said
+    assert "one of the last 3 epochs" in said and "--init_types" in said
     (workdir / "datasets").mkdir()
     (workdir / "datasets" / "facades").symlink_to(dataroot)
     commands = re.findall(rf"^ +python scripts/experiments/{script.TABLE.name}.py (.+)$", script.__doc__, re.M)
@@ -228,7 +227,7 @@ def test_a_table_has_a_column_of_its_own(make):
     """A number that one of the rows does not have."""
     column = Column("epochs", "epochs", lambda end: 2.5 if "low" in end.checkpoints.name else None, decimals=1)
     two = [Row("low", {"lr": "1"}), Row("high", {"lr": "2"})]
-    make(Table("demo", "Demo", "rate", "", lambda args, base: two, model="atme", columns=[column]))
+    make(Table(DemoTable, "Demo", "rate", "", lambda args, base: two, model="atme", columns=[column]))
     rows, _ = table_of()
     assert [rows[name]["epochs"] for name in ("low", "high")] == ["2.5", ""]
     assert list(rows["low"])[:5] == ["rate", "seeds", "updates", "images seen", "epochs"]

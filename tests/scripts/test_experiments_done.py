@@ -10,13 +10,13 @@ from options.metric_options import MetricOptions
 from scripts.experiments.grid import run_table
 from scripts.experiments.runs import Row, Table, is_measured_with
 from tests.measuring import CPU, save_drawings
-from tests.scripts.fake_programs import SMALL, TWO, Fakes
+from tests.scripts.fake_programs import SMALL, TWO, DemoTable, Fakes
 from util.metrics.evaluation import Evaluation
 from util.metrics.images import FolderImages
 from util.metrics.measurement import Measurement, read_measurements, update_measurements
 from util.metrics.suite import Suite
 
-ONE = Table("demo", "Demo", "rate", "", lambda args, base: [Row("low", {"lr": "1"})])
+ONE = Table(DemoTable, "Demo", "rate", "", lambda args, base: [Row("low", {"lr": "1"})])
 
 
 @pytest.fixture

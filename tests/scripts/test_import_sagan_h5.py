@@ -242,9 +242,9 @@ def test_bad_files_and_flags_are_named_in_one_line(workdir, capsys, monkeypatch)
     ("argv", "said"),
     [
         (["params.h5"], "required: --name"),
-        (["params.h5", "--name", "x", "--use_w"], "unknown flag --use_w, did you mean --use_w_sn?"),
-        (["params.h5", "--name", "x", "--exp", "y.h5"], "unknown flag --exp, did you mean --export?"),
-        (["params.h5", "--name", "x", "more.h5"], "unrecognized arguments: more.h5"),
+        (["params.h5", "--name", "x", "--use_w"], "unknown option --use_w: did you mean --use_w_sn?"),
+        (["params.h5", "--name", "x", "--exp", "y.h5"], "unknown option --exp: did you mean --export?"),
+        (["params.h5", "--name", "x", "more.h5"], "unexpected word 'more.h5'"),
     ],
 )
 def test_bad_words_end_with_exit_code_2_and_one_line(workdir, capsys, argv, said) -> None:

@@ -15,7 +15,6 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from dominate.tags import b, figcaption, figure, span
 from dominate.util import raw
 
@@ -223,7 +222,8 @@ class Chart:
         look = _look(number)
         colour = look["color"]
         if band := self.bands.get(name):
-            axes.fill_between(*np.transpose(band), color=colour, alpha=0.22, linewidth=0)
+            x, low, high = zip(*band)
+            axes.fill_between(x, low, high, color=colour, alpha=0.22, linewidth=0)
         if bars := [point for point in points if point[2]]:
             x, y, half = zip(*bars)
             axes.errorbar(x, y, yerr=half, fmt="none", ecolor=colour, elinewidth=1.2, capsize=3)

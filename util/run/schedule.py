@@ -12,10 +12,8 @@ import torch
 
 from util.metrics import METRICS
 from util.registry import unknown
+from util.run import LR_POLICIES, SCHED_COMPATS
 from util.run.progress import Progress
-
-LR_POLICIES = ("linear", "step", "plateau", "cosine", "constant")
-SCHED_COMPATS = ("correct", "reference")
 
 VANISHED = 1e-30  # a step schedule that would fall below this trains nothing any more
 

@@ -12,7 +12,7 @@ from models.networks.factory import (
     build_generator,
     check_image_size,
 )
-from models.networks.norm import NORM_NAMES
+from models.networks.names import NORMS
 from models.networks.patchgan import PatchDiscriminator
 from models.networks.unet import UNetGenerator
 from tests.golden_rules import uniform_input
@@ -21,7 +21,7 @@ MULTIPLES = {"unet_256": 256, "unet_128": 128, "resnet_9blocks": 4, "resnet_6blo
 SMALLEST = {"unet_256": 256, "unet_128": 128, "resnet_9blocks": 8, "resnet_6blocks": 8}
 
 
-@pytest.mark.parametrize("norm", NORM_NAMES)
+@pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("netG", GENERATOR_NAMES)
 def test_generator_keeps_a_size_that_is_not_square(netG: str, norm: str) -> None:
     net = build_generator(netG, 2, 5, ngf=4, norm=norm).eval()
@@ -33,7 +33,7 @@ def test_generator_keeps_a_size_that_is_not_square(netG: str, norm: str) -> None
     assert y.abs().max() < 1
 
 
-@pytest.mark.parametrize("norm", NORM_NAMES)
+@pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("netG", GENERATOR_NAMES)
 def test_generator_trains_at_its_smallest_size_with_one_image(netG: str, norm: str) -> None:
     net = build_generator(netG, 3, 3, ngf=4, norm=norm)
@@ -50,7 +50,7 @@ def test_generator_trains_at_its_smallest_size_with_one_image(netG: str, norm: s
         check_image_size(net, size - 1, size - 1)
 
 
-@pytest.mark.parametrize("norm", NORM_NAMES)
+@pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("netD", ["basic", "n_layers", "pixel"])
 def test_discriminator_trains_at_its_smallest_size_with_one_image(netD: str, norm: str) -> None:
     net = build_discriminator(netD, 6, ndf=4, n_layers_D=2, norm=norm)
@@ -152,7 +152,7 @@ def test_the_skip_of_a_unet_is_the_rectified_tensor() -> None:
     assert torch.allclose(seen[1][:, 0], torch.full((1, 2, 2), 9.0))
 
 
-@pytest.mark.parametrize("norm", NORM_NAMES)
+@pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("netG", ["unet_128", "resnet_6blocks"])
 def test_bf16_autocast_is_near_float32(netG: str, norm: str) -> None:
     torch.manual_seed(0)

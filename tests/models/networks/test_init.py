@@ -10,7 +10,8 @@ from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from models.networks.factory import build_generator
-from models.networks.init import INIT_TYPES, init_weights
+from models.networks.init import init_weights
+from models.networks.names import INIT_TYPES
 
 FAN_IN, FAN_OUT = 32 * 9, 64 * 9
 STD = {
