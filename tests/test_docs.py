@@ -157,7 +157,10 @@ def parser_flags() -> set[str]:
 def script_flags() -> set[str]:
     """Flags that the project's own scripts understand, from their text."""
     files = [*REPO.glob("scripts/**/*.py"), *REPO.glob("datasets/*.py")]
-    found = {flag for file in files for flag in re.findall(r'"--([\w-]+)"', file.read_text(encoding="utf-8"))}
+    declared = re.compile(r'"--([\w-]+)"|^    (\w+): [^=\n]+ = arg\(', re.M)
+    found = {
+        name for file in files for each in declared.findall(file.read_text(encoding="utf-8")) for name in each if name
+    }
     shells = [*REPO.glob("scripts/*.sh"), *REPO.glob("datasets/*.sh")]
     case_or_help = re.compile(r"^(?:\s*|#\s+)--([\w-]+)(?:\)|\s\s)", re.M)  # a case, or a row of the head comment
     return found | {flag for file in shells for flag in case_or_help.findall(file.read_text(encoding="utf-8"))}
