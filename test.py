@@ -14,7 +14,6 @@ from typing import Any
 
 from data import DATASETS
 from models import MODELS
-from models.base_model import BaseModel, draws_from_noise
 from options.parse import Options, answer_help, parse_test
 
 if __name__ == "__main__":
@@ -27,6 +26,7 @@ from tqdm import tqdm
 from data.base_dataset import BaseDataset, sample_size
 from data.check import unread_files
 from data.loader import Loader, loader_of
+from models.base_model import BaseModel, draws_from_noise
 from models.sagan.samples import draw_from_noise
 from models.trained import drafted_results, folder_of, load_run
 from options.base_options import OneWayOptions

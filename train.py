@@ -24,7 +24,7 @@ import functools
 from data.base_dataset import BaseDataset, fingerprint, sample_size
 from data.check import check_needs, quick_check
 from data.loader import Loader, check_batch_size, held_out_set, loader_of
-from models.base_model import BaseModel, can_train
+from models.base_model import BaseModel, can_train, without_effect
 from options.files import format_options, write_options
 from util.exit_code import EXIT_DONE, run_command
 from util.loggers.group import LoggerGroup, build_loggers
@@ -206,7 +206,7 @@ def build_model(argv: Sequence[str], dataset_size: int) -> BaseModel:
 
 def _make_model(options: Options, engine: Engine, dataset_size: int) -> BaseModel:
     model = MODELS.get(options.run.model)(options.model, engine)
-    for flag in sorted(options.given & model.without_effect()) if engine.world.is_main else ():
+    for flag in sorted(options.given & without_effect(type(model))) if engine.world.is_main else ():
         logger.warning("warning: --%s has no effect on --model %s", flag, options.run.model)
     model.setup_training(dataset_size)
     if "one_size" in model.needs and "crop" in options.data.preprocess:

@@ -40,10 +40,6 @@ class BaseModel(ABC):
     Class attributes a model sets:
         Options: its options, a frozen dataclass derived from ``ModelOptions``.
         dataset_mode: the default of ``--dataset_mode``.
-        option_defaults: other options' defaults that this model changes, e.g. ``{"crop_size": 128}``.
-        uses: options of ``ModelOptions`` that this model makes something of; a warning names others that are given.
-            Empty: all of them.
-        TestOptions: options that only its tests have.
         needs: what training reads from a batch: ``A``, ``B``, ``image``, ``label``; ``pairs`` if A and B must belong
             together, ``one_size`` if the size of the first image is that of all. A model without ``A`` draws from
             noise: its tests read no data.
@@ -61,9 +57,6 @@ class BaseModel(ABC):
 
     Options: ClassVar[type[ModelOptions]] = ModelOptions
     dataset_mode: ClassVar[str] = "unaligned"
-    option_defaults: ClassVar[Mapping[str, object]] = {}
-    uses: ClassVar[tuple[str, ...]] = ()
-    TestOptions: ClassVar[type | None] = None
     needs: ClassVar[tuple[str, ...]] = ("A", "B")
     visual_kinds: ClassVar[Mapping[str, Visual]] = PAIRED_VISUALS
 
@@ -79,12 +72,6 @@ class BaseModel(ABC):
         self.share = 1.0 / engine.world.size
         self.batch_size = 0  # images of this process's part of the batch
         self._criteria: list[nn.Module] = []
-
-    @classmethod
-    def without_effect(cls) -> set[str]:
-        """Options of all models that this one makes nothing of."""
-        unused = specs(ModelOptions).keys() - cls.uses if cls.uses else set()
-        return unused | ({"direction"} if "A" not in cls.needs else set())
 
     # -- what a model implements ---------------------------------------------------------------------------------
 
@@ -360,3 +347,10 @@ def can_train(model_class: type[BaseModel]) -> bool:
 def draws_from_noise(model_class: type[BaseModel]) -> bool:
     """True if a model makes its images from noise alone, so that its tests read no data."""
     return "A" not in model_class.needs
+
+
+def without_effect(model_class: type[BaseModel]) -> set[str]:
+    """Options of all models that this one makes nothing of."""
+    uses = model_class.Options.uses
+    unused = specs(ModelOptions).keys() - uses if uses else set()
+    return unused | ({"direction"} if draws_from_noise(model_class) else set())

@@ -21,7 +21,7 @@ from models.sagan.sample_options import SampleOptions
 from models.sagan.sheets import COLUMNS, Columns, columns_for, sample_sheet
 from models.sagan.spread import ClassMonitor, spread
 from options.base_options import ModelOptions
-from options.schema import Given, OptionError, arg, tied
+from options.schema import Given, OptionError, OptionRecord, arg, tied
 from util.registry import unknown
 from util.run.engine import Engine
 from util.types import SHEETS, Batch, Losses, Visual, Visuals
@@ -30,6 +30,16 @@ from util.types import SHEETS, Batch, Losses, Visual, Visuals
 @dataclass(frozen=True, kw_only=True)
 class SAGANOptions(ModelOptions):
     """SAGAN's defaults: hinge loss, spectral norm in both networks, two learning rates."""
+
+    option_defaults: ClassVar[Mapping[str, object]] = {
+        "crop_size": 128,
+        "batch_size": 32,
+        "lr_policy": "constant",
+        "n_epochs_decay": 0,
+        "eval_metrics": ("kid", "fid", "is"),
+    }
+    uses: ClassVar[tuple[str, ...]] = ("input_nc", "ngf", "ndf", "gan_mode", "beta1")
+    in_tests: ClassVar[type[OptionRecord] | None] = SampleOptions
 
     gan_mode: str = arg("hinge", choices=("hinge", "vanilla", "lsgan", "original", "bce", "ls"), help="GAN objective")
     beta1: float = 0.0
@@ -168,7 +178,6 @@ class SAGANModel(BaseModel):
     """
 
     Options = SAGANOptions
-    TestOptions = SampleOptions
     options: SAGANOptions
     dataset_mode = "class_folder"
     needs = ("image", "label", "one_size")
@@ -176,14 +185,6 @@ class SAGANModel(BaseModel):
         "real": Visual("real", "A"),
         "fake": Visual("fake", "A"),
     }
-    option_defaults: ClassVar[Mapping[str, object]] = {
-        "crop_size": 128,
-        "batch_size": 32,
-        "lr_policy": "constant",
-        "n_epochs_decay": 0,
-        "eval_metrics": ("kid", "fid", "is"),
-    }
-    uses = ("input_nc", "ngf", "ndf", "gan_mode", "beta1")
 
     def __init__(self, options: SAGANOptions, engine: Engine) -> None:
         super().__init__(options, engine)

@@ -31,6 +31,10 @@ SCALES = ("G", "L")  # global and local discriminators
 class UGATITOptions(OneWayOptions):
     """The defaults of the published PyTorch code."""
 
+    uses: ClassVar[tuple[str, ...]] = (
+        *("input_nc", "output_nc", "ngf", "ndf", "init_type", "init_gain", "gan_mode", "lr", "beta1"),
+    )
+
     init_type: str = "default"
     lr: float = 0.0001
     ugatit_variant: str = arg(
@@ -120,9 +124,6 @@ class UGATITModel(BaseModel):
         **{f"heat_D_{s}{target}": Visual("about", "", source) for s in SCALES for source, target in DIRECTIONS},
         **{f"strip_{source}2{target}": Visual("about", "", source) for source, target in DIRECTIONS},
     }
-    uses: ClassVar[tuple[str, ...]] = (
-        *("input_nc", "output_nc", "ngf", "ndf", "init_type", "init_gain", "gan_mode", "lr", "beta1"),
-    )
     options: UGATITOptions
 
     def __init__(self, options: UGATITOptions, engine: Engine) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePath
+from typing import ClassVar
 
 from models.networks.names import (
     DISCRIMINATORS,
@@ -244,7 +245,18 @@ class DataOptions(OptionRecord):
 
 @dataclass(frozen=True, kw_only=True)
 class ModelOptions(OptionRecord):
-    """What the models share: networks, initialisation, optimizer."""
+    """What the models share: networks, initialisation, optimizer.
+
+    Class attributes that a model's own record may set:
+        option_defaults: defaults of options of other owners that it changes, e.g. ``{"crop_size": 128}``.
+        uses: options of this record that the model makes something of; a warning names others that are given. Empty:
+            all of them.
+        in_tests: record of options that only tests of the model have.
+    """
+
+    option_defaults: ClassVar[Mapping[str, object]] = {}
+    uses: ClassVar[tuple[str, ...]] = ()
+    in_tests: ClassVar[type[OptionRecord] | None] = None
 
     input_nc: int = arg(3, minimum=1, help="channels of the input image")
     output_nc: int = arg(3, minimum=1, help="channels of the output image")

@@ -135,7 +135,7 @@ def parse_test(
         models: as for ``parse_train``.
         datasets: as for ``parse_train``.
         program: another command that tests a run, for messages.
-        test_record: what that command has in place of the model's ``TestOptions``.
+        test_record: what that command has in place of the model's ``Options.in_tests``.
     """
     records = {**TEST, "test": test_record} if test_record else TEST
     words = _first_pass(argv)
@@ -264,8 +264,8 @@ def _resolve(line: _CommandLine, saved: Mapping[str, Any]) -> Options:
     mode = words["dataset_mode"] or str(files.get("dataset_mode") or model_class.dataset_mode)
     dataset_class = line.datasets.get(_named("--dataset_mode", mode, line.datasets))
     classes = {**line.records, "data": dataset_class.Options, "model": model_class.Options}
-    if line.in_test and model_class.TestOptions and "test" not in line.records:
-        classes["test"] = model_class.TestOptions
+    if line.in_test and model_class.Options.in_tests and "test" not in line.records:
+        classes["test"] = model_class.Options.in_tests
     known = all_specs(classes)
     parser = _parser(line.program, classes, line.models, line.datasets, model)
     flags = _flags(parser, line.argv, known)
@@ -278,7 +278,7 @@ def _resolve(line: _CommandLine, saved: Mapping[str, Any]) -> Options:
         raise OptionError(f"--config {words['config']}: unknown option {stray!r}{hint}")
 
     defaults = {name: spec.default for name, spec in known.items()}
-    for changes in (model_class.option_defaults, dataset_class.option_defaults):
+    for changes in (model_class.Options.option_defaults, dataset_class.option_defaults):
         defaults.update({name: value for name, value in changes.items() if name in known})
     if line.in_test:  # its own values of some options, whatever the training had
         tests = {name: spec.test_value for name, spec in known.items() if spec.test_value is not None}

@@ -194,7 +194,9 @@ def specs(cls: type) -> Mapping[str, Spec]:
 def _declared(base: type) -> dict[str, Any]:
     """Fields that this very class declares, in order. ``__dataclass_fields__`` keeps the metadata."""
     own = inspect.get_annotations(base)
-    fields = base.__dict__.get("__dataclass_fields__", {})
+    if "__dataclass_fields__" not in base.__dict__:
+        return {}
+    fields = {field.name: field for field in dataclasses.fields(base)}  # class variables are none
     return {
         name: fields[name] if name in fields and fields[name].metadata else base.__dict__.get(name)
         for name in own

@@ -137,10 +137,10 @@ def _plugin_section(title: str, flag: str, registry: Registry[Any], base: type) 
         options = specs(cls.Options)
         own = [spec for key, spec in options.items() if key not in shared]
         changed = {key: spec.default for key, spec in options.items() if key in shared and spec != shared[key]}
-        changed.update(cls.option_defaults)
+        changed.update(cls.Options.option_defaults if flag == "model" else cls.option_defaults)
         if own:
             parts.append("Own options:\n\n" + _option_table(own))
-        if test_options := getattr(cls, "TestOptions", None):
+        if test_options := getattr(cls.Options, "in_tests", None):
             parts.append("Own options of `test.py`:\n\n" + _option_table(specs(test_options).values()))
         if changed:
             parts.append("Changed defaults:\n\n" + _changed_table(changed))

@@ -21,9 +21,11 @@ from models import MODELS
 from models.sagan_model import SAGANModel
 from options.base_options import DataOptions, ModelOptions
 from options.evaluate_options import EvaluateOptions
-from options.parse import TEST, TRAIN, parse_command, parse_test, parse_train
+from options.parse import parse_command, parse_test, parse_train
+from options.records import TEST, TRAIN
 from options.schema import specs
 from scripts import evaluate, generate, match, morph
+from tests.commands import command_records
 
 REPO = Path(__file__).resolve().parents[1]
 PAGES = sorted(
@@ -147,7 +149,7 @@ def test_tree_of_the_architecture_page_exists() -> None:
 def parser_flags() -> set[str]:
     owners: list[type] = [*{**TRAIN, **TEST}.values(), DataOptions, ModelOptions, EvaluateOptions]
     models = [MODELS.get(name) for name in MODELS.summaries()]
-    owners += [record for model in models for record in (model.Options, model.TestOptions) if record]
+    owners += [record for model in models for record in (model.Options, model.Options.in_tests) if record]
     owners += [generate.GenerateOptions, match.MatchOptions, morph.MorphOptions]
     owners += [DATASETS.get(name).Options for name in DATASETS.summaries()]
     all_specs = [spec for owner in owners for spec in specs(owner).values()]
@@ -155,12 +157,9 @@ def parser_flags() -> set[str]:
 
 
 def script_flags() -> set[str]:
-    """Flags that the project's own scripts understand, from their text."""
-    files = [*REPO.glob("scripts/**/*.py"), *REPO.glob("datasets/*.py")]
-    declared = re.compile(r'"--([\w-]+)"|^    (\w+): [^=\n]+ = arg\(', re.M)
-    found = {
-        name for file in files for each in declared.findall(file.read_text(encoding="utf-8")) for name in each if name
-    }
+    """Flags that the project's own commands and shell scripts understand."""
+    known = [spec for record in command_records().values() for spec in specs(record).values()]
+    found = {name for spec in known for name in (spec.name, *spec.aliases)}
     shells = [*REPO.glob("scripts/*.sh"), *REPO.glob("datasets/*.sh")]
     case_or_help = re.compile(r"^(?:\s*|#\s+)--([\w-]+)(?:\)|\s\s)", re.M)  # a case, or a row of the head comment
     return found | {flag for file in shells for flag in case_or_help.findall(file.read_text(encoding="utf-8"))}
@@ -203,7 +202,9 @@ def parse(words: list[str]) -> None:
     if words[0] == "train.py":
         parse_train(words[1:], MODELS, DATASETS)
         return
-    from_noise = {f"--{name}" for name in specs(SAGANModel.TestOptions)} & set(words)  # flags of a run of that model
+    from_noise = {f"--{name}" for name in specs(SAGANModel.Options.in_tests)} & set(
+        words
+    )  # flags of a run of that model
     parse_test([*(("--model", "sagan") if from_noise else ()), *words[1:]], MODELS, DATASETS)
 
 

@@ -120,10 +120,9 @@ def test_the_rate_by_steps_is_the_published_one_but_never_0() -> None:
 
 
 def test_decay_flag_false_keeps_the_rate() -> None:
-    for flag, rate in (("True", 0.0001), ("False", 0.0002)):
-        model = build("--decay_flag", flag)
-        model.set_lr_factor(0.5)
-        assert model.lr == pytest.approx(rate)
+    for flag, policy in (("True", "linear"), ("False", "constant")):
+        options = parse_train(["--dataroot", "d", "--model", "ugatit", "--decay_flag", flag], MODELS, DATASETS)
+        assert options.schedule.lr_policy == policy
 
 
 def test_weight_decay_is_inside_the_gradient_and_one_width_sets_both() -> None:

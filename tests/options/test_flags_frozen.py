@@ -7,8 +7,6 @@ A wanted change is written into the file by
 
 from __future__ import annotations
 
-import dataclasses
-import importlib
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -19,19 +17,10 @@ from options.evaluate_options import RECORDS
 from options.parse import Options, parse_test, parse_train
 from options.records import PLUGINS, TEST, TRAIN, all_specs
 from options.schema import OptionRecord, Spec, specs
-from scripts.experiments.runs import Table
+from tests.commands import command_records
 
 REPO = Path(__file__).resolve().parents[2]
 FILE = Path(__file__).with_name("flags.txt")
-HELP_ONLY = {"scripts/prepare_alderley.py", "scripts/prepare_bdd100k.py", "scripts/prepare_class_folder.py"}
-"""Other names of commands in datasets/."""
-
-FROM_NOISE = {
-    "scripts/generate.py": "GenerateOptions",
-    "scripts/morph.py": "MorphOptions",
-    "scripts/match.py": "MatchOptions",
-}
-"""Commands with the flags of test.py and those of this record."""
 
 
 def shown(value: object) -> str:
@@ -81,31 +70,8 @@ def sections() -> Iterator[tuple[str, list[str]]]:
         parsed = parse_train(words, MODELS, DATASETS)
         yield f"train.py --model pix2pix --dataset_mode {name}", own_rows(parsed, known, [type(parsed.data)])
     yield "scripts/evaluate.py", sorted(each for cls, _ in RECORDS.values() for each in rows_of(cls))
-    for path in commands():
-        module = importlib.import_module(path.removesuffix(".py").replace("/", "."))
-        if path in FROM_NOISE:
-            yield path, rows_of(getattr(module, FROM_NOISE[path]))
-        elif isinstance(table := getattr(module, "TABLE", None), Table):
-            yield path, rows_of(table.options)
-        else:
-            (record,) = (each for each in vars(module).values() if is_record_of(each, module.__name__))
-            yield path, rows_of(record)
-
-
-def commands() -> list[str]:
-    """Paths of all commands in scripts/ and datasets/ but evaluate.py."""
-    files = [*REPO.glob("datasets/*.py"), *REPO.glob("scripts/*.py"), *REPO.glob("scripts/experiments/*.py")]
-    paths = {path.relative_to(REPO).as_posix() for path in files if 'if __name__ == "__main__"' in path.read_text()}
-    return sorted(paths - HELP_ONLY - {"scripts/evaluate.py"})
-
-
-def is_record_of(each: object, module: str) -> bool:
-    return (
-        isinstance(each, type)
-        and dataclasses.is_dataclass(each)
-        and issubclass(each, OptionRecord)
-        and (each.__module__ == module)
-    )
+    for path, record in command_records().items():
+        yield path, rows_of(record)
 
 
 def text() -> str:
