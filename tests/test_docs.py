@@ -18,7 +18,7 @@ from PIL import Image
 
 from data import DATASETS
 from models import MODELS
-from models.sagan_model import SAGANModel
+from models.sagan.sample_options import SampleOptions
 from options.base_options import DataOptions, ModelOptions
 from options.evaluate_options import EvaluateOptions
 from options.parse import parse_command, parse_test, parse_train
@@ -202,9 +202,7 @@ def parse(words: list[str]) -> None:
     if words[0] == "train.py":
         parse_train(words[1:], MODELS, DATASETS)
         return
-    from_noise = {f"--{name}" for name in specs(SAGANModel.Options.in_tests)} & set(
-        words
-    )  # flags of a run of that model
+    from_noise = {f"--{name}" for name in specs(SampleOptions)} & set(words)  # flags of a run of SAGAN
     parse_test([*(("--model", "sagan") if from_noise else ()), *words[1:]], MODELS, DATASETS)
 
 
