@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 MAX_POINTS = 2000
-ADVICE = "Start a server by `python -m visdom.server`, or turn visdom off by --display_id 0."
+ADVICE = "Start a server by `python -m visdom.server -bind_local`, or turn visdom off by --display_id 0."
 
 _CONNECT_SECONDS, _ANSWER_SECONDS = 3.0, 10.0
 
