@@ -38,7 +38,7 @@ from util.run.folder import check_name, check_run_folder, open_run_folder
 from util.run.inference import Snapshot, held_out_pictures, sample_record
 from util.run.progress import Meter, Progress
 from util.run.report import describe_run, describe_step, measure_model
-from util.run.schedule import Plan, current_lr, set_lr_factor
+from util.run.schedule import TrainingSchedule, current_lr, set_lr_factor
 from util.run.sides import SideFormat, Storage, write_sides
 from util.run.state import RunState
 from util.run.stop import StopSignal
@@ -56,7 +56,7 @@ class Session:
     dataset: BaseDataset
     fingerprint: dict[str, Any]  # of the data set's files
     loader: Loader
-    plan: Plan
+    plan: TrainingSchedule
     progress: Progress
     meter: Meter
     loggers: LoggerGroup
@@ -270,7 +270,7 @@ def _compose(options: Options, engine: Engine, folder: Path) -> Session:
         dataset=dataset,
         fingerprint=fingerprint(dataset),
         loader=loader,
-        plan=Plan(steps_per_epoch=len(loader), **vars(options.schedule)),
+        plan=TrainingSchedule(steps_per_epoch=len(loader), **vars(options.schedule)),
         progress=Progress(epoch=options.schedule.epoch_count),
         meter=Meter(),
         loggers=LoggerGroup(()),

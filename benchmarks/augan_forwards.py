@@ -18,6 +18,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
+import train
+from benchmarks.measure import count_flops, seconds_per_call
+from util.run.device import peak_memory_mb
+
 REPO = Path(__file__).resolve().parents[1]
 HEADER = "| variant | forward passes | ms/step | GFLOP/step | peak memory MB |"
 WAYS = ("shared", "every branch", "again for D")
@@ -25,8 +31,6 @@ WAYS = ("shared", "every branch", "again for D")
 
 def change(model: Any, way: str) -> None:
     """Make a model in training compute more than it needs, in one of ``WAYS``; ``shared`` leaves it as it is."""
-    import torch
-
     if way == "every branch":
         for net in (model.networks["G_A"], model.networks["G_B"]):
             whole: Callable[..., Any] = net.forward
@@ -44,11 +48,6 @@ def change(model: Any, way: str) -> None:
 
 def measure(argv: Sequence[str], way: str, size: int, batch_size: int, seconds: float) -> dict[str, float]:
     """Measure one row in this process; ``argv`` are flags of train.py."""
-    import torch
-
-    import train
-    from benchmarks.measure import count_flops, seconds_per_call
-    from util.run.device import peak_memory_mb
 
     model = train.build_model(["--model", "augan", *argv], dataset_size=1000)
     change(model, way)

@@ -12,16 +12,16 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from data import DATASETS
+from data.loader import create_loader
+from models import MODELS
+from options.parse import parse_train
+
 REPO = Path(__file__).resolve().parents[1]
 
 
 def images_per_s(argv: Sequence[str], seconds: float) -> float:
     """Images per second that a loader gives; the first epoch (workers start, disk cache fills) is not counted."""
-    from data import DATASETS
-    from data.loader import create_loader
-    from models import MODELS
-    from options.parse import parse_train
-
     o = parse_train(argv, MODELS, DATASETS)
     dataset_class = DATASETS.get(o.run.dataset_mode)
     dataset = dataset_class(o.data, input_nc=o.model.input_nc, output_nc=o.model.output_nc, seed=0)

@@ -20,6 +20,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
+import train
+from benchmarks.measure import convolution_rate, count_flops, seconds_per_call
+from util.run.device import peak_memory_mb
+
 REPO = Path(__file__).resolve().parents[1]
 HEADER = "| netG | batch | precision | images/s | GFLOP/step | GFLOP/s | plain conv GFLOP/s | share | peak memory MB |"
 MEMORY_HEADER = "| netG | precision | batch sizes | MB per image |"
@@ -80,11 +86,6 @@ def measure(argv: Sequence[str], size: int, batch_size: int, seconds: float) -> 
 
     What checkpointing computes a second time is counted as work done.
     """
-    import torch
-
-    import train
-    from benchmarks.measure import convolution_rate, count_flops, seconds_per_call
-    from util.run.device import peak_memory_mb
 
     model = train.build_model(argv, dataset_size=1000)
     channels = (("A", model.options.input_nc), ("B", model.options.output_nc))  # type: ignore[attr-defined]

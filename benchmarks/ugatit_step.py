@@ -15,6 +15,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
+import train
+from benchmarks.measure import count_flops, seconds_per_call
+from benchmarks.ugatit_plain import PlainDiscriminator, PlainGenerator, PlainTraining
+from util.run.device import peak_memory_mb
+from util.run.engine import start_engine
+
 REPO = Path(__file__).resolve().parents[1]
 FORMS = ("plain", "ours", "checkpointing")
 HEADER = "| form | s/step | GFLOP/step | step alone MB | peak MB |"
@@ -22,11 +30,6 @@ HEADER = "| form | s/step | GFLOP/step | step alone MB | peak MB |"
 
 def make_step(known: argparse.Namespace) -> tuple[Callable[[], object], dict[str, Any], Any]:
     """One training step on random images, its networks, and the device it runs on."""
-    import torch
-
-    import train
-    from benchmarks.ugatit_plain import PlainDiscriminator, PlainGenerator, PlainTraining
-    from util.run.engine import start_engine
 
     size, ch = known.crop_size, known.ch
     images = [torch.rand(1, 3, size, size) * 2 - 1 for _ in range(2)]
@@ -54,11 +57,6 @@ def make_step(known: argparse.Namespace) -> tuple[Callable[[], object], dict[str
 
 def measure(known: argparse.Namespace) -> dict[str, float]:
     """Measure one form in this process."""
-    import train  # noqa: F401  (what it imports is no memory of a step)
-    from benchmarks.measure import count_flops, seconds_per_call
-    from util.run.device import peak_memory_mb
-    from util.run.engine import start_engine
-
     before = peak_memory_mb(start_engine(gpu_ids=known.gpu_ids).device)
     step, networks, device = make_step(known)
     standing = 4 * sum(p.numel() * p.element_size() for net in networks.values() for p in net.parameters()) / 2**20

@@ -35,7 +35,7 @@ class BaseModel(ABC):
     """A recipe: how networks are built, fed and trained.
 
     Two life cycles. Inference: construct, load, ``set_input``, ``forward``, ``visuals``. Training adds
-    ``setup_training`` once, ``begin_epoch`` once an epoch, and ``optimize_parameters`` for every batch.
+    ``setup_training`` once, ``begin_epoch`` once per epoch, and ``optimize_parameters`` for every batch.
 
     Class attributes a model sets:
         Options: its options, a frozen dataclass derived from ``ModelOptions``.
@@ -352,7 +352,7 @@ def draws_from_noise(model_class: type[BaseModel]) -> bool:
 
 
 def without_effect(model_class: type[BaseModel]) -> set[str]:
-    """Options of all models that this one makes nothing of."""
+    """Shared options that have no effect on this model."""
     uses = model_class.Options.uses
     unused = specs(ModelOptions).keys() - uses if uses else set()
     return unused | ({"direction"} if draws_from_noise(model_class) else set())

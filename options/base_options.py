@@ -288,8 +288,8 @@ class ModelOptions(OptionRecord):
 
     Class attributes that a model's own record may set:
         option_defaults: defaults of options of other owners that it changes, e.g. ``{"crop_size": 128}``.
-        uses: options of this record that the model makes something of; a warning names others that are given. Empty:
-            all of them.
+        uses: options of this record that the model reads; a warning names others that are given. Empty: all of
+            them.
         in_tests: record of options that only tests of the model have.
     """
 

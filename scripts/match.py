@@ -13,7 +13,6 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import json
@@ -27,6 +26,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from data.class_folder_dataset import ClassImages
 from models.sagan.sample_options import LatentOptions
 from models.sagan.samples import (
     NoiseRun,
@@ -42,7 +42,7 @@ from models.trained import result_folder
 from options.metric_options import MetricOptions
 from options.schema import OptionError, arg, specs
 from util.exit_code import EXIT_DONE, run_command
-from util.files import replace_text
+from util.files import drafted, replace_text
 from util.images.draw import captioned_grid
 from util.metrics import EXTRACTORS
 from util.metrics.extractors import Extractor, load_extractor
@@ -51,10 +51,6 @@ from util.metrics.images import ImageSet, MadeImages, Pixels, as_rgb, as_stored
 from util.metrics.results import RunPlace
 from util.metrics.suite import NO_CACHE
 from util.pages.html import HTML
-
-if TYPE_CHECKING:
-    from data.class_folder_dataset import ClassImages
-    from models.sagan.samples import NoiseRun
 
 logger = logging.getLogger("match")
 
@@ -258,7 +254,6 @@ def _run(argv: list[str]) -> int:
     asked = options.test
     label = one_class(asked.class_id, asked.class_name, run.names, "--class")
     images = _real(run, label)
-    from util.files import drafted
 
     extractor = "" if asked.features == PIXELS else asked.features
     comparison = Comparison(extractor, run.model.engine.device, asked.inception_weights, asked.feature_cache)

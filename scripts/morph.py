@@ -17,7 +17,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import json
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from PIL import Image, ImageDraw, ImageFont
@@ -25,18 +25,15 @@ from torch import Tensor
 
 from models.sagan.latent import numbered_latents
 from models.sagan.sample_options import LatentOptions
-from models.sagan.samples import batch_size_of, load_noise_run, one_class, parse_noise_run
+from models.sagan.samples import NoiseRun, batch_size_of, load_noise_run, one_class, parse_noise_run
 from models.trained import result_folder
 from options.schema import OptionError, arg
 from util.background import BackgroundWriter
 from util.exit_code import EXIT_DONE, run_command
-from util.files import replace_text
+from util.files import drafted, replace_text
 from util.images.draw import column_sheet, fitted
 from util.images.io import save_gif, write_image
 from util.pages.html import HTML
-
-if TYPE_CHECKING:
-    from models.sagan.samples import NoiseRun
 
 logger = logging.getLogger("morph")
 
@@ -291,7 +288,6 @@ def _run(argv: list[str]) -> int:
     options = parse_noise_run("scripts/morph.py", argv, MorphOptions)
     run = load_noise_run(options)
     way = way_of(options.test, run.names)
-    from util.files import drafted
 
     place = result_folder(options, way.folder)
     with drafted(place, f"--results_dir {options.result.results_dir}") as draft:

@@ -1,4 +1,4 @@
-"""``datasets/prepare_alderley.py``, which see, under the name that was announced for it."""
+"""Alias of ``datasets/prepare_alderley.py``."""
 
 from __future__ import annotations
 

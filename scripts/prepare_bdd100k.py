@@ -1,4 +1,4 @@
-"""``datasets/prepare_bdd100k.py``, which see, under the name that was announced for it."""
+"""Alias of ``datasets/prepare_bdd100k.py``."""
 
 from __future__ import annotations
 

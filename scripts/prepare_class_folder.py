@@ -1,4 +1,4 @@
-"""``datasets/prepare_class_folder.py``, which see, beside the other commands."""
+"""Alias of ``datasets/prepare_class_folder.py``."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Send a finished run to a visdom server: losses and metrics of its ``metrics.jsonl``, and the pictures of its epochs.
 
 Usage:
-    python -m visdom.server
+    python -m visdom.server -bind_local
     python scripts/replay_visdom.py checkpoints/facades_pix2pix
 """
 

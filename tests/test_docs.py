@@ -18,7 +18,7 @@ from PIL import Image
 
 from data import DATASETS
 from models import MODELS
-from models.sagan_model import SAGANModel
+from models.sagan.sample_options import SampleOptions
 from options.base_options import DataOptions, ModelOptions
 from options.evaluate_options import EvaluateOptions
 from options.parse import parse_command, parse_test, parse_train
@@ -114,14 +114,36 @@ def test_named_files_exist(page: Path) -> None:
     assert missing == set()
 
 
+def paths_of_tree(tree: str) -> list[str]:
+    """The paths of a drawn tree: names in the first column, two spaces per level, folders end in ``/``."""
+    found: list[str] = []
+    folders: list[str] = []
+    for line in tree.splitlines():
+        level = (len(line) - len(line.lstrip())) // 2
+        for name in re.split(r"\s{2,}", line.strip())[0].split():
+            del folders[level:]
+            found.append("".join(folders) + name)
+            if name.endswith("/"):
+                folders.append(name)
+    return found
+
+
+def test_paths_of_a_drawn_tree() -> None:
+    assert paths_of_tree("a/    text\n  b.py c/    text\n    d.py\ne.py") == [
+        "a/",
+        "a/b.py",
+        "a/c/",
+        "a/c/d.py",
+        "e.py",
+    ]
+
+
 def test_tree_of_the_architecture_page_exists() -> None:
     text = (REPO / "docs/architecture.md").read_text(encoding="utf-8")
-    tree = next(block for _, block in blocks(text) if "train.py" in block)
-    folders = ("options", "data", "models", "util", "scripts")
-    there = {path.name for path in (*REPO.glob("*.py"), *(p for each in folders for p in (REPO / each).rglob("*.py")))}
-    named = re.findall(r"(?<![\w*])\w+\.py\b", tree)
-    assert len(named) > 30
-    assert [name for name in named if name not in there] == []
+    tree = next(block for language, block in blocks(text) if not language and block.startswith("train.py"))
+    named = paths_of_tree(tree)
+    assert len(named) > 80
+    assert [path for path in named if not list(REPO.glob(path))] == []
 
 
 def parser_flags() -> set[str]:
@@ -139,7 +161,8 @@ def script_flags() -> set[str]:
     known = [spec for record in command_records().values() for spec in specs(record).values()]
     found = {name for spec in known for name in (spec.name, *spec.aliases)}
     shells = [*REPO.glob("scripts/*.sh"), *REPO.glob("datasets/*.sh")]
-    return found | {flag for file in shells for flag in re.findall(r"^\s*--([\w-]+)\)", file.read_text(), re.M)}
+    case_or_help = re.compile(r"^(?:\s*|#\s+)--([\w-]+)(?:\)|\s\s)", re.M)  # a case, or a row of the head comment
+    return found | {flag for file in shells for flag in case_or_help.findall(file.read_text(encoding="utf-8"))}
 
 
 def flags_in(text: str) -> set[str]:
@@ -179,9 +202,7 @@ def parse(words: list[str]) -> None:
     if words[0] == "train.py":
         parse_train(words[1:], MODELS, DATASETS)
         return
-    from_noise = {f"--{name}" for name in specs(SAGANModel.Options.in_tests)} & set(
-        words
-    )  # flags of a run of that model
+    from_noise = {f"--{name}" for name in specs(SampleOptions)} & set(words)  # flags of a run of SAGAN
     parse_test([*(("--model", "sagan") if from_noise else ()), *words[1:]], MODELS, DATASETS)
 
 
@@ -199,6 +220,20 @@ def test_the_readme_has_commands_of_both_programs() -> None:
     programs = [words[0] for words in commands((REPO / "README.md").read_text(encoding="utf-8"))]
     assert programs.count("train.py") >= 5 and programs.count("test.py") >= 2
     assert programs.count("scripts/evaluate.py") >= 3
+
+
+def test_the_readme_is_short() -> None:
+    assert len((REPO / "README.md").read_text(encoding="utf-8").splitlines()) <= 220
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_id)
+def test_visdom_servers_listen_on_this_machine_only(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    starts = [
+        *re.finditer(r"python -m visdom\.server([^`\n]*)", text),
+        *re.finditer(r"run_server import main([^`]*)", text),
+    ]
+    assert [start[0] for start in starts if "-bind_local" not in start[1]] == []
 
 
 # --- tables -----------------------------------------------------------------------------------------------------------

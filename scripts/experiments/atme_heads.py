@@ -22,6 +22,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from models.atme.unet import HEAD_NAMES
 from options.schema import arg
 from scripts.experiments.atme_rows import ATMETable, table_of_choices
 from scripts.experiments.grid import run_table
@@ -29,8 +30,6 @@ from scripts.experiments.grid import run_table
 
 def choices() -> Sequence[str]:
     """The values of --atme_head."""
-    from models.atme.unet import HEAD_NAMES
-
     return HEAD_NAMES
 
 

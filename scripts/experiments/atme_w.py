@@ -26,6 +26,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from models.atme.w_block import W_BLOCK_NAMES
 from options.schema import arg
 from scripts.experiments.atme_rows import ATMETable, table_of_choices
 from scripts.experiments.grid import run_table
@@ -33,8 +34,6 @@ from scripts.experiments.grid import run_table
 
 def choices() -> Sequence[str]:
     """The values of --atme_w."""
-    from models.atme.w_block import W_BLOCK_NAMES
-
     return W_BLOCK_NAMES
 
 

@@ -31,6 +31,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from data import DATASETS
 from options.parse import Options
 from options.schema import arg
 from scripts.experiments.grid import run_table
@@ -73,8 +74,6 @@ def rows(args: BatchSizeTable, base: Options) -> list[Row]:
 
 
 def _num_images(base: Options) -> int:
-    from data import DATASETS
-
     m = base.model
     dataset = DATASETS.get(base.run.dataset_mode)(base.data, input_nc=m.input_nc, output_nc=m.output_nc)
     return len(dataset)

@@ -32,6 +32,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from models.networks.factory import DISCRIMINATOR_NAMES, is_discriminator
 from options.parse import Options
 from options.schema import arg
 from scripts.experiments.grid import run_table
@@ -58,8 +59,6 @@ def rows(args: DiscriminatorTable, base: Options) -> list[Row]:
     Raises:
         ValueError: an unknown one.
     """
-    from models.networks.factory import DISCRIMINATOR_NAMES, is_discriminator
-
     names = words_of(args.netDs)
     for name in names:
         if name != "none" and not is_discriminator(name):

@@ -7,6 +7,7 @@ are tables: rows of options, and what they are for.
 from __future__ import annotations
 
 import contextlib
+import gc
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -14,12 +15,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO, cast
 
+import torch
+
+import test
+import train
 from options.metric_options import MetricOptions
 from options.parse import HelpAsked, Options
+from scripts.evaluate import main as evaluate
 from scripts.experiments.runs import Plan, Run, Stage, T, Table, TableOptions, parse, plan
 from scripts.experiments.table import Outcome, ResultTable, RunEnd, TableRow
 from util.exit_code import EXIT_BAD_INPUT, EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, exit_code
 from util.metrics import expand, full_name
+from util.metrics.suite import Suite
 
 _KEPT = 8000  # characters: far more than such a line has
 
@@ -59,21 +66,15 @@ _STOPS = (EXIT_BAD_INPUT, EXIT_INTERRUPTED, 143)  # 143: SIGTERM
 
 
 def _train(words: list[str]) -> int:
-    import train
-
     return train.main(words)
 
 
 def _test(words: list[str]) -> int:
-    import test
-
     return test.main(words)
 
 
 def _evaluate(words: list[str]) -> int:
-    from scripts.evaluate import main
-
-    return int(main(words))
+    return evaluate(words)
 
 
 def _compare(names: Sequence[str], *, checkpoints_dir: str, results_dir: str, output: Path) -> Path:
@@ -85,9 +86,6 @@ def _compare(names: Sequence[str], *, checkpoints_dir: str, results_dir: str, ou
 
 def _check_metrics(names: Sequence[str], options: MetricOptions) -> None:
     """Load the networks of the metrics once, so that missing weights are told before anything is trained."""
-    import torch
-
-    from util.metrics.suite import Suite
 
     Suite(names, torch.device("cpu"), **vars(options))
 
@@ -255,9 +253,6 @@ def _empty_table(grid: Grid) -> ResultTable:
 
 def _free_memory() -> None:
     """Give back the GPU memory of a run; without this a row's own processes find what was tested here still there."""
-    import gc
-
-    import torch
 
     gc.collect()
     if torch.cuda.is_available():

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
+import torch
+
 from data import DATASETS
 from models import MODELS
 from options.metric_options import MetricOptions
@@ -20,7 +22,10 @@ from scripts.experiments.table import Column
 from util.metrics import expand
 from util.metrics.measurement import FILE_NAME, Measurement, read_measurements
 from util.registry import unknown
+from util.run.checkpoint import Checkpointer
 from util.run.folder import check_name, check_writable, holds_run, is_training
+from util.run.progress import Progress
+from util.run.schedule import TrainingSchedule
 
 RESULT_FOLDER, DOMAIN = "test_latest", "B"
 
@@ -65,7 +70,6 @@ class RunFiles:
 
     def finish_save(self) -> None:
         """Finish a save that was cut off, as ``test.py`` does."""
-        from util.run.checkpoint import Checkpointer
 
         if self.checkpoints.is_dir() and not is_training(self.checkpoints):
             Checkpointer(self.checkpoints).finish_save()
@@ -85,11 +89,10 @@ class RunFiles:
             if any(folder.glob("*.pth")):
                 raise ValueError(f"{folder} has checkpoints but no latest_state.pth; {_REMEDY}")
             return Stage.LOST
-        from util.run.progress import Progress
-        from util.run.schedule import Plan
 
-        plan = Plan(steps_per_epoch=1, **vars(self.options.schedule))  # finished() does not use steps_per_epoch
-        done = plan.finished(Progress(**state.progress)) or 0 < self.options.eval.early_stop <= state.waited
+        # ``finished`` does not use steps_per_epoch.
+        schedule = TrainingSchedule(steps_per_epoch=1, **vars(self.options.schedule))
+        done = schedule.finished(Progress(**state.progress)) or 0 < self.options.eval.early_stop <= state.waited
         return Stage.TRAINED if done else Stage.INTERRUPTED
 
     def without_effect(self) -> list[str]:
@@ -141,7 +144,6 @@ class RunFiles:
         return parse_train(["--config", str(self.checkpoints / "train_opt.json")], MODELS, DATASETS).values
 
     def _state(self) -> _State | None:
-        import torch
 
         file = self.checkpoints / "latest_state.pth"
         if not file.is_file():

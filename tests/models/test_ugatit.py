@@ -20,7 +20,7 @@ from tests.conftest import SIZE, trainable_args
 from tests.models.ugatit.test_networks import fill
 from tests.runs import arguments
 from util.run.progress import Progress
-from util.run.schedule import Plan
+from util.run.schedule import TrainingSchedule
 
 SMALL = ["--model", "ugatit", *trainable_args("ugatit")]
 
@@ -110,7 +110,7 @@ def test_one_channel_on_both_sides() -> None:
 def test_the_rate_by_steps_is_the_published_one_but_never_0() -> None:
     """Published: lr0 (1 - (s - H) / H) in step s > H of 2 H, so that the last step is wasted; here it is over H + 1."""
     H = 50
-    plan = Plan(steps_per_epoch=7, n_iters=H, n_iters_decay=H)
+    plan = TrainingSchedule(steps_per_epoch=7, n_iters=H, n_iters_decay=H)
     for s in range(1, 2 * H + 1):
         published = 1.0 if s <= H else 1 - (s - H) / H
         factor = plan.factor(Progress(steps=s - 1))

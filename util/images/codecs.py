@@ -86,6 +86,13 @@ def shape_of(kind: Kind, data: bytes) -> Shape:
     return Shape(*_avif_size(data))
 
 
+def _imagecodecs() -> Any:
+    """The library; ``decode`` names it and the way to install it where it is missing."""
+    import imagecodecs
+
+    return imagecodecs
+
+
 def decode_kind(kind: Kind, data: bytes) -> tuple[NDArray[Any], Shape]:
     """Pixels ``[H, W, C]`` as stored, and what they are.
 
@@ -95,21 +102,19 @@ def decode_kind(kind: Kind, data: bytes) -> tuple[NDArray[Any], Shape]:
     Raises:
         Exception: whatever imagecodecs raises on broken data; ``Refused``: more memory needed than is free.
     """
-    import imagecodecs
-
     known = shape_of(kind, data)
     require_memory(known.width, known.height, (known.channels or 4) * known.dtype.itemsize)
     if kind == "PNG":
-        array = imagecodecs.png_decode(data)
+        array = _imagecodecs().png_decode(data)
     elif kind == "PNM":
         array = _pnm_pixels(data)
     elif kind == "JPEG 2000":
-        array = imagecodecs.jpeg2k_decode(data)
+        array = _imagecodecs().jpeg2k_decode(data)
     elif kind == "JPEG XL":
-        array = imagecodecs.jpegxl_decode(data, index=0)
+        array = _imagecodecs().jpegxl_decode(data, index=0)
     else:
         # Never with an index: imagecodecs 2026.3.6 then writes beyond its memory for files of several pictures.
-        array = imagecodecs.avif_decode(data)
+        array = _imagecodecs().avif_decode(data)
     array = array[:, :, None] if array.ndim == 2 else array
     if array.ndim != 3:
         raise ValueError(f"{kind} of the dimensions {array.shape}")
@@ -125,10 +130,8 @@ def decode_kind(kind: Kind, data: bytes) -> tuple[NDArray[Any], Shape]:
 
 def encode_png16(array: NDArray[Any]) -> bytes:
     """A 16-bit PNG of uint16 ``[H, W, C]``: grey, grey and alpha, RGB or RGBA."""
-    import imagecodecs
-
     plain = np.ascontiguousarray(array[:, :, 0] if array.shape[2] == 1 else array)
-    return bytes(imagecodecs.png_encode(plain, level=1))
+    return bytes(_imagecodecs().png_encode(plain, level=1))
 
 
 def png_chunks(file: BinaryIO) -> Iterator[tuple[bytes, bytes]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -223,3 +224,24 @@ def fitted(text: str, width: int, font: ImageFont.ImageFont | ImageFont.FreeType
     while text and font.getlength(text + "..") > width:
         text = text[:-1]
     return text + ".."
+
+
+def picture_grid(images: Sequence[NDArray[Any]], ncols: int) -> NDArray[Any]:
+    """Pictures ``[H, W, 1 or 3]`` uint8 of any sizes in rows of ``ncols``, on white: uint8 ``[H, W, 3]``."""
+    height, width = (max(image.shape[axis] for image in images) for axis in (0, 1))
+    gap = 2
+    rows = math.ceil(len(images) / ncols)
+    grid = np.full((rows * (height + gap) - gap, ncols * (width + gap) - gap, 3), 255, dtype=np.uint8)
+    for index, image in enumerate(images):
+        top, left = (index // ncols) * (height + gap), (index % ncols) * (width + gap)
+        pixels = _in_cell(image, width, height)
+        grid[top : top + pixels.shape[0], left : left + pixels.shape[1]] = pixels
+    return grid
+
+
+def _in_cell(image: NDArray[Any], width: int, height: int) -> NDArray[Any]:
+    """RGB, enlarged until it touches a side of its cell; its shape stays."""
+    picture = Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image).convert("RGB")
+    factor = min(width / picture.width, height / picture.height)
+    size = round(picture.width * factor), round(picture.height * factor)
+    return np.asarray(picture if size == picture.size else picture.resize(size, Image.Resampling.NEAREST))

@@ -57,6 +57,13 @@ def has_bands(samples: int, photometric: int, extra: tuple[int, ...], geo: Geo |
     return beside > 1 or (beside == 1 and (geo is not None or extra not in ((_ASSOCIATED,), (_UNASSOCIATED,))))
 
 
+def _tifffile() -> Any:
+    """The library, imported with the first TIFF that needs it: it takes a tenth of a second of every start."""
+    import tifffile
+
+    return tifffile
+
+
 def read_tiff(data: bytes, *, palette: bool = False) -> tuple[NDArray[Any], Header]:
     """The picture of a TIFF: array ``[H, W, C]`` as stored, not turned upright, and its header.
 
@@ -67,9 +74,7 @@ def read_tiff(data: bytes, *, palette: bool = False) -> tuple[NDArray[Any], Head
     Raises:
         Exception: whatever tifffile and imagecodecs raise on broken data; ``Refused`` for pictures of other kinds.
     """
-    import tifffile
-
-    with io.BytesIO(data) as file, tifffile.TiffFile(file) as tiff:
+    with io.BytesIO(data) as file, _tifffile().TiffFile(file) as tiff:
         source, page = _picture(tiff)
         header = _header(source, page)
         stored = np.dtype(page.dtype).itemsize * (header.channels if not header.palette else 1)
@@ -87,9 +92,7 @@ def read_tiff(data: bytes, *, palette: bool = False) -> tuple[NDArray[Any], Head
 
 def tiff_header(path: str) -> Header:
     """What a TIFF says of its picture. Raises as ``read_tiff`` does."""
-    import tifffile
-
-    with tifffile.TiffFile(path) as tiff:
+    with _tifffile().TiffFile(path) as tiff:
         return _header(*_picture(tiff))
 
 
@@ -224,8 +227,6 @@ def encode_tiff(
         geo: georeference to write.
         nodata: value of GDAL's nodata tag.
     """
-    import tifffile
-
     channels = array.shape[2]
     rgb = channels == 3 or (channels == 4 and alpha)
     layout: dict[str, Any] = {"photometric": "rgb" if rgb else "minisblack"}
@@ -239,5 +240,5 @@ def encode_tiff(
         tags.append((NODATA_TAG, "s", len(text) + 1, text, True))
     out = io.BytesIO()
     plain = array[:, :, 0] if channels == 1 else array
-    tifffile.imwrite(out, plain, compression="zlib", metadata=None, extratags=tags, **layout)
+    _tifffile().imwrite(out, plain, compression="zlib", metadata=None, extratags=tags, **layout)
     return out.getvalue()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import socket
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 MAX_POINTS = 2000
-ADVICE = "Start a server by `python -m visdom.server`, or turn visdom off by --display_id 0."
+ADVICE = "Start a server by `python -m visdom.server -bind_local`, or turn visdom off by --display_id 0."
 
 _CONNECT_SECONDS, _ANSWER_SECONDS = 3.0, 10.0
 
@@ -160,14 +159,16 @@ class VisdomBoard:
             headline: where they come from, in the caption.
             history: keep the images that the panel holds; visdom gives it a slider. Begin with ``clear_images``.
         """
+        from util.images.draw import picture_grid  # this file is read for --help, without numpy
+
         if not images:
             return
         if self._ncols <= 0:
             for number, (visual, pixels) in enumerate(images.items(), start=1):
-                self._send_image(_grid([pixels], 1), str(self._id + number), f"{visual}, {headline}", history)
+                self._send_image(picture_grid([pixels], 1), str(self._id + number), f"{visual}, {headline}", history)
             return
         ncols = min(self._ncols, len(images))
-        self._send_image(_grid(list(images.values()), ncols), str(self._id + 1), headline, history)
+        self._send_image(picture_grid(list(images.values()), ncols), str(self._id + 1), headline, history)
         title = f"{self._name} labels"
         table = _caption_table(list(images), ncols, headline)
         self._client.text(table, win=str(self._id + 2), opts={"title": title})
@@ -297,31 +298,6 @@ def _label(text: str, height: float) -> dict[str, Any]:
     """A line of text at the left of a plot; ``height`` from 0 (bottom) to 1."""
     place = {"xref": "paper", "yref": "paper", "x": 0, "y": height, "xanchor": "left", "yanchor": "bottom"}
     return {"text": text, "showarrow": False, **place}
-
-
-def _grid(images: Sequence[np.ndarray], ncols: int) -> np.ndarray:
-    import numpy as np  # this file is read for --help
-
-    height, width = (max(image.shape[axis] for image in images) for axis in (0, 1))
-    gap = 2
-    rows = math.ceil(len(images) / ncols)
-    grid = np.full((rows * (height + gap) - gap, ncols * (width + gap) - gap, 3), 255, dtype=np.uint8)
-    for index, image in enumerate(images):
-        top, left = (index // ncols) * (height + gap), (index % ncols) * (width + gap)
-        pixels = _as_rgb(image, width, height)
-        grid[top : top + pixels.shape[0], left : left + pixels.shape[1]] = pixels
-    return grid
-
-
-def _as_rgb(image: np.ndarray, width: int, height: int) -> np.ndarray:
-    """RGB, enlarged until it touches a side of its cell; its shape stays."""
-    import numpy as np
-    from PIL import Image
-
-    picture = Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image).convert("RGB")
-    factor = min(width / picture.width, height / picture.height)
-    size = round(picture.width * factor), round(picture.height * factor)
-    return np.asarray(picture if size == picture.size else picture.resize(size, Image.Resampling.NEAREST))
 
 
 def _caption_table(names: Sequence[str], ncols: int, headline: str) -> str:

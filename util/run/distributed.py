@@ -13,6 +13,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from util.run.device import parse_gpu_ids
+
 BUCKET_BYTES = 25 * 2**20
 """Gradients travel in pieces of about this size, so that the next piece is packed while one is on its way."""
 
@@ -96,8 +98,6 @@ def launch(entry: Callable[..., int], arguments: Sequence[object], num_processes
 
 def launch_if_several(entry: Callable[..., int], arguments: Sequence[object], gpu_ids: str) -> int | None:
     """``launch`` a process a GPU where ``--gpu_ids`` names several and no launcher has started them; None: go on."""
-    from util.run.device import parse_gpu_ids
-
     count = len(parse_gpu_ids(gpu_ids))
     return None if count < 2 or world_from_environment().size > 1 else launch(entry, arguments, count)
 

@@ -7,6 +7,11 @@ import shutil
 from pathlib import Path
 from typing import IO
 
+try:
+    import fcntl
+except ImportError:  # Windows has no flock
+    fcntl = None  # type: ignore[assignment]
+
 OURS = (
     *("*_net_*.pth", "*_state.pth", "*_opt.txt", "*_opt.json", "loss_log.*", "metrics.jsonl", "label_to_classname.txt"),
     *("*.tmp", "save.commit", "import_report.txt", "import_check.png"),
@@ -119,9 +124,7 @@ def is_training(folder: Path) -> bool:
 
 def _lock(folder: Path) -> IO[str]:
     file = open(folder / LOCK, "a+", encoding="utf-8")  # noqa: SIM115  (held open while the run lasts)
-    try:
-        import fcntl
-    except ImportError:  # Windows has no flock
+    if fcntl is None:
         return file
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

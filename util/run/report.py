@@ -13,7 +13,7 @@ from torch import nn
 
 from util.run.checkpoint import size_on_disk
 from util.run.device import peak_memory_mb
-from util.run.schedule import Plan
+from util.run.schedule import TrainingSchedule
 from util.types import Batch, Losses
 
 
@@ -45,7 +45,7 @@ def describe_data(mode: str, summary: Mapping[str, object]) -> list[str]:
     return [f"data ({mode}): " + ", ".join(f"{key} {value}" for key, value in summary.items())]
 
 
-def describe_plan(plan: Plan, num_images: int, batch_size: int) -> list[str]:
+def describe_plan(plan: TrainingSchedule, num_images: int, batch_size: int) -> list[str]:
     """How long the run is."""
     end = f"{plan.total_steps:,} steps" if plan.by_steps else f"epochs {plan.epoch_count} to {plan.last_epoch}"
     return [
@@ -54,7 +54,7 @@ def describe_plan(plan: Plan, num_images: int, batch_size: int) -> list[str]:
     ]
 
 
-def describe_checkpoints(folder: Path, size: int, plan: Plan, every: int, keep: int) -> list[str]:
+def describe_checkpoints(folder: Path, size: int, plan: TrainingSchedule, every: int, keep: int) -> list[str]:
     """What the checkpoints will take, with a warning when the disk has less.
 
     Args:
@@ -105,7 +105,11 @@ def describe_step(seconds: float, memory_mb: float, steps: int) -> list[str]:
 
 
 def describe_run(
-    model: Trainable, plan: Plan, *, data: tuple[str, Mapping[str, object], int, int], saving: tuple[Path, int, int]
+    model: Trainable,
+    plan: TrainingSchedule,
+    *,
+    data: tuple[str, Mapping[str, object], int, int],
+    saving: tuple[Path, int, int],
 ) -> list[str]:
     """Networks, data, schedule and checkpoints, a line each.
 

@@ -191,7 +191,7 @@ class Plateau:
 
 
 @dataclass
-class Plan:
+class TrainingSchedule:
     """A run of ``n_epochs + n_epochs_decay`` epochs, or of ``n_iters + n_iters_decay`` steps where these are given.
 
     Attributes:

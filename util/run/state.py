@@ -16,7 +16,7 @@ from util.run.checkpoint import FORMAT, Checkpointer, versions
 from util.run.distributed import World
 from util.run.engine import load_rng_state, rng_state
 from util.run.progress import Meter, Progress
-from util.run.schedule import Plan
+from util.run.schedule import TrainingSchedule
 
 logger = logging.getLogger(__name__)
 
@@ -96,7 +96,7 @@ class RunState:
 
     checkpointer: Checkpointer
     model: Stateful
-    plan: Plan
+    plan: TrainingSchedule
     meter: Meter
     evaluation: Evaluation | None
     fingerprint: Mapping[str, Any]

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from util.run.progress import Meter, NonFiniteLoss, Progress
-from util.run.schedule import Plan
+from util.run.schedule import TrainingSchedule
 
 
 def test_a_frequency_fires_whenever_a_multiple_is_crossed():
@@ -79,7 +79,7 @@ def test_where_asking_costs_time_the_first_bad_step_is_found_later():
 
 
 def plan(**changes):
-    return Plan(**{"steps_per_epoch": 10, "n_epochs": 2, "n_epochs_decay": 2, **changes})
+    return TrainingSchedule(**{"steps_per_epoch": 10, "n_epochs": 2, "n_epochs_decay": 2, **changes})
 
 
 def test_a_run_by_epochs():
