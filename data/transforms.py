@@ -44,11 +44,13 @@ class Prepared:
         array: ``[H, W, C]`` in the units of the file.
         format: how the file stored it.
         value_range: values that become -1 and 1; empty for the full scale of the format.
+        clipped: share of the file's values that ``--clip_range`` changed, 0 to 1.
     """
 
     array: NDArray[Any]
     format: Format
     value_range: tuple[float, ...] = ()
+    clipped: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,9 @@ def prepare(
         ValueError: the channels or bands do not fit, values lie outside the range, or the picture is smaller than the
             crop.
     """
-    array = in_range(chosen_bands(picture.array, side, path), side, path)
+    stored = chosen_bands(picture.array, side, path)
+    array = in_range(stored, side, path)
+    clipped = 0.0 if array is stored else clipped_share(stored, side)
     array = to_channels(array, channels, path=path, flag=flag, alpha=options.alpha)
     height, width = array.shape[:2]
     size = scaled_size(width, height, options)
@@ -86,7 +90,7 @@ def prepare(
             f"{path}: {size[0]}x{size[1]} pixels are too few for --crop_size {options.crop_size}: "
             f"lower --crop_size, or use --preprocess resize_and_crop, which scales to --load_size first"
         )
-    return Prepared(resize(array, size, side.resample), picture.format, side.value_range)
+    return Prepared(resize(array, size, side.resample), picture.format, side.value_range, clipped)
 
 
 def scaled_size(width: int, height: int, options: DataOptions) -> tuple[int, int]:
@@ -280,10 +284,10 @@ def in_range(array: NDArray[Any], side: SideOptions, path: str) -> NDArray[Any]:
     if low - slack <= least and most <= high + slack:
         return array
     if side.clip:
-        # In float: a type of the file may not hold the ends of the range.
+        # In float: the type of the file may not hold the ends of the range.
         clipped = array.astype(np.float64).clip(low, high)
-        whole = array.dtype.kind in "iu" and low == int(low) and high == int(high)
-        return clipped.astype(array.dtype if whole else np.float32)
+        same = clipped.astype(array.dtype)
+        return same if np.array_equal(same, clipped) else clipped.astype(np.float32)
     given = (
         f"--value_range_{side.name} {low:g},{high:g}"
         if side.value_range
