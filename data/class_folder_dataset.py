@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import hashlib
 import random
 from bisect import bisect_right
 from collections import Counter
@@ -325,6 +326,9 @@ class ClassImages(ImageSet):
         self.paths = [dataset.unit_paths(unit)[0] for unit in self._units]
         self.names = _names(self.paths, self.labels, dataset)
         self._digest = ""
+
+    def hashes(self) -> list[str]:
+        return [hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in self.paths]
 
     def of_classes(self, classes: Collection[int]) -> ClassImages:
         """Those of these images that have one of the labels."""

@@ -352,7 +352,7 @@ def test_compare_measures_what_is_asked_for_first(monkeypatch):
         asked.append((names, settings, {name: (Path("results") / name / "metrics.json").exists() for name in names}))
         return settings["output"] / "index.html"
 
-    monkeypatch.setattr(comparison_folder, "compare", compare)
+    monkeypatch.setattr(evaluate, "compare", compare)
     for name in ("run", "other"):
         save_run(name=name)
         save_results(name=name)

@@ -134,7 +134,7 @@ class FolderImages(ImageSet):
             raise FileNotFoundError(f"{flag} {folder}: {what} in it; {describe(folder)}")
         self.value_range = () if suffix and ending.endswith(IN_COLOURS) else tuple(value_range)
         self.label = f"{folder.as_posix()}" + (f" (*_{ending})" if ending else "") + (f", {half} half" if half else "")
-        self._hashes: list[str] = []
+        self._hashes: list[bytes] = []
         self._look: dict[str, Any] = {}
 
     def read(self, index: int) -> Pixels:
@@ -150,11 +150,14 @@ class FolderImages(ImageSet):
 
     def content(self) -> str:
         """SHA-256 of the files alone, in order, however they are read."""
-        return hashlib.sha256(b"".join(bytes.fromhex(each) for each in self.hashes())).hexdigest()
+        return hashlib.sha256(b"".join(self._file_hashes())).hexdigest()
 
     def hashes(self) -> list[str]:
+        return [each.hex() + self.half for each in self._file_hashes()]
+
+    def _file_hashes(self) -> list[bytes]:
         if not self._hashes:
-            self._hashes = [hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in self.paths]
+            self._hashes = [hashlib.sha256(Path(path).read_bytes()).digest() for path in self.paths]
         return self._hashes
 
     def digest(self) -> str:

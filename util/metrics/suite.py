@@ -218,10 +218,10 @@ class Suite:
             sizes = [common[side]["size"] for side in ("fake", "real") if side in common]
             if METRICS[short].needs_real and sizes[0] != sizes[1]:
                 notes.append(f"the images are {sizes[0]}, the real ones {sizes[1]}: --resize N makes them equal")
-        if METRICS[short].by == "features" or METRICS[short].network:
-            if bands := max(int(common[side].get("bands", 0)) for side in common):
-                seen = protocol["bands"] = "first 3" if bands > 2 else "first"
-                notes.append(f"of the {bands} bands the network saw the {seen}")
+        bands = max(int(side.get("bands", 0)) for side in common.values())
+        if bands and (METRICS[short].by == "features" or METRICS[short].network):
+            protocol["bands"] = f"first {3 if bands > 2 else 1} of {bands}"
+            notes.append(f"the network saw the {protocol['bands']} bands")
         if METRICS[short].needs_source and source is not None:
             protocol["source"] = source.facts()
         return Measurement(self.full_name(short), short, number.value, number.std, protocol, tuple(notes))
