@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import hashlib
 import random
 from bisect import bisect_right
 from collections import Counter

@@ -180,8 +180,10 @@ def test_values_outside_the_range_are_refused() -> None:
     ):
         prepare(picture, 1, DataOptions(preprocess="none"), path="f.tif", flag="input_nc", side=SIDE)
     options = DataOptions(preprocess="none", value_range=(0.0, 1.0))
-    with pytest.raises(ValueError, match=r"--value_range 0,1"):
-        prepare(Picture(np.full((4, 4, 1), 9, np.uint8), "uint8"), 1, options, path="f.png", flag="input_nc")
+    for name in "AB":
+        with pytest.raises(ValueError, match=rf"--value_range_{name} 0,1"):
+            picture = Picture(np.full((4, 4, 1), 9, np.uint8), "uint8")
+            prepare(picture, 1, options, path="f.png", flag="input_nc", side=options.side(name))
 
 
 def test_overshoot_of_scaling_stays_in_range() -> None:
@@ -199,7 +201,8 @@ def test_signed_16_bit_needs_a_range_and_keeps_it() -> None:
     options = DataOptions(preprocess="none", value_range=(-1024, 3071))
     with pytest.raises(ValueError, match=r"values from -1024 to 3071 .* the range 0 to 1 of int16 files"):
         prepare(Picture(array, "int16"), 1, DataOptions(preprocess="none"), path="f", flag="input_nc", side=SIDE)
-    prepared = prepare(Picture(np.tile(array, (2, 2, 1)), "int16"), 1, options, path="f", flag="input_nc")
+    picture = Picture(np.tile(array, (2, 2, 1)), "int16")
+    prepared = prepare(picture, 1, options, path="f", flag="input_nc", side=options.side("A"))
     assert prepared.array.dtype == np.int16
     tensor = normalise(array, (-1024, 3071))
     np.testing.assert_allclose(tensor[0], [[-1, 2048 / 4095 - 1], [4048 / 4095 - 1, 1]], atol=1e-6)

@@ -20,7 +20,6 @@ from tests.test_bad_input import snapshot
 from util.metrics.images import FolderImages
 from util.metrics.measurement import read_measurements
 from util.metrics.suite import Suite
-from util.pages import comparison_folder
 from util.pages.comparison_folder import find_pictures
 
 PLAIN = ["--gpu_ids", "-1", "--kid_subset_size", "4"]
