@@ -54,7 +54,8 @@ def draw(side_A, side_B, *, unpaired: bool = False) -> None:
                 if plain:
                     Image.fromarray(array).save(folder / f"{number}.png")
                 else:
-                    tifffile.imwrite(folder / f"{number}.tif", array, photometric="minisblack")
+                    planar = "contig" if array.ndim == 3 else None
+                    tifffile.imwrite(folder / f"{number}.tif", array, photometric="minisblack", planarconfig=planar)
 
 
 def run_all(*flags: str) -> None:
