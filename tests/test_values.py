@@ -16,6 +16,7 @@ from PIL import Image
 import test as test_program
 import train
 from scripts import evaluate
+from tests.conftest import trainable_args
 from util.images.io import read_image
 from util.metrics.measurement import read_measurements
 
@@ -23,6 +24,7 @@ SMALL = "--netG resnet_6blocks --ngf 2 --ndf 2 --load_size 24 --crop_size 24 --n
 TRAIN = [*SMALL.split(), *["--num_threads", "0", "--gpu_ids", "-1", "--no_html", "--name", "run"]]
 TEST = ["--num_threads", "0", "--gpu_ids", "-1", "--name", "run"]
 MEASURE = ["--gpu_ids", "-1", "--name", "run", "--metrics", "psnr,ssim,l1"]
+ONE = ["--name", "run", "--n_epochs", "1", "--n_epochs_decay", "0"]
 IMAGES = Path("results/run/test_latest/images")
 EVAL = ["--eval_freq", "1", "--eval_metrics", "psnr,ssim,l1"]
 
@@ -295,3 +297,16 @@ def test_values_of_folders_have_a_range_and_copies_are_noticed(workdir, tiny, ca
     assert "both sides hold the same pictures: no value can be better" in notes["same"]
     assert "2 of the 4 images are among the real ones too" in notes["half"]
     assert not any("same pictures" in note or "too" in note for note in notes["other"])
+
+
+@pytest.mark.parametrize(("way", "fake"), [("AtoB", "fake_B"), ("BtoA", "fake_A")])
+def test_one_direction_of_two_stores_its_output_like_the_side_that_is_not_there(way, fake, workdir):
+    draw(lambda seed: rgb(seed)[:, :, 0], thermal, unpaired=True)
+    flags = ["--model", "ugatit", "--input_nc", "1", "--output_nc", "1", "--value_range_B", "29000,31000"]
+    assert train.main([*trainable_args("ugatit"), "--no_html", "--dataroot", "data", *flags, *ONE]) == 0
+    assert test_program.main([*TEST, "--ugatit_strip", "False"]) == 0
+    alone = ["--dataset_mode", "single", "--test_direction", way, "--dataroot", f"data/test{way[0]}"]
+    assert test_program.main([*TEST, *alone, "--ugatit_strip", "False", "--results_dir", "alone"]) == 0
+    found = stored(f"0_{fake}", Path("alone/run/test_latest/images"))
+    assert found.dtype == {"fake_A": np.uint8, "fake_B": np.uint16}[fake]
+    np.testing.assert_array_equal(found, stored(f"0_{fake}"))
