@@ -9,6 +9,7 @@ import contextlib
 import logging
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ from util.pages.html import HTML
 from util.run.engine import Engine, start_engine
 from util.run.inference import ResultNames, all_kinds, caption, translate
 from util.run.origin import Origin, origin_of
-from util.run.sides import SideFormat, Storage, exchanged
+from util.run.sides import SideFormat, Storage, exchanged, write_sides
 from util.types import Batch, ImageRecord, Visual
 
 logger = logging.getLogger("test")
@@ -137,11 +138,16 @@ def _translate(options: Options, model: BaseModel, loader: Loader, root: Path, p
     kinds = all_kinds(model, options.result.num_samples)
     names = ResultNames(root, kinds)
     done = 0
+    sides: dict[str, SideFormat] = {}
     live = _live_logger(options, page.web_dir)
     with contextlib.closing(live), BackgroundWriter() as writer, tqdm(total=total, unit=" img", disable=None) as bar:
         how = {"seed": options.engine.seed, "num_samples": options.result.num_samples}
         for batch, row, images in translate(model, loader, total=total, **how):
             stored = {label: storage.of(kinds[label], batch, row) for label in images}
+            for label, kind in kinds.items():
+                if label in images and kind.domain and not kind.colours:
+                    unit, channels = options.data.domain(kind.domain).unit, int(images[label].shape[0])
+                    sides[kind.domain] = replace(stored[label], unit=unit, channels=channels)
             parts = list(names.parts(batch, row, images))
             for side, name, part in parts:
                 origins = {label: _origin(options, storage, batch, row, side, kinds[label]) for label in part}
@@ -153,6 +159,7 @@ def _translate(options: Options, model: BaseModel, loader: Loader, root: Path, p
             live.log_images(ImageRecord(1, done, {k: to_display(v) for k, v in images.items()}, shown))
             bar.update()
     page.save()
+    write_sides(page.web_dir, sides)
     return done
 
 

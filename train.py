@@ -317,7 +317,7 @@ def _evaluation_of(
     make = functools.partial(model_class, m, engine.alone())
     pictures = functools.partial(held_out_pictures, make, loader, root=dataset.root, seed=seed)
     return start_evaluation(
-        functools.partial(pictures, storage=Storage(options.data.ranges())),
+        functools.partial(pictures, storage=Storage(options.data.ranges(), opacity=options.data.alpha == "keep")),
         engine,
         phase=phase,
         num_images=loader.num_images,

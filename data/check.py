@@ -246,11 +246,13 @@ def quick_check(dataset: BaseDataset) -> list[str]:
     """
     for index in sorted({0, len(dataset) - 1}):
         dataset[index]
+    clipped: dict[str, list[float]] = defaultdict(list)
     end = time.monotonic() + _QUICK_SECONDS
     for unit in dict.fromkeys([*dataset.probe_units(_QUICK_FILES), *range(dataset.num_units())]):
         if time.monotonic() > end:
             break
-        dataset.decode(unit)
+        for side, prepared in dataset.decode(unit).items():
+            clipped[side].append(prepared.clipped)
     options = dataset.options
     named = dataset.headers(_QUICK_FILES)
     sizes = [(path, dataset.picture_size(header)) for path, header in named]
@@ -279,6 +281,7 @@ def quick_check(dataset: BaseDataset) -> list[str]:
         path, (width, height) = stretched[0]
         warnings.append(f"the halves of {path} are {width}x{height}, not square: is it really A beside B?")
     warnings += _value_warnings(dataset)
+    warnings += _clipped_shares(clipped) if options.clip_range else []
     return [*dataset.remarks, *unread_files(dataset), *warnings, *_header_warnings(named, options.alpha)]
 
 
@@ -297,6 +300,15 @@ def _value_warnings(dataset: BaseDataset) -> list[str]:
         flags: dict[str, Any] = {"resample": own.resample, "label_nc": own.label_nc}
         warnings += side_warnings(merged(values), side, ranged=bool(own.value_range), **flags)
     return warnings
+
+
+def _clipped_shares(clipped: Mapping[str, list[float]]) -> list[str]:
+    """What ``--clip_range`` does to each side: side -> share of the values of each file."""
+    return [
+        f"--clip_range: side {side}: {sum(shares) / len(shares):.2%} of the values lie outside the range and are "
+        f"clipped ({len(shares)} files looked at)"
+        for side, shares in sorted(clipped.items())
+    ]
 
 
 def unread_files(dataset: BaseDataset) -> list[str]:

@@ -326,6 +326,9 @@ class ClassImages(ImageSet):
         self.names = _names(self.paths, self.labels, dataset)
         self._digest = ""
 
+    def hashes(self) -> list[str]:
+        return [hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in self.paths]
+
     def of_classes(self, classes: Collection[int]) -> ClassImages:
         """Those of these images that have one of the labels."""
         return ClassImages(self._dataset, self.label, set(classes) & set(self.labels))

@@ -31,7 +31,7 @@ class SingleDataset(FileDataset):
         path = self._paths[unit]
         return {
             "A": prepare(
-                self.read(path), self.input_nc, self.options, path=path, flag="input_nc", side=self.options.side("A")
+                self.read(path), self.input_nc, self.options, path=path, flag="input_nc", side=self.options.domain("A")
             )
         }
 

@@ -48,6 +48,7 @@ class Prepared:
         missing: ``[H, W]`` bool, pixels that the file marks as missing and scaled pixels that such a pixel had a part
             in; None without ``--nodata``.
         nodata: the number that marks them; None where the file names none.
+        clipped: share of the file's values that ``--clip_range`` changed, 0 to 1.
     """
 
     array: NDArray[Any]
@@ -56,6 +57,7 @@ class Prepared:
     labels: int = 0
     missing: NDArray[np.bool_] | None = None
     nodata: float | None = None
+    clipped: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -84,16 +86,18 @@ def prepare(
         ValueError: the channels, bands or labels do not fit, values lie outside the range, or the picture is smaller
             than the crop.
     """
-    array = chosen_bands(picture.array, side, path)
-    resample = side.resample
+    array = stored = chosen_bands(picture.array, side, path)
+    resample, clipped = side.resample, 0.0
     missing = nodata = None
     if side.label_nc:
         array, resample = index_map(array, side.label_nc, channels, path=path, flag=flag, side=side.name), "nearest"
     else:
         if side.nodata:
             nodata = picture.nodata if side.nodata == "file" else float(side.nodata)
-            array, missing = filled(array, side, nodata, path)
-        array = to_channels(in_range(array, side, path), channels, path=path, flag=flag, alpha=options.alpha)
+            stored, missing = filled(array, side, nodata, path)
+        array = in_range(stored, side, path)
+        clipped = 0.0 if array is stored else clipped_share(stored, side)
+        array = to_channels(array, channels, path=path, flag=flag, alpha=options.alpha)
     height, width = array.shape[:2]
     size = scaled_size(width, height, options)
     if "crop" in options.preprocess and min(size) < options.crop_size:
@@ -104,7 +108,15 @@ def prepare(
     if missing is not None and size != (width, height):
         marked = resize(missing[:, :, None].astype(np.float32), size, resample)[:, :, 0]
         missing = np.abs(marked) > 1e-6
-    return Prepared(resize(array, size, resample), picture.format, side.value_range, side.label_nc, missing, nodata)
+    return Prepared(
+        resize(array, size, resample),
+        picture.format,
+        side.value_range,
+        labels=side.label_nc,
+        missing=missing,
+        nodata=nodata,
+        clipped=clipped,
+    )
 
 
 def index_map(array: NDArray[Any], labels: int, channels: int, *, path: str, flag: str, side: str) -> NDArray[np.uint8]:
@@ -371,10 +383,10 @@ def in_range(array: NDArray[Any], side: SideOptions, path: str) -> NDArray[Any]:
     if low - slack <= least and most <= high + slack:
         return array
     if side.clip:
-        # In float: a type of the file may not hold the ends of the range.
+        # In float: the type of the file may not hold the ends of the range.
         clipped = array.astype(np.float64).clip(low, high)
-        whole = array.dtype.kind in "iu" and low == int(low) and high == int(high)
-        return clipped.astype(array.dtype if whole else np.float32)
+        same = clipped.astype(array.dtype)
+        return same if np.array_equal(same, clipped) else clipped.astype(np.float32)
     given = (
         f"--value_range_{side.name} {low:g},{high:g}"
         if side.value_range

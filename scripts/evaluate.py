@@ -224,8 +224,9 @@ def _measure_run(
     """Every number of one result folder; ``training`` is what samples from noise are compared with."""
 
     other = "A" if o.domain == "B" else "B"
-    sides = _stored_sides(Path(o.checkpoints_dir) / o.name)
-    shared: dict[str, Any] = {"resize": o.resize, "alpha": o.alpha, "value_range": sides[o.domain].value_range}
+    sides = _stored_sides(Path(o.checkpoints_dir) / o.name, folder.path)
+    shared: dict[str, Any] = {"resize": o.resize, "alpha": o.alpha, "of_run": True}
+    shared["value_range"] = sides[o.domain].value_range
     flag = f"--name {o.name}"
     fake = FolderImages(folder.images, flag, suffix="" if from_noise else f"fake_{o.domain}", **shared)
     real: ImageSet | None = _side(o, "--real", o.real) if o.real else training
@@ -255,10 +256,11 @@ def _measure_run(
     ]
 
 
-def _stored_sides(folder: Path) -> dict[str, SideFormat]:
-    """Domain -> how its results store values: what the run noted, or the options of a run of an earlier version."""
-    found = read_sides(folder)
-    words = read_options(folder, required=False).get("value_range") or ()
+def _stored_sides(run: Path, results: Path) -> dict[str, SideFormat]:
+    """Domain -> how its results store values: what the test or the run noted, else the options of an earlier version's
+    run."""
+    found = {**read_sides(run), **read_sides(results)}
+    words = read_options(run, required=False).get("value_range") or ()
     words = words.strip("()").split(",") if isinstance(words, str) else words  # of the original's text file
     value_range = tuple(float(word) for word in words if str(word).strip())
     return {name: found.get(name, SideFormat("uint8", value_range)) for name in "AB"}

@@ -23,6 +23,7 @@ from options.base_options import DataOptions
 from util.images.io import Picture
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "atme_transforms"
+SIDE = DataOptions().side("A")
 CASES = json.loads((GOLDEN / "transforms.json").read_text())["cases"]
 
 
@@ -36,7 +37,9 @@ def test_published_results(name: str) -> None:
     case = CASES[name]
     mode, colour = name.removeprefix("tf_").rsplit("_", 1)
     options = DataOptions(preprocess=mode, load_size=48, crop_size=32)
-    prepared = prepare(golden_picture(), 3 if colour == "rgb" else 1, options, path="golden", flag="input_nc")
+    prepared = prepare(
+        golden_picture(), 3 if colour == "rgb" else 1, options, path="golden", flag="input_nc", side=SIDE
+    )
     height, width = prepared.array.shape[:2]
 
     placement = draw_placement(random.Random(3), width, height, options)
@@ -108,7 +111,7 @@ def test_scaled_size(size: tuple[int, int], mode: str, load: int, crop: int, exp
 def test_crop_larger_than_the_picture_is_refused() -> None:
     options = DataOptions(preprocess="crop", crop_size=64)
     with pytest.raises(ValueError, match=r"small\.png: 65x50 pixels are too few for --crop_size 64"):
-        prepare(golden_picture(), 3, options, path="small.png", flag="input_nc")
+        prepare(golden_picture(), 3, options, path="small.png", flag="input_nc", side=SIDE)
 
 
 def test_channels() -> None:
@@ -172,18 +175,22 @@ def test_normalise(dtype: type, value_range: tuple[float, ...], values: list[flo
 
 def test_values_outside_the_range_are_refused() -> None:
     picture = Picture(np.array([[[0.0], [1.5]]], dtype=np.float32), "float32")
-    with pytest.raises(ValueError, match=r"f\.tif: values from 0 to 1\.5 .*--value_range"):
-        prepare(picture, 1, DataOptions(preprocess="none"), path="f.tif", flag="input_nc")
+    with pytest.raises(
+        ValueError, match=r"f\.tif: values from 0 to 1\.5 .*give --value_range_A LOW,HIGH .*--clip_range"
+    ):
+        prepare(picture, 1, DataOptions(preprocess="none"), path="f.tif", flag="input_nc", side=SIDE)
     options = DataOptions(preprocess="none", value_range=(0.0, 1.0))
-    with pytest.raises(ValueError, match=r"--value_range 0,1"):
-        prepare(Picture(np.full((4, 4, 1), 9, np.uint8), "uint8"), 1, options, path="f.png", flag="input_nc")
+    for name in "AB":
+        with pytest.raises(ValueError, match=rf"--value_range_{name} 0,1"):
+            picture = Picture(np.full((4, 4, 1), 9, np.uint8), "uint8")
+            prepare(picture, 1, options, path="f.png", flag="input_nc", side=options.side(name))
 
 
 def test_overshoot_of_scaling_stays_in_range() -> None:
     edges = np.zeros((8, 8, 1), np.float32)
     edges[:, 4:] = 1.0
     options = DataOptions(preprocess="resize_and_crop", load_size=32, crop_size=32)
-    prepared = prepare(Picture(edges, "float32"), 1, options, path="f", flag="input_nc")
+    prepared = prepare(Picture(edges, "float32"), 1, options, path="f", flag="input_nc", side=SIDE)
     assert prepared.array.max() > 1  # bicubic overshoots, so the next line tests something
     tensor = finish(prepared, Placement(0, 0, False), options)
     assert tensor.min() == -1 and tensor.max() == 1
@@ -192,9 +199,10 @@ def test_overshoot_of_scaling_stays_in_range() -> None:
 def test_signed_16_bit_needs_a_range_and_keeps_it() -> None:
     array = np.array([[-1024, 0], [1000, 3071]], np.int16)[:, :, None]
     options = DataOptions(preprocess="none", value_range=(-1024, 3071))
-    with pytest.raises(ValueError, match=r"values from -1024 to 3071 .* the range 0 to 1 expected of int16"):
-        prepare(Picture(array, "int16"), 1, DataOptions(preprocess="none"), path="f", flag="input_nc")
-    prepared = prepare(Picture(np.tile(array, (2, 2, 1)), "int16"), 1, options, path="f", flag="input_nc")
+    with pytest.raises(ValueError, match=r"values from -1024 to 3071 .* the range 0 to 1 of int16 files"):
+        prepare(Picture(array, "int16"), 1, DataOptions(preprocess="none"), path="f", flag="input_nc", side=SIDE)
+    picture = Picture(np.tile(array, (2, 2, 1)), "int16")
+    prepared = prepare(picture, 1, options, path="f", flag="input_nc", side=options.side("A"))
     assert prepared.array.dtype == np.int16
     tensor = normalise(array, (-1024, 3071))
     np.testing.assert_allclose(tensor[0], [[-1, 2048 / 4095 - 1], [4048 / 4095 - 1, 1]], atol=1e-6)
@@ -205,3 +213,57 @@ def test_signed_16_bit_is_scaled_and_made_grey_by_rounding() -> None:
     assert (resize(flat, (5, 5)) == -701).all() and resize(flat, (5, 5)).dtype == np.int16
     colours = np.array([[[-1000, -500, -200]]], np.int16)  # -299 - 293.5 - 22.8
     assert to_channels(colours, 1, path="f", flag="input_nc", alpha="drop").tolist() == [[[-615]]]
+
+
+def clipped(array: np.ndarray, value_range: tuple[float, float]) -> tuple[np.ndarray, float]:
+    options = DataOptions(preprocess="none", value_range_A=value_range, clip_range=True)
+    picture = Picture(array, array.dtype.name)
+    prepared = prepare(picture, 1, options, path="f", flag="input_nc", side=options.side("A"))
+    tensor = finish(prepared, Placement(0, 0, False), options)
+    return tensor.numpy()[0], prepared.clipped
+
+
+def test_a_window_clips_and_counts() -> None:
+    """Soft tissue: -200 to 400 HU; 100 is its middle."""
+    array = np.full((4, 4, 1), 100, np.int16)
+    array[0, :2, 0] = (-1000, 1500)
+    tensor, share = clipped(array, (-200, 400))
+    np.testing.assert_allclose(tensor[0], [-1, 1, 0, 0], atol=1e-7)
+    assert share == 2 / 16
+    assert clipped(np.full((4, 4, 1), 100, np.int16), (-200, 400))[1] == 0
+
+
+def test_a_window_beyond_the_type_of_the_file_overflows_nothing() -> None:
+    tensor, share = clipped(np.full((4, 4, 1), 30000, np.int16), (40000, 50000))
+    assert (tensor == -1).all() and share == 1
+    tensor, share = clipped(np.full((4, 4, 1), 7, np.uint8), (7.5, 8.5))
+    assert (tensor == -1).all() and share == 1
+
+
+def test_nearest_keeps_the_colours_of_a_label_map() -> None:
+    colours = np.array([[0, 0, 0], [255, 0, 0], [0, 255, 0], [0, 0, 255], [10, 20, 30]], np.uint8)
+    label = colours[np.random.default_rng(0).integers(0, 5, (128, 128))]
+    for size in (143, 286, 64):
+        scaled = resize(label, (size, size), "nearest")
+        assert scaled.shape == (size, size, 3) and len(np.unique(scaled.reshape(-1, 3), axis=0)) == 5
+    # Every pixel twice, and the centre of every block of 2.
+    np.testing.assert_array_equal(resize(label, (256, 256), "nearest"), label.repeat(2, 0).repeat(2, 1))
+    assert len(np.unique(resize(label, (143, 143)).reshape(-1, 3), axis=0)) > 100, "bicubic mixes them"
+
+
+def test_bands_are_chosen_in_the_order_that_is_asked_for() -> None:
+    array = np.arange(6, dtype=np.uint16)[None, None].repeat(4, 0).repeat(4, 1)
+    options = DataOptions(preprocess="none", bands_A=(4, 3, 2))
+    prepared = prepare(Picture(array, "uint16"), 3, options, path="f", flag="input_nc", side=options.side("A"))
+    assert prepared.array[0, 0].tolist() == [3, 2, 1]
+    with pytest.raises(ValueError, match=r"f\.tif: has 3 bands, but --bands_A 4,3,2 asks for more"):
+        picture = Picture(array[:, :, :3], "uint16")
+        prepare(picture, 3, options, path="f.tif", flag="input_nc", side=options.side("A"))
+
+
+def test_each_side_has_its_own_range_and_BtoA_exchanges_the_domains() -> None:
+    options = DataOptions(value_range=(0, 9), value_range_B=(20, 40))
+    assert options.ranges() == {"A": (0, 9), "B": (20, 40)}
+    turned = DataOptions(value_range=(0, 9), value_range_B=(20, 40), direction="BtoA")
+    assert turned.ranges() == {"A": (20, 40), "B": (0, 9)} and turned.side("B").value_range == (20, 40)
+    assert options.exchanged().side("A").value_range == (20, 40)

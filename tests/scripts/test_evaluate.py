@@ -20,7 +20,6 @@ from tests.test_bad_input import snapshot
 from util.metrics.images import FolderImages
 from util.metrics.measurement import read_measurements
 from util.metrics.suite import Suite
-from util.pages import comparison_folder
 from util.pages.comparison_folder import find_pictures
 
 PLAIN = ["--gpu_ids", "-1", "--kid_subset_size", "4"]
@@ -352,7 +351,7 @@ def test_compare_measures_what_is_asked_for_first(monkeypatch):
         asked.append((names, settings, {name: (Path("results") / name / "metrics.json").exists() for name in names}))
         return settings["output"] / "index.html"
 
-    monkeypatch.setattr(comparison_folder, "compare", compare)
+    monkeypatch.setattr(evaluate, "compare", compare)
     for name in ("run", "other"):
         save_run(name=name)
         save_results(name=name)

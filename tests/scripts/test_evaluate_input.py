@@ -149,7 +149,7 @@ CASES = {
     "no targets": (no_targets, RUN, ["results/run/test_latest", "real_B"]),
     "one target lost": (one_target_lost, RUN, ["1 of 6 have no target (3)"]),
     "larger target": (larger_target, [*RUN, "--metrics", "l1"], ["24x24", "40x40", "--resize"]),
-    "floating point": (float_image, FOLDERS, ["made/2.npy", "8 or 16 bit"]),
+    "floating point": (float_image, FOLDERS, ["made/2.npy", "float32", "--value_range LOW,HIGH"]),
     "one image": (one_image, FOLDERS, ["two images", "1 and 5"]),
     "too small for ssim": (nothing, [*FOLDERS, "--resize", "8", "--metrics", "ssim"], ["8 pixels", "11"]),
     "subset of one": (nothing, [*FOLDERS, "--kid_subset_size", "1"], ["--kid_subset_size 1"]),

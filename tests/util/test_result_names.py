@@ -7,12 +7,17 @@ from pathlib import Path
 import pytest
 
 from util.run.inference import ResultNames
+from util.types import Visual
 
 BATCHES = [("rain/1.png", "/b/day.png"), ("rain/1.jpg", "/b/day.png"), ("rain/1.jpg", "/b/other/day.png")]
 
 
+def kinds(of_B: tuple[str, ...]) -> dict[str, Visual]:
+    return {name: Visual("real", "B", "B") for name in of_B}
+
+
 def named(of_B: tuple[str, ...]) -> list[list[tuple[str, dict[str, int]]]]:
-    names = ResultNames(Path("/a"), of_B)
+    names = ResultNames(Path("/a"), kinds(of_B))
     visuals = {"real_A": 1, "fake_B": 2, "real_B": 3, "fake_A": 4}
     batches = [{"A_paths": ["/a/0.png", f"/a/{a}"], "B_paths": ["/b/0.png", b]} for a, b in BATCHES]
     return [[(name, part) for _, name, part in names.parts(batch, 1, visuals)] for batch in batches]
@@ -32,7 +37,7 @@ def test_other_models_name_everything_after_A() -> None:
 
 
 def test_without_a_file_of_B_there_is_one_name() -> None:
-    parts = ResultNames(Path("/a"), ("real_B",)).parts({"A_paths": ["/a/x.png"]}, 0, {"real_B": 1, "fake_A": 2})
+    parts = ResultNames(Path("/a"), kinds(("real_B",))).parts({"A_paths": ["/a/x.png"]}, 0, {"real_B": 1, "fake_A": 2})
     assert list(parts) == [("A", "x", {"real_B": 1, "fake_A": 2})]
 
 

@@ -73,8 +73,15 @@ class ImageSet(ABC):
         """SHA-256 of the content of all images in order, and of what is done to them on reading."""
 
     @abstractmethod
+    def hashes(self) -> list[str]:
+        """SHA-256 of every image: equal for copies."""
+
+    @abstractmethod
     def look(self) -> dict[str, Any]:
-        """``size`` ("256x256", or the range), ``depth`` (of the files), ``alpha`` (only where there is any)."""
+        """``size`` ("256x256", or the range), ``depth`` (of the files).
+
+        ``alpha`` and ``bands`` (more than three, or two) only where there are any.
+        """
 
     def facts(self) -> dict[str, Any]:
         """What a protocol says of this side."""
@@ -92,7 +99,10 @@ class FolderImages(ImageSet):
         half: of pictures that hold a pair side by side, the ``left`` or ``right`` half.
         alpha: what becomes of transparency: ``drop`` or ``white``.
         resize: scale to so many pixels squared (bicubic, antialiased); 0 keeps the size.
-        value_range: the numbers in the files that are black and white (default: 0 and the full scale).
+        value_range: the numbers in the files that are black and white (default: 0 and the full scale). What shows a
+            domain in colours has its own.
+        of_run: the files are results: floating point numbers without ``value_range`` are those of a run without
+            ``--value_range``, 0 to 1. Of other files this is not known, and ``read`` refuses them.
 
     Raises:
         FileNotFoundError: no such folder, or no such images in it.
@@ -109,6 +119,7 @@ class FolderImages(ImageSet):
         alpha: str = "drop",
         resize: int = 0,
         value_range: Sequence[float] = (),
+        of_run: bool = False,
     ) -> None:
         if not folder.is_dir():
             raise FileNotFoundError(f"{flag} {folder}: there is no such folder")
@@ -116,7 +127,7 @@ class FolderImages(ImageSet):
         if not suffix:
             _refuse_mixture(folder, flag, found)
         self.folder, self.half, self.alpha, self.resize = folder, half, alpha, resize
-        self.value_range = tuple(value_range)
+        self.of_run = of_run
         for ending in (suffix, suffix + IN_COLOURS) if suffix else ("",):
             self.paths, self.names = _chosen(folder, found, ending)
             if self.paths:
@@ -124,8 +135,9 @@ class FolderImages(ImageSet):
         else:
             what = f"no image whose name ends in _{suffix}" if suffix else "no images"
             raise FileNotFoundError(f"{flag} {folder}: {what} in it; {describe(folder)}")
+        self.value_range = () if suffix and ending.endswith(IN_COLOURS) else tuple(value_range)
         self.label = f"{folder.as_posix()}" + (f" (*_{ending})" if ending else "") + (f", {half} half" if half else "")
-        self._content = ""
+        self._hashes: list[bytes] = []
         self._look: dict[str, Any] = {}
 
     def read(self, index: int) -> Pixels:
@@ -137,7 +149,7 @@ class FolderImages(ImageSet):
             raise ValueError(
                 f"{path}: holds NaN or infinite values that its nodata tag does not name: replace the file"
             )
-        if picture.format not in ("uint8", "uint16") and not self.value_range:
+        if picture.format not in ("uint8", "uint16") and not self.value_range and not self.of_run:
             raise ValueError(f"{path}: its {picture.format} values have no fixed range; give --value_range LOW,HIGH")
         if self.half:
             width = array.shape[1] // 2
@@ -150,12 +162,15 @@ class FolderImages(ImageSet):
 
     def content(self) -> str:
         """SHA-256 of the files alone, in order, however they are read."""
-        if not self._content:
-            whole = hashlib.sha256()
-            for path in self.paths:
-                whole.update(hashlib.sha256(Path(path).read_bytes()).digest())
-            self._content = whole.hexdigest()
-        return self._content
+        return hashlib.sha256(b"".join(self._file_hashes())).hexdigest()
+
+    def hashes(self) -> list[str]:
+        return [each.hex() + self.half for each in self._file_hashes()]
+
+    def _file_hashes(self) -> list[bytes]:
+        if not self._hashes:
+            self._hashes = [hashlib.sha256(Path(path).read_bytes()).digest() for path in self.paths]
+        return self._hashes
 
     def digest(self) -> str:
         settings = f"{self.half}/{self.alpha}/{self.resize}/{self.value_range}"
@@ -171,6 +186,8 @@ class FolderImages(ImageSet):
             sizes = {scaled or (each.width // (2 if self.half else 1), each.height) for each in headers}
             alpha = sum(each.alpha for each in headers)
             self._look = {"size": _range(sizes), "depth": " and ".join(sorted({each.format for each in headers}))}
+            bands = {each.channels - each.alpha for each in headers}
+            self._look |= {"bands": max(bands)} if bands - {1, 3} else {}
             if alpha:
                 self._look["alpha"] = f"{'on white' if self.alpha == 'white' else 'ignored'} in {alpha} files"
         return self._look
@@ -191,6 +208,12 @@ class MadeImages(ImageSet):
     def read(self, index: int) -> Pixels:
         return self._images[index]
 
+    def hashes(self) -> list[str]:
+        return [
+            hashlib.sha256(f"{image.shape}{image.dtype}".encode() + image.tobytes()).hexdigest()
+            for image in self._images
+        ]
+
     def digest(self) -> str:
         if not self._digest:
             whole = hashlib.sha256()
@@ -203,7 +226,9 @@ class MadeImages(ImageSet):
     def look(self) -> dict[str, Any]:
         kinds = {"uint8" if image.dtype == np.uint8 else "uint16" for image in self._images}
         sizes = {(image.shape[1], image.shape[0]) for image in self._images}
-        return {"size": _range(sizes), "depth": " and ".join(sorted(kinds))}
+        bands = {image.shape[2] for image in self._images}
+        found = {"size": _range(sizes), "depth": " and ".join(sorted(kinds))}
+        return found | ({"bands": max(bands)} if bands - {1, 3} else {})
 
 
 def as_stored(values: Tensor, format: Format = "uint8", value_range: Sequence[float] = ()) -> Pixels:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import importlib.metadata
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -170,7 +172,9 @@ class Suite:
             if names := [name for name in self.of_kind(kind) if name not in found]:
                 found.update(measured(names) if failed is None else _what_can_be(names, measured, failed))
         common = {"fake": fake.facts(), **({"real": real.facts()} if real else {})}
-        return [self._measurement(name, found[name], common, source) for name in self.names if name in found]
+        shared = _shared(fake, real) if real and any(map(_compares_sides, self.names)) else ()
+        made = [self._measurement(name, found[name], common, source) for name in self.names if name in found]
+        return [replace(each, notes=(*each.notes, *shared)) if _compares_sides(each.short) else each for each in made]
 
     def _by_features(
         self, names: Iterable[str], ours: Features, made: ImageSet, real: ImageSet | None, source: ImageSet | None
@@ -214,6 +218,10 @@ class Suite:
             sizes = [common[side]["size"] for side in ("fake", "real") if side in common]
             if METRICS[short].needs_real and sizes[0] != sizes[1]:
                 notes.append(f"the images are {sizes[0]}, the real ones {sizes[1]}: --resize N makes them equal")
+        bands = max(int(side.get("bands", 0)) for side in common.values())
+        if bands and (METRICS[short].by == "features" or METRICS[short].network):
+            protocol["bands"] = f"first {3 if bands > 2 else 1} of {bands}"
+            notes.append(f"the network saw the {protocol['bands']} bands")
         if METRICS[short].needs_source and source is not None:
             protocol["source"] = source.facts()
         return Measurement(self.full_name(short), short, number.value, number.std, protocol, tuple(notes))
@@ -228,6 +236,19 @@ class Suite:
                 raise
             self.missing.update(dict.fromkeys(names, str(error)))
             self.names = tuple(name for name in self.names if name not in self.missing)
+
+
+def _compares_sides(short: str) -> bool:
+    return METRICS[short].by == "features" and METRICS[short].needs_real
+
+
+def _shared(fake: ImageSet, real: ImageSet) -> tuple[str, ...]:
+    """A note on pictures that are on both sides, where the distance of the sides says little; none without any."""
+    ours, theirs = Counter(fake.hashes()), Counter(real.hashes())
+    if ours == theirs:
+        return ("both sides hold the same pictures: no value can be better",)
+    common = sum(count for each, count in ours.items() if each in theirs)
+    return (f"{common} of the {len(fake)} images are among the real ones too",) if common else ()
 
 
 def _no_source(name: str) -> str:

@@ -191,7 +191,8 @@ def held_out_pictures(
         for visual, image in visuals.items():
             if kinds[visual].role in ("real", "fake"):
                 stored = storage.of(kinds[visual], batch, row)
-                values = as_stored(image, stored.format, stored.value_range)
+                colours = image[:-1] if storage.opacity and image.shape[0] in (2, 4) else image
+                values = as_stored(colours, stored.format, stored.value_range)
                 pixels[visual] = with_gaps(values, batch, row, kinds[visual], storage.source)
         for _, name, part in names.parts(batch, row, pixels):
             yield name, {f"{kinds[visual].role}_{kinds[visual].domain}": values for visual, values in part.items()}

@@ -13,7 +13,7 @@ from util.images.io import Format
 from util.types import Batch, Visual
 
 SIDES_FILE = "sides.json"
-"""In the folder of a run."""
+"""In the folder of a run, and in that of its results."""
 
 
 @dataclass(frozen=True)
@@ -69,11 +69,13 @@ class Storage:
         ranges: domain -> ``--value_range`` of its side; empty for the full scale.
         remembered: what the run's training noted.
         source: domain of the only images of a test in one direction.
+        opacity: ``--alpha keep``: the last of 2 or 4 channels is opacity, which metrics leave out.
     """
 
     ranges: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     remembered: Mapping[str, SideFormat] = field(default_factory=dict)
     source: str = "A"
+    opacity: bool = False
 
     def of(self, kind: Visual, batch: Batch, row: int) -> SideFormat:
         """How this visual of a batch's row is stored.

@@ -10,9 +10,9 @@ from PIL import Image
 from torch_fidelity.utils import glob_samples_paths
 
 from tests.measuring import CPU, draw, save_drawings, tiny_extractor
-from util.images.io import save_array, to_display, write_image
+from util.images.io import save_array, write_image
 from util.metrics.features import features_of
-from util.metrics.images import FolderImages, MadeImages, as_stored
+from util.metrics.images import FolderImages, MadeImages, as_rgb, as_stored
 
 
 def picture(folder, name, pixels):
@@ -61,13 +61,13 @@ def test_what_is_about_a_fake_is_not_measured(tmp_path):
     assert FolderImages(tmp_path, "--fake", suffix="fake_B").names == ["my_heat", "x"]
 
 
-def test_of_two_files_of_one_name_the_png_is_measured(tmp_path):
+def test_of_two_files_of_one_name_that_with_the_values_is_measured(tmp_path):
     """test.py writes a TIFF with the values beside the PNG for the eye."""
-    for kind in ("tif", "png", "npy"):
+    for kind in ("tif", "png"):
         save_array(tmp_path / f"x_fake_B.{kind}", solid(1))
-    assert [path.rsplit(".", 1)[1] for path in FolderImages(tmp_path, "--fake", suffix="fake_B").paths] == ["png"]
+    assert [path.rsplit(".", 1)[1] for path in FolderImages(tmp_path, "--fake", suffix="fake_B").paths] == ["tif"]
     both = FolderImages(tmp_path, "--fake")
-    assert len(both) == 3 and len(set(both.names)) == 3, "without a suffix nothing is left out"
+    assert len(both) == 2 and len(set(both.names)) == 2, "without a suffix nothing is left out"
 
 
 @pytest.mark.parametrize(
@@ -127,13 +127,15 @@ def test_a_picture_in_8_and_in_16_bits_has_the_same_features(tmp_path):
     assert torch.equal(features(eight), features(sixteen)) and sixteen.read(0).dtype == np.float64
 
 
-def test_grey_becomes_three_equal_channels(tmp_path):
+def test_grey_stays_grey_and_networks_see_three_equal_channels(tmp_path):
     picture(tmp_path, "x.png", draw("boxes", 1, 8)[:, :, 0])
     save_array(tmp_path / "y.png", draw("boxes", 1, 8)[:, :, :1].astype(np.uint16) * 257)
     images = FolderImages(tmp_path, "--fake")
     for index in range(2):
-        assert images.read(index).shape == (8, 8, 3)
-        np.testing.assert_array_equal(images.read(index)[:, :, 2], draw("boxes", 1, 8)[:, :, 0])
+        assert images.read(index).shape == (8, 8, 1)
+        shown = as_rgb(images.read(index))
+        assert shown.shape == (8, 8, 3)
+        np.testing.assert_array_equal(shown[:, :, 2], draw("boxes", 1, 8)[:, :, 0])
 
 
 @pytest.mark.parametrize(("alpha", "expected"), [("drop", 40), ("white", 40 * 0.2 + 255 * 0.8)])
@@ -158,16 +160,25 @@ def test_transparent_palette_and_turned_photos(tmp_path):
     assert images.read(1).shape == (16, 8, 3) and images.look()["size"] == "8x8 to 8x16 (2 sizes)"
 
 
-def test_floating_point_and_many_channels_are_refused(tmp_path):
+def test_networks_see_the_first_three_bands():
+    bands = np.arange(12.0).reshape(1, 2, 6) * 30
+    assert as_rgb(bands).tolist() == [[[0, 30, 60], [180, 210, 240]]]
+    assert as_rgb(bands[:, :, :2]).tolist() == [[[0, 0, 0], [180, 180, 180]]]
+
+
+def test_floating_point_needs_a_range_and_many_bands_are_read(tmp_path):
     tifffile.imwrite(tmp_path / "f.tif", np.zeros((8, 8), np.float32))
     np.save(tmp_path / "g.npy", np.zeros((8, 8, 3)))
     np.save(tmp_path / "h.npy", np.zeros((8, 8, 5), np.uint8))
     np.save(tmp_path / "i.npy", solid(7))
     images = FolderImages(tmp_path, "--fake")
-    for index, part in ((0, r"f\.tif: its float32"), (1, r"g\.npy: its float32"), (2, r"h\.npy: 5 channels")):
+    for index, part in ((0, r"f\.tif: its float32"), (1, r"g\.npy: its float32")):
         with pytest.raises(ValueError, match=part):
             images.read(index)
-    assert (images.read(3) == 7).all()
+    assert images.read(2).shape == (8, 8, 5) and (images.read(3) == 7).all()
+    assert images.look()["bands"] == 5
+    results = FolderImages(tmp_path, "--name", of_run=True)
+    assert (results.read(0) == 0).all() and results.read(0).shape == (8, 8, 1)
 
 
 def test_resize(tmp_path):
@@ -185,19 +196,19 @@ def test_range_of_values(tmp_path):
     """Of a 12 bit scanner whose files have 16: 1000 is black, 3000 is white."""
     save_array(tmp_path / "x.png", np.array([[500, 1000, 2000, 3000, 9000]], np.uint16)[..., None])
     values = FolderImages(tmp_path, "--fake", value_range=(1000, 3000)).read(0)
-    np.testing.assert_allclose(values[0, :, 1], [0, 0, 127.5, 255, 255])
+    # What lies outside keeps its distance: (500 - 1000) / 2000 * 255 and (9000 - 1000) / 2000 * 255.
+    np.testing.assert_allclose(values[0, :, 0], [-63.75, 0, 127.5, 255, 1020])
+    assert as_rgb(values)[0, :, 0].tolist() == [0, 0, 127.5, 255, 255]
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4, 5])
-@pytest.mark.parametrize("depth", ["uint8", "uint16"])
-@pytest.mark.parametrize("value_range", [(), (50, 200)])
+@pytest.mark.parametrize("depth", ["uint8", "uint16", "int16", "float32"])
+@pytest.mark.parametrize("value_range", [(), (50, 200), (-1000, 2000)])
 def test_what_a_model_made_is_what_its_file_holds(channels, depth, value_range, tmp_path):
     values = torch.rand(channels, 9, 7, generator=torch.Generator().manual_seed(0)) * 2.2 - 1.1
-    if channels == 5:  # test.py writes a TIFF with the values, and a PNG to look at
-        np.testing.assert_array_equal(as_stored(values, depth, value_range), to_display(values))
-        return
-    write_image(tmp_path / "x.png", values, depth, value_range=value_range or None, alpha=channels in (2, 4))
-    read = FolderImages(tmp_path, "--fake", value_range=value_range).read(0)
+    write_image(tmp_path / "x.png", values, depth, value_range=value_range or None)
+    read = FolderImages(tmp_path, "--fake", value_range=value_range, of_run=True).read(0)
+    assert read.shape == (9, 7, channels)
     np.testing.assert_array_equal(as_stored(values, depth, value_range), read)
 
 
