@@ -139,6 +139,13 @@ class BaseDataset(torch.utils.data.Dataset[dict[str, Any]], ABC):
             raise IndexError(f"index {index} of a data set of {len(self)} samples")
         return self.sample(epoch, index)
 
+    def readable(self, epoch: int, index: int) -> tuple[dict[str, Any] | None, list[Exception]]:
+        """The sample, or None where a file of it cannot be read, and why; for a test, which goes on without it."""
+        try:
+            return self[epoch, index], []
+        except (ValueError, OSError) as error:
+            return None, [error]
+
     def fetch(self, unit: int) -> dict[str, Prepared]:
         """``decode``, or its kept result with ``--cache ram``."""
         return self.decode(unit) if self._cache is None else self._cache[unit]

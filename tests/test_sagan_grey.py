@@ -85,7 +85,7 @@ def test_a_file_of_flags_sets_them_too_and_the_command_line_wins(tmp_path):
 
 def test_two_numbers_of_channels_are_refused():
     argv = ["--name", "x", "--dataroot", "d", "--model", "sagan", "--input_nc", "3", "--output_nc", "1"]
-    with pytest.raises(OptionError, match="--input_nc 3 and --output_nc 1: .* give one of them"):
+    with pytest.raises(OptionError, match=r"--input_nc 3 and --output_nc 1: .* give one of them"):
         parse_train(argv, MODELS, DATASETS)
 
 
