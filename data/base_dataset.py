@@ -72,7 +72,10 @@ class BaseDataset(torch.utils.data.Dataset[dict[str, Any]], ABC):
         self.dataroot = Path(options.dataroot)
         if not self.dataroot.is_dir():
             there = describe(nearest(self.dataroot))
-            raise FileNotFoundError(f"--dataroot {options.dataroot}: there is no such folder; {there}")
+            raise FileNotFoundError(
+                f"--dataroot {options.dataroot}: there is no such folder; {there}; of data that were moved give the "
+                "new place by --dataroot"
+            )
         self._cache: PixelCache | None = None
 
     @abstractmethod

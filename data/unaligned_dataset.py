@@ -41,7 +41,13 @@ class UnalignedDataset(BaseDataset):
         remedy = "--dataset_mode unaligned reads <phase>A and <phase>B"
         if {"A", "B"} <= set(subfolders(self.dataroot / o.phase)):
             remedy += "; folders <phase>/A and <phase>/B are read by --dataset_mode aligned"
-        folder = self.dataroot / f"{o.phase}{side}"
+        folder, other = (self.dataroot / f"{o.phase}{each}" for each in (side, "B" if side == "A" else "A"))
+        if o.phase != "train" and not folder.is_dir() and other.is_dir():
+            suffix = "_B" if (side == "A") == (o.direction == "AtoB") else "_A"
+            remedy = (
+                f"for the images of one side: python test.py --model test --model_suffix {suffix} "
+                f"--dataset_mode single --dataroot {other}"
+            )
         return folder, require_images(folder, flags=flags, max_size=o.max_dataset_size, remedy=remedy)
 
     def __len__(self) -> int:
