@@ -255,7 +255,7 @@ def _load(file: Path) -> Any:
         return torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for a damaged file, with texts about its own inside
         size = file.stat().st_size if file.is_file() else 0
-        what = "empty" if not size else f"damaged or not a checkpoint ({size} bytes)"
+        what = f"damaged or not a checkpoint ({size} bytes)" if size else "damaged: an empty file"
         raise ValueError(f"{file}: {what}; {_other_copies(file)}") from error
 
 
