@@ -34,7 +34,7 @@ from models.trained import drafted_results, folder_of, load_run
 from options.base_options import OneWayOptions
 from options.files import write_options
 from util.background import BackgroundWriter
-from util.exit_code import EXIT_DONE, run_command
+from util.exit_code import EXIT_DONE, EXIT_FAILED, report_error, run_command
 from util.images.io import fitting_format, save_array, scale_of, to_display, write_image, written_path
 from util.loggers.base import Logger
 from util.loggers.wandb_log import WandbLogger
@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: its words without the program; default ``sys.argv[1:]``.
 
     Returns:
-        0 done, 1 failed, 2 bad options or data, 130 stopped by Ctrl-C.
+        0 done, 1 failed or images left out because they cannot be read, 2 bad options or data, 130 stopped by Ctrl-C.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     return run_command("test.py", argv, lambda words: _run(parse_test(words, MODELS, DATASETS)))
@@ -85,31 +85,68 @@ def _run(options: Options) -> int:
         )
     for line in unread_files(dataset):
         logger.warning("%s", line)
-    loader = _loader(options, dataset, model, engine)
+    total = int(min(options.result.num_test, len(dataset)))
+    broken = _Broken(total)
+    loader = _loader(options, dataset, model, engine, broken)
     remembered = (
         exchanged(trained.sides) if str(options.values.get("model_suffix", "")).endswith("_B") else trained.sides
     )
     storage = Storage(options.data.ranges(), remembered, source="B" if one_way else "A")
-    model.check_size(*sample_size(dataset[0]), what=options.data.size_flags)
+    model.check_size(*sample_size(_first_readable(dataset, loader.order(1)[:total])), what=options.data.size_flags)
 
     title = f"Experiment = {run.name}, Phase = {options.data.phase}, Epoch = {run.epoch}"
     with drafted_results(options) as (web_dir, draft):
-        count = _translate(options, model, loader, dataset.root, HTML(draft, title), storage)
+        count = _translate(options, model, loader, dataset.root, HTML(draft, title), storage, total)
+        if not count:
+            raise broken.errors[0]
     write_options(options.values, options.defaults, trained.folder, "test")
-    skipped = loader.num_images - count
-    logger.info(
-        "%d images%s: %s", count, f" ({skipped} left out by --num_test)" if skipped else "", web_dir / "index.html"
-    )
-    return EXIT_DONE
+    for error in broken.errors:
+        report_error("test.py", error)
+    lost, skipped = total - count, loader.num_images - total
+    notes = [f"{skipped} left out by --num_test"] if skipped else []
+    notes += [f"{lost or len(broken.errors)} left out as they cannot be read"] if broken.errors else []
+    logger.info("%d images%s: %s", count, f" ({', '.join(notes)})" if notes else "", web_dir / "index.html")
+    return EXIT_FAILED if broken.errors else EXIT_DONE
 
 
-def _loader(options: Options, dataset: BaseDataset, model: BaseModel, engine: Engine) -> Loader:
+class _Broken:
+    """What the loader finds that cannot be read among the first ``total`` samples, each file once.
+
+    Attributes:
+        errors: in the order of the test.
+    """
+
+    def __init__(self, total: int) -> None:
+        self._total = total
+        self.errors: list[Exception] = []
+
+    def __call__(self, place: int, error: Exception) -> None:
+        if place < self._total and str(error) not in map(str, self.errors):
+            self.errors.append(error)
+
+
+def _first_readable(dataset: BaseDataset, indices: Sequence[int]) -> Mapping[str, Any]:
+    """The first sample of these that can be read.
+
+    Raises:
+        ValueError, OSError: none can; the error of the first.
+    """
+    errors: list[Exception] = []
+    for index in indices:
+        sample, found = dataset.readable(1, index)
+        if sample is not None:
+            return sample
+        errors += found
+    raise errors[0]
+
+
+def _loader(options: Options, dataset: BaseDataset, model: BaseModel, engine: Engine, broken: _Broken) -> Loader:
     """Batches in order; one by one where the pictures of a larger batch would not be the same."""
     batch_size = options.data.batch_size
     if batch_size > 1 and (reason := _couples_samples(model)):
         logger.warning("--batch_size %d: 1 is used, because %s", batch_size, reason)
         batch_size = 1
-    return loader_of(dataset, batch_size=batch_size, pin_memory=engine.device.type == "cuda")
+    return loader_of(dataset, batch_size=batch_size, pin_memory=engine.device.type == "cuda", on_broken=broken)
 
 
 def _couples_samples(model: BaseModel) -> str:
@@ -131,10 +168,11 @@ def _active_modules(model: BaseModel) -> Iterator[nn.Module]:
     return (module for net in model.networks.values() for module in net.modules() if module.training)
 
 
-def _translate(options: Options, model: BaseModel, loader: Loader, root: Path, page: HTML, storage: Storage) -> int:
-    """Run the model over the data set; returns how many images were written."""
+def _translate(
+    options: Options, model: BaseModel, loader: Loader, root: Path, page: HTML, storage: Storage, total: int
+) -> int:
+    """Run the model over the first ``total`` images; returns how many samples were written."""
 
-    total = int(min(options.result.num_test, loader.num_images))
     kinds = all_kinds(model, options.result.num_samples)
     names = ResultNames(root, kinds)
     done = 0

@@ -2,18 +2,39 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from data import DATASETS
 from data.base_dataset import BaseDataset, Side
 from data.transforms import Prepared
 from options.base_options import DataOptions
+from options.schema import Given, arg
 from util.images.folder import describe, has_images, listed, require_images, stem, subfolders
 from util.images.io import Header, Picture
 
 _ONE_SIDED = "for images without a partner use --model test --dataset_mode single"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlignedOptions(DataOptions):
+    """Whether files may be pairs that look like one picture."""
+
+    portrait_pairs: bool = arg(
+        False,
+        advanced=True,
+        help="files that are no wider than high are pairs too, of halves at least twice as high as wide (set by giving "
+        "--dataset_mode aligned)",
+    )
+
+    @classmethod
+    def derive(cls, values: Mapping[str, Any], given: Given) -> Mapping[str, Any]:
+        """Who names the data set by ``--dataset_mode aligned`` is believed; the run remembers it."""
+        values = super().derive(values, given)
+        named = "dataset_mode" in given.flags or "dataset_mode" in given.config
+        return {**values, "portrait_pairs": True} if named and "portrait_pairs" not in given.flags else values
 
 
 @DATASETS.register("aligned")
@@ -23,6 +44,7 @@ class AlignedDataset(BaseDataset):
     Both sides of a pair get the same crop and flip. In folders, partners have the same name; suffixes may differ.
     """
 
+    Options: ClassVar[type[DataOptions]] = AlignedOptions
     paired: ClassVar[bool] = True
     layout: ClassVar[str] = "aligned"
 
@@ -61,10 +83,11 @@ class AlignedDataset(BaseDataset):
 
     def halves(self, path: str) -> tuple[Picture, Picture]:
         """A and B of one file, which is read twice where one of them is to be read in another way."""
-        a, b = split(self.read(path), path)
+        portrait = getattr(self.options, "portrait_pairs", False)
+        a, b = split(self.read(path), path, portrait=portrait)
         A, B = self.options.side("A"), self.options.side("B")
         alike = (bool(A.label_nc), bool(A.nodata)) == (bool(B.label_nc), bool(B.nodata))
-        return a, (b if alike else split(self.read(path, "B"), path)[1])
+        return a, (b if alike else split(self.read(path, "B"), path, portrait=portrait)[1])
 
     def decode(self, unit: int) -> dict[str, Prepared]:
         a_path, b_path = self._a_paths[unit], self._b_paths[unit]
@@ -80,11 +103,16 @@ class AlignedDataset(BaseDataset):
         return {"A": self.prepare_side(a, "A", a_path), "B": self.prepare_side(b, "B", b_path)}
 
 
-def split(picture: Picture, path: str) -> tuple[Picture, Picture]:
+def split(picture: Picture, path: str, *, portrait: bool = False) -> tuple[Picture, Picture]:
     """The left and the right half of a side-by-side picture.
 
+    Args:
+        picture: to cut.
+        path: of its file, for messages.
+        portrait: the halves may be at least twice as high as wide.
+
     Raises:
-        ValueError: the width is odd, or no larger than the height: that is one picture, not two.
+        ValueError: the width is odd, or, unless ``portrait``, no larger than the height: that is one picture, not two.
     """
     height, width = picture.array.shape[:2]
     if width % 2:
@@ -92,10 +120,10 @@ def split(picture: Picture, path: str) -> tuple[Picture, Picture]:
             f"{path}: a width of {width} pixels cannot be cut into two equal halves A and B: "
             f"make pairs with datasets/combine_A_and_B.py; {_ONE_SIDED}"
         )
-    if width <= height:
+    if width <= height and not portrait:
         raise ValueError(
             f"{path}: {width}x{height} pixels look like one picture, not A and B side by side: "
-            f"put the sides into folders A and B; {_ONE_SIDED}"
+            f"put the sides into folders A and B; if they are pairs, give --dataset_mode aligned; {_ONE_SIDED}"
         )
     half = width // 2
     return replace(picture, array=picture.array[:, :half]), replace(picture, array=picture.array[:, half:])

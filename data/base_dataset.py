@@ -73,7 +73,10 @@ class BaseDataset(torch.utils.data.Dataset[dict[str, Any]], ABC):
         self.dataroot = Path(options.dataroot)
         if not self.dataroot.is_dir():
             there = describe(nearest(self.dataroot))
-            raise FileNotFoundError(f"--dataroot {options.dataroot}: there is no such folder; {there}")
+            raise FileNotFoundError(
+                f"--dataroot {options.dataroot}: there is no such folder; {there}; of data that were moved give the "
+                "new place by --dataroot"
+            )
         self._cache: PixelCache | None = None
 
     @abstractmethod
@@ -142,6 +145,13 @@ class BaseDataset(torch.utils.data.Dataset[dict[str, Any]], ABC):
         if not 0 <= index < len(self):
             raise IndexError(f"index {index} of a data set of {len(self)} samples")
         return self.sample(epoch, index)
+
+    def readable(self, epoch: int, index: int) -> tuple[dict[str, Any] | None, list[Exception]]:
+        """The sample, or None where a file of it cannot be read, and why; for a test, which goes on without it."""
+        try:
+            return self[epoch, index], []
+        except (ValueError, OSError) as error:
+            return None, [error]
 
     def fetch(self, unit: int) -> dict[str, Prepared]:
         """``decode``, or its kept result with ``--cache ram``."""

@@ -279,7 +279,11 @@ def quick_check(dataset: BaseDataset) -> list[str]:
         )
     if dataset.side_by_side and stretched:
         path, (width, height) = stretched[0]
-        warnings.append(f"the halves of {path} are {width}x{height}, not square: is it really A beside B?")
+        asked = ": is it really A beside B?"
+        if portrait := [(path, size) for path, size in sizes if 2 * size[0] <= size[1]]:
+            path, (width, height) = portrait[0]
+            asked = ": it looks like one picture, but is cut into A and B because of --dataset_mode aligned"
+        warnings.append(f"the halves of {path} are {width}x{height}, not square{asked}")
     warnings += _value_warnings(dataset)
     warnings += _clipped_shares(clipped) if options.clip_range else []
     return [*dataset.remarks, *unread_files(dataset), *warnings, *_header_warnings(named, options.alpha)]
@@ -482,7 +486,7 @@ def _check_halves(phase: Phase, facts: dict[str, FileFacts], result: Report) -> 
             result.problems.append(f"{path}: a width of {header.width} pixels has no two equal halves A and B")
         elif header and header.width <= header.height:
             size = f"{header.width}x{header.height}"
-            result.problems.append(f"{path}: {size} pixels look like one picture, not A and B side by side")
+            result.warnings.append(f"{path}: {size} pixels look like one picture, not A and B side by side")
 
 
 def _check_partners(phase: Phase, facts: dict[str, FileFacts], result: Report) -> None:

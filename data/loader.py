@@ -9,7 +9,7 @@ import random
 import re
 import signal
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +25,8 @@ from options.test_options import as_in_test
 logger = logging.getLogger(__name__)
 
 Key = tuple[int, int]  # epoch, index
+OnBroken = Callable[[int, Exception], None]
+"""Gets the place of a sample in the order of the epoch, and why a file of it cannot be read."""
 
 _PREFETCH = 4  # batches that each worker prepares ahead
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -39,17 +41,44 @@ class _Failure:
     error: Exception
 
 
+@dataclass(frozen=True)
+class _Partial:
+    """What could be read of a batch.
+
+    Attributes:
+        batch: of the samples that could; None where there is none.
+        rows: their numbers in the whole batch.
+        errors: number in the whole batch -> why a file of it could not be read.
+    """
+
+    batch: dict[str, Any] | None
+    rows: list[int]
+    errors: list[tuple[int, Exception]]
+
+
 class _Batches(Dataset[Any]):
     """Turns a list of keys into a batch inside the worker."""
 
-    def __init__(self, dataset: BaseDataset, swap: bool) -> None:
-        self._dataset, self._swap = dataset, swap
+    def __init__(self, dataset: BaseDataset, swap: bool, leave_out: bool) -> None:
+        self._dataset, self._swap, self._leave_out = dataset, swap, leave_out
 
-    def __getitems__(self, keys: list[Key]) -> dict[str, Any] | _Failure:
+    def __getitems__(self, keys: list[Key]) -> dict[str, Any] | _Partial | _Failure:
         try:
-            return collate([self._dataset[key] for key in keys], swap=self._swap)
+            return self._readable(keys) if self._leave_out else self._collated([self._dataset[key] for key in keys])
         except (ValueError, OSError) as error:
             return _Failure(error)
+
+    def _collated(self, samples: list[dict[str, Any]]) -> dict[str, Any]:
+        return collate(samples, swap=self._swap)
+
+    def _readable(self, keys: list[Key]) -> _Partial:
+        found, errors = {}, []
+        for row, key in enumerate(keys):
+            sample, broken = self._dataset.readable(*key)
+            errors += [(row, error) for error in broken]
+            if sample is not None:
+                found[row] = sample
+        return _Partial(self._collated(list(found.values())) if found else None, list(found), errors)
 
 
 class _Plan:
@@ -86,8 +115,10 @@ class Loader:
         rank: int,
         world_size: int,
         pin_memory: bool,
+        on_broken: OnBroken | None = None,
     ) -> None:
         self.num_images, self.batch_size = len(dataset), batch_size
+        self._on_broken = on_broken
         self._dataset = dataset
         self._serial, self._seed, self._rank, self._world_size = serial_batches, seed, rank, world_size
         # More workers than processors or batches only cost memory; the result does not depend on their number.
@@ -101,7 +132,7 @@ class Loader:
                 "worker_init_fn": _start_worker,
             }
         self._loader: DataLoader[Any] = DataLoader(
-            _Batches(dataset, swap),
+            _Batches(dataset, swap, on_broken is not None),
             batch_sampler=self._plan,
             num_workers=self.num_workers,
             collate_fn=_unchanged,
@@ -128,10 +159,11 @@ class Loader:
 
         Yields:
             The batch of ``util.types.Batch`` with ``share``, the weight of this part (all parts sum to 1),
-            ``global_size``, the images of the global batch, and ``full_size``, those of a complete one.
+            ``global_size``, the images of the global batch, and ``full_size``, those of a complete one. With
+            ``on_broken`` also ``places``, the numbers of its images in the order of the epoch.
 
         Raises:
-            ValueError: a file is broken or does not fit.
+            ValueError: a file is broken or does not fit, and there is no ``on_broken``.
             RuntimeError: the system ended a worker process.
         """
         order = self.order(epoch)[done:]
@@ -140,10 +172,18 @@ class Loader:
         self._plan.keys = [[(epoch, index) for index in indices] for indices, _ in parts]
         with _signals_held():
             loaded = iter(self._loader)
-        for group, (_, share) in zip(groups, parts):
+        for number, (group, (_, share)) in enumerate(zip(groups, parts)):
             batch = _next(loaded)
             if isinstance(batch, _Failure):
                 raise batch.error
+            if isinstance(batch, _Partial):
+                first = done + number * self.batch_size
+                if self._on_broken:
+                    for row, error in batch.errors:
+                        self._on_broken(first + row, error)
+                if batch.batch is None:
+                    continue
+                batch = {**batch.batch, "places": [first + row for row in batch.rows]}
             yield {**batch, "share": share, "global_size": len(group), "full_size": self.batch_size}
 
     def close(self) -> None:
@@ -158,7 +198,13 @@ def _end_workers(loader: DataLoader[Any]) -> None:
 
 
 def loader_of(
-    dataset: BaseDataset, *, rank: int = 0, world_size: int = 1, pin_memory: bool = False, batch_size: int = 0
+    dataset: BaseDataset,
+    *,
+    rank: int = 0,
+    world_size: int = 1,
+    pin_memory: bool = False,
+    batch_size: int = 0,
+    on_broken: OnBroken | None = None,
 ) -> Loader:
     """``create_loader`` with the options and the seed of the data set; ``batch_size`` other than 0 wins over them."""
     o = dataset.options
@@ -172,6 +218,7 @@ def loader_of(
         rank=rank,
         world_size=world_size,
         pin_memory=pin_memory,
+        on_broken=on_broken,
     )
 
 
@@ -186,6 +233,7 @@ def create_loader(
     rank: int = 0,
     world_size: int = 1,
     pin_memory: bool = False,
+    on_broken: OnBroken | None = None,
 ) -> Loader:
     """The loader of one process; fills the cache first where ``--cache ram`` asks for it.
 
@@ -202,13 +250,16 @@ def create_loader(
         rank: number of this process.
         world_size: number of processes.
         pin_memory: batches in page-locked memory, for faster copies to a GPU.
+        on_broken: of a test by a single process: called for a file that cannot be read, whose sample is left out; the
+            cache, which needs all files, is not filled then. None: such a file is an error.
 
     Raises:
         ValueError: ``batch_size`` cannot be split over the processes, or the cache does not fit into memory.
     """
     check_batch_size(batch_size, world_size)
     local = min(world_size, int(os.environ.get("LOCAL_WORLD_SIZE", world_size)))
-    dataset.fill_cache(copies=local)
+    if on_broken is None:
+        dataset.fill_cache(copies=local)
     return Loader(
         dataset,
         batch_size=batch_size,
@@ -219,6 +270,7 @@ def create_loader(
         rank=rank,
         world_size=world_size,
         pin_memory=pin_memory,
+        on_broken=on_broken,
     )
 
 

@@ -13,6 +13,8 @@ from options.base_options import DataOptions
 from util.images.folder import require_images, subfolders
 from util.images.io import Picture
 
+SIDES: tuple[Side, Side] = ("A", "B")
+
 
 @DATASETS.register("unaligned")
 class UnalignedDataset(BaseDataset):
@@ -40,7 +42,13 @@ class UnalignedDataset(BaseDataset):
         remedy = "--dataset_mode unaligned reads <phase>A and <phase>B"
         if {"A", "B"} <= set(subfolders(self.dataroot / o.phase)):
             remedy += "; folders <phase>/A and <phase>/B are read by --dataset_mode aligned"
-        folder = self.dataroot / f"{o.phase}{side}"
+        folder, other = (self.dataroot / f"{o.phase}{each}" for each in (side, "B" if side == "A" else "A"))
+        if o.phase != "train" and not folder.is_dir() and other.is_dir():
+            suffix = "_B" if (side == "A") == (o.direction == "AtoB") else "_A"
+            remedy = (
+                f"for the images of one side: python test.py --model test --model_suffix {suffix} "
+                f"--dataset_mode single --dataroot {other}"
+            )
         return folder, require_images(folder, flags=flags, max_size=o.max_dataset_size, remedy=remedy)
 
     def __len__(self) -> int:
@@ -76,9 +84,29 @@ class UnalignedDataset(BaseDataset):
 
     def sample(self, epoch: int, index: int) -> dict[str, Any]:
         rng = self.rng(epoch, index)
-        a_index = index % len(self._a_paths)
-        b_index = index % len(self._b_paths) if self.options.serial_batches else rng.randrange(len(self._b_paths))
+        a_index, b_index = self._partners(index, rng)
         return {**self.sample_side("A", a_index, rng), **self.sample_side("B", b_index, rng), "index": index}
+
+    def readable(self, epoch: int, index: int) -> tuple[dict[str, Any] | None, list[Exception]]:
+        """As ``BaseDataset.readable``; where one side is broken, the other is given the next partner that is not, so
+        that it is not lost as well."""
+        rng = self.rng(epoch, index)
+        found: dict[str, Any] = {"index": index}
+        errors: list[Exception] = []
+        for side, number in zip(SIDES, self._partners(index, rng)):
+            count = len(self._paths(side))
+            for step in range(count):
+                try:
+                    found |= self.sample_side(side, (number + step) % count, rng)
+                    break
+                except (ValueError, OSError) as error:
+                    errors += [] if step else [error]
+        return (found if {"A", "B"} <= found.keys() and len(errors) < 2 else None), errors
+
+    def _partners(self, index: int, rng: random.Random) -> tuple[int, int]:
+        """The numbers of the images of A and B in a sample."""
+        b_count = len(self._b_paths)
+        return index % len(self._a_paths), index % b_count if self.options.serial_batches else rng.randrange(b_count)
 
     def sample_side(self, side: Side, number: int, rng: random.Random) -> dict[str, Any]:
         """What a sample has of image ``number`` of a side."""

@@ -24,11 +24,16 @@ _LOSSLESS = (".png", ".tif", ".tiff", ".npy")
 
 @dataclass(frozen=True)
 class Pair:
-    """Two files and the file that they become."""
+    """Two files and the file that they become; with ``target_b`` the file of B beside that of A."""
 
     a: str
     b: str
     target: Path
+    target_b: Path | None = None
+
+    @property
+    def targets(self) -> list[Path]:
+        return [self.target, *([self.target_b] if self.target_b else [])]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,6 +132,31 @@ def _check_sizes(pairs: Sequence[Pair]) -> None:
         )
 
 
+def in_folders(pairs: Sequence[Pair], fold_ab: Path) -> list[Pair]:
+    """The pairs; where one is so high that side by side it would look like a single picture, which a training refuses,
+    all of its phase become files in folders A and B, which a training reads as well."""
+
+    def phase_of(pair: Pair) -> Path:
+        inside = pair.target.relative_to(fold_ab)
+        return fold_ab / inside.parts[0] if len(inside.parts) > 1 else fold_ab
+
+    high = set()
+    for pair in pairs:
+        try:
+            header = read_header(pair.a)
+        except ValueError:  # combine() reports it
+            continue
+        if 2 * header.width <= header.height:
+            high.add(phase_of(pair))
+    found = []
+    for pair in pairs:
+        phase = phase_of(pair)
+        inside = pair.target.relative_to(phase)
+        split = replace(pair, target=phase / "A" / inside, target_b=phase / "B" / inside)
+        found.append(split if phase in high else pair)
+    return found
+
+
 def combine(pairs: Sequence[Pair], *, filter_name: str | None = None, threads: int = 1) -> list[str]:
     """Write the pairs; returns what went wrong, one line a pair."""
 
@@ -135,7 +165,11 @@ def combine(pairs: Sequence[Pair], *, filter_name: str | None = None, threads: i
         height, width = a.array.shape[:2]
         if filter_name and (height, width) != b.array.shape[:2]:
             b = replace(b, array=resize(b.array, height, width, filter_name))
-        save_pair(pair.target, side_by_side(a, b, f"{pair.a} and {pair.b}"))
+        if pair.target_b:
+            save_pair(pair.target, a)
+            save_pair(pair.target_b, b)
+        else:
+            save_pair(pair.target, side_by_side(a, b, f"{pair.a} and {pair.b}"))
 
     return in_parallel(write, pairs, threads)
 
@@ -148,22 +182,24 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(words: list[str]) -> int:
     args = parse_record("datasets/combine_A_and_B.py", CombineOptions, words, __doc__)
     pairs, alone = find_pairs(args.fold_A, args.fold_B, args.fold_AB, use_ab=args.use_AB, num_imgs=args.num_imgs)
-    there = [str(pair.target) for pair in pairs if pair.target.exists()]
-    if there and not args.overwrite:
-        raise FileExistsError(
-            f"--fold_AB holds {len(there)} of the pairs ({shown(there, 2)}): --overwrite replaces them"
-        )
     if not args.resize:
         _check_sizes(pairs)
+    pairs = in_folders(pairs, args.fold_AB)
+    there = [str(target) for pair in pairs for target in pair.targets if target.exists()]
+    if there and not args.overwrite:
+        raise FileExistsError(
+            f"--fold_AB holds {len(there)} of the files ({shown(there, 2)}): --overwrite replaces them"
+        )
     threads = 1 if args.no_multiprocessing else os.cpu_count() or 1
     failures = combine(pairs, filter_name=args.resize, threads=threads)
     for failure in failures:
         print(f"error: {failure}", file=sys.stderr)
     if alone:
         print(f"warning: {len(alone)} files without a partner: {shown(alone)}", file=sys.stderr)
-    counts = Counter(str(pair.target.parent) for pair in pairs)
-    for folder, count in counts.items():
-        print(f"{folder}: {count} pairs")
+    counts = Counter((pair.target.parent, pair.target_b.parent if pair.target_b else None) for pair in pairs)
+    for (folder, folder_b), count in counts.items():
+        split = f" in the folders A and B, as side by side they would look like one picture: {folder_b}"
+        print(f"{folder}: {count} pairs{split if folder_b else ''}")
     print(f"{len(pairs) - len(failures)} of {len(pairs)} pairs written to {args.fold_AB}")
     return int(bool(failures))
 

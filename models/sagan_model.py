@@ -38,7 +38,7 @@ class SAGANOptions(ModelOptions):
         "n_epochs_decay": 0,
         "eval_metrics": ("kid", "fid", "is"),
     }
-    uses: ClassVar[tuple[str, ...]] = ("input_nc", "ngf", "ndf", "gan_mode", "beta1")
+    uses: ClassVar[tuple[str, ...]] = ("input_nc", "output_nc", "ngf", "ndf", "gan_mode", "beta1")
     in_tests: ClassVar[type[OptionRecord] | None] = SampleOptions
 
     gan_mode: str = arg("hinge", choices=("hinge", "vanilla", "lsgan", "original", "bce", "ls"), help="GAN objective")
@@ -114,8 +114,20 @@ class SAGANOptions(ModelOptions):
 
     @classmethod
     def derive(cls, values: Mapping[str, Any], given: Given) -> Mapping[str, Any]:
-        """``--image_size`` is ``--crop_size``; images are scaled to it, with no margin to crop."""
+        """``--image_size`` is ``--crop_size``; images are scaled to it, with no margin to crop. ``--input_nc`` and
+        ``--output_nc`` are both the channels of the images: one follows the other.
+
+        Raises:
+            OptionError: the two are given and differ.
+        """
         values = tied(values, given, "image_size", "crop_size")
+        if {"input_nc", "output_nc"} <= given.flags.keys() and values["input_nc"] != values["output_nc"]:
+            raise OptionError(
+                f"--input_nc {values['input_nc']} and --output_nc {values['output_nc']}: both are the channels of the "
+                "images of this model: give one of them"
+            )
+        channels = _image_channels(values, given)
+        values = {**values, "input_nc": channels, "output_nc": channels}
         return values if "load_size" in given else {**values, "load_size": values["crop_size"]}
 
     @property
@@ -153,6 +165,15 @@ class SAGANOptions(ModelOptions):
                 f"{self.num_classes} to use the first ones; of a new run leave the flag out, or give 1 for no classes"
             )
         return self
+
+
+def _image_channels(values: Mapping[str, Any], given: Given) -> int:
+    """What the strongest source says that names ``--input_nc`` or ``--output_nc``; a run's files say the first."""
+    for source in (given.flags, given.config):
+        for name in ("input_nc", "output_nc"):
+            if name in source:
+                return int(values[name])
+    return int(values["input_nc"])
 
 
 RealMicroBatch = tuple[Tensor, Tensor, Tensor, Tensor]

@@ -43,14 +43,19 @@ def read_options(folder: Path, *, required: bool = True) -> dict[str, Any]:
     json_file, text_file = folder / "train_opt.json", folder / "train_opt.txt"
     try:
         if json_file.is_file():
-            loaded = json.loads(json_file.read_text(encoding="utf-8"))
+            text = json_file.read_text(encoding="utf-8")
+            if not text.strip():
+                raise ValueError("train_opt.json is empty")
+            loaded = json.loads(text)
             if not isinstance(loaded, dict):
                 raise ValueError("not an object")
             return loaded
         if text_file.is_file():
             return _from_text(text_file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise OptionError(f"--name {folder.name}: {folder}/train_opt.* cannot be read ({error})") from None
+        raise OptionError(
+            f"--name {folder.name}: {folder}/train_opt.* cannot be read ({error}): restore a copy of it"
+        ) from None
     if required:
         raise OptionError(f"--name {folder.name}: {json_file} does not exist; check --name and --checkpoints_dir")
     return {}

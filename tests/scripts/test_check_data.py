@@ -81,7 +81,9 @@ def test_odd_and_upright_files_are_no_pairs(tmp_path: Path, capsys: pytest.Captu
     save(tmp_path / "train" / "2.png", 16, 30)
     code, said = run(capsys, tmp_path, "--dataset_mode", "aligned")
     assert code == 1
-    assert "1.png: a width of 31 pixels" in said and "2.png: 16x30 pixels look like one picture" in said
+    warning, problem = sorted((line for line in said.splitlines() if ".png: " in line), key=lambda line: line[0] == "p")
+    assert problem.startswith("problem: ") and "1.png: a width of 31 pixels" in problem
+    assert warning.startswith("warning: ") and "2.png: 16x30 pixels look like one picture" in warning
     assert run(capsys, tmp_path, "--dataset_mode", "single")[0] == 0
 
 

@@ -246,11 +246,31 @@ def _canonical(value: Any) -> Any:
 
 
 def _load(file: Path) -> Any:
+    """The content of a file of a checkpoint.
+
+    Raises:
+        ValueError: it is damaged; the message names the other checkpoints of the folder that have such a file.
+    """
     try:
         return torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds for a damaged file
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise ValueError(f"{file}: damaged or not a checkpoint ({reason}); restore another copy") from error
+    except Exception as error:  # torch raises many kinds for a damaged file, with texts about its own inside
+        size = file.stat().st_size if file.is_file() else 0
+        what = f"damaged or not a checkpoint ({size} bytes)" if size else "damaged: an empty file"
+        raise ValueError(f"{file}: {what}; {_other_copies(file)}") from error
+
+
+def _other_copies(file: Path) -> str:
+    """What to do without this file: which flags choose another checkpoint of its run."""
+    match = _TAGGED.fullmatch(file.name)
+    part = file.name.removeprefix(match["tag"]) if match else ""
+    tags = [tag for tag in Checkpointer(file.parent).tags() if part and (file.parent / f"{tag}{part}").is_file()]
+    flags = [
+        f"--load_iter {tag[5:]}" if tag.startswith("iter_") else f"--epoch {tag}"
+        for tag in tags
+        if match and tag != match["tag"]
+    ]
+    shown = ", ".join(flags[:4]) + (f" and {len(flags) - 4} more" if len(flags) > 4 else "")
+    return f"restore a copy of it, or use another checkpoint of the run: {shown}" if flags else "restore a copy of it"
 
 
 def _link_or_copy(source: Path, target: Path) -> None:

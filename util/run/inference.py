@@ -80,7 +80,7 @@ def translate(
         model: in the mode (training, evaluation) that it shall be used in.
         loader: of the images.
         seed: ``--seed``.
-        total: how many.
+        total: how many, those that cannot be read included.
         num_samples: draws of every picture; beyond 1 the visuals are those of ``with_samples``.
 
     Yields:
@@ -88,17 +88,23 @@ def translate(
     """
     done = 0
     for batch in loader.batches(epoch=1):
+        places: Sequence[int] = batch.get("places", ())
+        first = places[0] if places else done
+        if first >= total:
+            break
         draws = []
         for draw in range(1, num_samples + 1):
-            seed_step(seed, done, rank=0, draw=draw)
+            seed_step(seed, first, rank=0, draw=draw)
             model.set_input(batch)
             with torch.inference_mode():
                 model.forward()
                 draws.append({name: images.cpu() for name, images in model.visuals().items()})
         visuals = with_samples(draws, model.visual_kinds) if num_samples > 1 else draws[0]
-        for row in range(min(model.batch_size, total - done)):
-            yield batch, row, {name: images[row] for name, images in visuals.items()}
-            done += 1
+        places = places or range(first, first + model.batch_size)
+        for row, place in enumerate(places):
+            if place < total:
+                yield batch, row, {name: images[row] for name, images in visuals.items()}
+        done = places[-1] + 1
         if done >= total:
             break
 
