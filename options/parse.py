@@ -58,12 +58,14 @@ class Options:
     @property
     def lasting(self) -> dict[str, Any]:
         """The values that the files of a run hold: the defaults of what belongs to one start of a program."""
-        return {**self.values, **{name: self.defaults[name] for name in options_of("start") & self.values.keys()}}
+        start = options_of("start")
+        return {name: self.defaults[name] if name in start else value for name, value in self.values.items()}
 
     @property
     def of_run(self) -> dict[str, Any]:
         """The values that decide what the run computes: neither those of one start nor those of the machine."""
-        return {name: self.values[name] for name in self.values.keys() - options_of("start", "machine")}
+        left_out = options_of("start", "machine")
+        return {name: value for name, value in self.values.items() if name not in left_out}  # in order: files are equal
 
     @property
     def about_images(self) -> frozenset[str]:

@@ -86,6 +86,8 @@ def test_files_of_a_run_hold_nothing_of_one_start(workdir):
     assert [saved[key] for key in starts] == ["", False, False, 0, "", False, "latest", "", False]
     of_run = parse_train(["--name", "run", "--dataroot", "x"], MODELS, DATASETS).of_run
     assert not {"name", "dataroot", "num_threads", "gpu_ids", "epoch"} & of_run.keys() and of_run["batch_size"] == 1
+    values = parse_train(["--name", "run", "--dataroot", "x"], MODELS, DATASETS).values
+    assert list(of_run) == [name for name in values if name in of_run]  # one order, so that equal checkpoints are equal
 
 
 def test_a_test_crops_nothing_unless_told(workdir):
