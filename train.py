@@ -21,8 +21,8 @@ if __name__ == "__main__":
 
 import functools
 
-from data.base_dataset import BaseDataset, fingerprint, sample_size
-from data.check import check_needs, quick_check
+from data.base_dataset import BaseDataset, check_needs, fingerprint, sample_size
+from data.check import quick_check
 from data.loader import Loader, check_batch_size, held_out_set, loader_of
 from models.base_model import BaseModel, can_train, without_effect
 from options.files import format_options, write_options

@@ -265,3 +265,33 @@ def sample_size(sample: Mapping[str, Any]) -> tuple[int, int]:
     side = next(key for key in ("A", "image", "B") if key in sample)
     height, width = sample[side].shape[-2:]
     return int(height), int(width)
+
+
+def check_needs(needs: Mapping[str, str], dataset: BaseDataset, who: str, mode: str, own_mode: str) -> None:
+    """Refuse a data set that lacks what a model reads in training.
+
+    Args:
+        needs: key of a sample -> the flag that asks for it, empty for the model itself; ``pairs`` if A and B must
+            belong together; ``one_size`` is left to the model.
+        dataset: looked at by its first sample.
+        who: ``--model NAME`` or another flag, for messages.
+        mode: ``--dataset_mode``.
+        own_mode: the model's own.
+
+    Raises:
+        ValueError: naming the flag and the remedy.
+    """
+    sample = dataset[0]
+    for key, flag in needs.items():
+        if key in sample or key in ("pairs", "one_size"):
+            continue
+        if key in dataset.why_missing:
+            raise ValueError(f"{who}: {dataset.why_missing[key]}")
+        if key.endswith("_boxes"):
+            raise ValueError(f"{flag}: --dataset_mode {mode} has no boxes; give --dataset_mode unaligned_coco")
+        raise ValueError(f"--dataset_mode {mode}: it has no side {key}; {who} needs {own_mode}")
+    if "pairs" in needs and "B_index" in sample:
+        raise ValueError(
+            f"--dataset_mode {mode}: its images are no pairs, which {who} compares; use --dataset_mode aligned, or "
+            "--model cycle_gan"
+        )

@@ -570,33 +570,3 @@ def _check_copies(phases: list[Phase], facts: dict[str, FileFacts], result: Repo
         if groups:
             example = " = ".join(path for *_, path in groups[0][:3])
             result.warnings.append(f"equal images {text}: {len(groups)}, e.g. {example}")
-
-
-def check_needs(needs: Mapping[str, str], dataset: BaseDataset, who: str, mode: str, own_mode: str) -> None:
-    """Refuse a data set that lacks what a model reads in training.
-
-    Args:
-        needs: key of a sample -> the flag that asks for it, empty for the model itself; ``pairs`` if A and B must
-            belong together; ``one_size`` is left to the model.
-        dataset: looked at by its first sample.
-        who: ``--model NAME`` or another flag, for messages.
-        mode: ``--dataset_mode``.
-        own_mode: the model's own.
-
-    Raises:
-        ValueError: naming the flag and the remedy.
-    """
-    sample = dataset[0]
-    for key, flag in needs.items():
-        if key in sample or key in ("pairs", "one_size"):
-            continue
-        if key in dataset.why_missing:
-            raise ValueError(f"{who}: {dataset.why_missing[key]}")
-        if key.endswith("_boxes"):
-            raise ValueError(f"{flag}: --dataset_mode {mode} has no boxes; give --dataset_mode unaligned_coco")
-        raise ValueError(f"--dataset_mode {mode}: it has no side {key}; {who} needs {own_mode}")
-    if "pairs" in needs and "B_index" in sample:
-        raise ValueError(
-            f"--dataset_mode {mode}: its images are no pairs, which {who} compares; use --dataset_mode aligned, or "
-            "--model cycle_gan"
-        )

@@ -55,7 +55,7 @@ def finished(tmp_path_factory, dataroot):
     """A finished run over 3 epochs in batches of 3 (3 + 2 images), with three tracked images."""
     folder = tmp_path_factory.mktemp("finished")
     argv = atme(dataroot, "--batch_size", "3", "--n_save_noisy", "3", "--checkpoints_dir", str(folder))
-    original, seen = MODELS.get("atme").tracked, []
+    original, seen = MODELS.get("atme").tracked_maps, []
 
     def recording(self):
         records = original(self)
@@ -63,7 +63,7 @@ def finished(tmp_path_factory, dataroot):
         return records
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(MODELS.get("atme"), "tracked", recording)
+        patch.setattr(MODELS.get("atme"), "tracked_maps", recording)
         assert train.main(argv) == 0
     return folder / "run", seen
 

@@ -18,6 +18,7 @@ from tests.test_bad_input import complaint, snapshot
 from util.metrics.measurement import read_measurements
 from util.run.engine import seed_step
 from util.run.inference import with_samples
+from util.types import Visual
 
 PLAIN = ["--gpu_ids", "-1", "--name", "run"]
 
@@ -136,7 +137,13 @@ def test_a_model_of_several_outputs_has_samples_of_each_and_colours_keep_their_e
         {name: torch.rand(1, 3, 2, 2, generator=generator) for name in ("real_A", "fake_B_rgb", "fake", "Disc_B")}
         for _ in range(2)
     ]
-    found = with_samples(draws)
+    kinds = {
+        "real_A": Visual("real", "A"),
+        "fake_B_rgb": Visual("fake", "B", colours=True),
+        "fake": Visual("fake", "B"),
+        "Disc_B": Visual("about", ""),
+    }
+    found = with_samples(draws, kinds)
     assert list(found) == [
         *("real_A", "fake_B_rgb", "fake_B_2_rgb", "fake_B_mean_rgb", "fake_B_std_rgb"),
         *("fake", "fake_2", "fake_mean", "fake_std", "Disc_B"),

@@ -31,7 +31,7 @@ RESULT_FOLDER, DOMAIN = "test_latest", "B"
 
 _BESIDE = {*specs(log_options()), *specs(LoopOptions)} - options_of("start")
 """Options of what a training leaves behind beside its weights: logs, pictures, more checkpoints."""
-_NO_MATTER = (options_of("start", "machine") | _BESIDE) - {"dataroot"}
+_NO_MATTER = (options_of("start", "machine") | _BESIDE | {"portrait_pairs"}) - {"dataroot"}  # how the layout was named
 """Options that may differ: the trained weights do not depend on them."""
 
 

@@ -13,6 +13,7 @@ from models.atme.maps import owner_of
 from tests.models.test_atme import BATCHES, MAP, build, make_batch, run
 from util.run.engine import Engine
 from util.run.inference import Snapshot, held_out_pictures
+from util.run.sides import Storage
 
 
 def for_test(trained, test_map):
@@ -150,13 +151,9 @@ def test_pictures_in_mid_training_are_those_of_a_test(test_map, tmp_path):
     for _ in range(2):
         torch.manual_seed(len(found))
         made = lambda: MODELS.get("atme")(training.options, training.engine.alone())  # noqa: E731
-        found.append(
-            dict(
-                held_out_pictures(
-                    made, Images(), Snapshot(training.networks, training.extra_state()), root=tmp_path, seed=3
-                )
-            )
-        )
+        snapshot = Snapshot(training.networks, training.extra_state())
+        pictures = held_out_pictures(made, Images(), snapshot, root=tmp_path, seed=3, storage=Storage())
+        found.append(dict(pictures))
     assert torch.equal(training.memory.maps, before[0])
     assert all(map(torch.equal, before[1].values(), training.networks["G"].state_dict().values()))
     names = ["real_A", "fake_B", "real_B"]

@@ -181,7 +181,8 @@ class Evaluation:
             other = f"real_{'A' if domain == 'B' else 'B'}"
             fake, real = (self._side(sides, f"{kind}_{domain}") for kind in ("fake", "real"))
             source = self._side(sides, other) if other in sides else None
-            found += [replace(each, domain=domain) for each in self.suite.measure(fake, real, source, failed=failed)]
+            own = domain if len(domains) > 1 else "B"  # a model of one domain has nothing to tell apart
+            found += [replace(each, domain=own) for each in self.suite.measure(fake, real, source, failed=failed)]
         self._tell(without)
         return found
 
