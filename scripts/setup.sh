@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Makes the Python environment and installs what the framework needs; quick when nothing changed.
 #
-#   bash scripts/setup.sh [--dev] [--force] [--print-python]
+#   bash scripts/setup.sh [--optional] [--dev] [--force] [--print-python]
 #
-#   --dev            also install the test tools (requirements-dev.txt)
+#   --optional       also install what single commands need (requirements-optional.txt)
+#   --dev            also install that and the test tools (requirements-dev.txt)
 #   --force          run pip again although the requirement files are unchanged
 #   --print-python   print nothing on stdout but the path of the environment's Python (for other scripts)
 #
@@ -16,7 +17,7 @@ own_env="$repo/.venv"
 oldest_minor=10
 free_disk_mb=8000 # torch with its CUDA libraries unpacks to 6 GB
 
-dev=0 force=0 print_python=0
+optional=0 dev=0 force=0 print_python=0
 env_dir="" env_python="" env_is_own=0
 log="" scratch=""
 
@@ -30,7 +31,8 @@ parse_arguments() {
     local argument
     for argument in "$@"; do
         case "$argument" in
-        --dev) dev=1 ;;
+        --optional) optional=1 ;;
+        --dev) dev=1 optional=1 ;;
         --force) force=1 ;;
         --print-python) print_python=1 ;;
         -h | --help)
@@ -38,7 +40,7 @@ parse_arguments() {
             exit 0
             ;;
         *)
-            say "unknown argument '$argument'; known: --dev, --force, --print-python, --help"
+            say "unknown argument '$argument'; known: --optional, --dev, --force, --print-python, --help"
             exit 2
             ;;
         esac
@@ -260,16 +262,21 @@ main() {
 
     requirement_files=("$repo/requirements.txt")
     local stamp="$env_dir/.setup-stamp" current
+    if [ "$optional" -eq 1 ]; then
+        requirement_files+=("$repo/requirements-optional.txt")
+        stamp="$stamp-optional"
+    fi
     if [ "$dev" -eq 1 ]; then
         requirement_files+=("$repo/requirements-dev.txt")
-        stamp="$stamp-dev"
+        stamp="$env_dir/.setup-stamp-dev"
     fi
     current="$(fingerprint "${requirement_files[@]}")"
     if [ "$force" -eq 1 ] || [ -e "$env_dir/.setup-installing" ] || [ "$(cat "$stamp" 2>/dev/null)" != "$current" ]; then
         ensure_pip
         install_packages
         printf '%s\n' "$current" >"$stamp"
-        [ "$dev" -eq 0 ] || fingerprint "$repo/requirements.txt" >"$env_dir/.setup-stamp"
+        [ "$optional" -eq 0 ] || fingerprint "$repo/requirements.txt" >"$env_dir/.setup-stamp"
+        [ "$dev" -eq 0 ] || fingerprint "$repo/requirements.txt" "$repo/requirements-optional.txt" >"$env_dir/.setup-stamp-optional"
     fi
 
     if [ "$print_python" -eq 1 ]; then

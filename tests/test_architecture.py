@@ -217,7 +217,7 @@ def options_beyond_stdlib(tree: Tree) -> list[str]:
     return [f"{path}:{line}: imports {top}" for path, line, top in foreign_imports(tree) if path.startswith("options/")]
 
 
-PACKAGE_OF = {"PIL": "pillow"}
+PACKAGE_OF = {"PIL": "pillow", "nrrd": "pynrrd"}
 OPTIONAL = {
     "wandb",
     "efficientnet-lite-pytorch",
@@ -234,12 +234,12 @@ def undeclared_packages(tree: Tree) -> list[str]:
     """What is imported is in requirements.txt; only the loggers may need what only developers have."""
     names = {
         file: {match.replace("_", "-").lower() for match in re.findall(r"^[A-Za-z][\w-]*", tree.get(file, ""), re.M)}
-        for file in ("requirements.txt", "requirements-dev.txt")
+        for file in ("requirements.txt", "requirements-optional.txt", "requirements-dev.txt")
     }
     found = []
     for path, line, top in foreign_imports(without_tests(tree)):
         package = PACKAGE_OF.get(top, top).replace("_", "-").lower()
-        known = names["requirements.txt"] | OPTIONAL
+        known = names["requirements.txt"] | names["requirements-optional.txt"] | OPTIONAL
         if path.startswith("util/loggers/"):
             known |= names["requirements-dev.txt"]
         if package not in known:

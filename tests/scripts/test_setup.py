@@ -45,7 +45,8 @@ class Checkout:
         shutil.copy(REPO / "scripts/setup.sh", self.root / "scripts")
         (self.root / "requirements.txt").write_text("# runtime\nalpha==1.0\nvisdom>=0.2.4\n")
         (self.root / "requirements-dev.txt").write_text("-r requirements.txt\nbeta>=1.0\n")
-        for name in ("alpha", "beta"):
+        (self.root / "requirements-optional.txt").write_text("gamma>=1.0\n")
+        for name in ("alpha", "beta", "gamma"):
             write_wheel(self.wheels, name, "1.0")
 
     @property
@@ -125,11 +126,14 @@ def test_installs_once_and_again_only_when_something_changed(prepared: Checkout)
     assert prepared.setup("--print-python").stdout == f"{prepared.env}/bin/python\n"
     assert not prepared.log.exists(), "nothing changed, but pip ran"
 
+    assert prepared.setup("--optional").returncode == 0
+    assert prepared.installed() == {"alpha", "gamma", "visdom"}
     assert prepared.setup("--dev").returncode == 0
-    assert prepared.installed() == {"alpha", "beta", "visdom"}
+    assert prepared.installed() == {"alpha", "beta", "gamma", "visdom"}
     prepared.log.unlink()
-    assert [prepared.setup("--dev").returncode, prepared.setup().returncode] == [0, 0]
-    assert not prepared.log.exists(), "the test tools include the runtime packages"
+    assert [prepared.setup(flag).returncode for flag in ("--dev", "--optional")] == [0, 0]
+    assert prepared.setup().returncode == 0
+    assert not prepared.log.exists(), "the test tools include the runtime and the optional packages"
 
     write_wheel(prepared.wheels, "alpha", "2.0")
     (prepared.root / "requirements.txt").write_text("alpha==2.0\nvisdom>=0.2.4\n")
@@ -254,5 +258,5 @@ def test_unknown_argument(checkout: Checkout) -> None:
     done = checkout.setup("--dve")
     assert (done.returncode, done.stderr) == (
         2,
-        "unknown argument '--dve'; known: --dev, --force, --print-python, --help\n",
+        "unknown argument '--dve'; known: --optional, --dev, --force, --print-python, --help\n",
     )
