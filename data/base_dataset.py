@@ -112,6 +112,16 @@ class BaseDataset(torch.utils.data.Dataset[dict[str, Any]], ABC):
             "index": index,
         }
 
+    @classmethod
+    def phases(cls, options: DataOptions) -> tuple[str, ...]:
+        """Names of the phases that there may be, for scripts/check_data.py."""
+        return ("train", "val", "test")
+
+    def sides(self) -> dict[Side, list[str]]:
+        """The files of each side, for scripts/check_data.py; here one side for each file of a unit."""
+        columns = zip(*(self.unit_paths(unit) for unit in range(self.num_units())))
+        return dict(zip(cast(tuple[Side, ...], ("A", "B")), map(list, columns)))
+
     @property
     def class_names(self) -> tuple[str, ...]:
         """Names of the classes by label, where the data have any; else empty."""
@@ -249,6 +259,20 @@ class FileDataset(BaseDataset):
 
     def unit_paths(self, unit: int) -> tuple[str, ...]:
         return (self._paths[unit],)
+
+
+def check_same_size(a: Picture, a_path: str, b: Picture, b_path: str) -> None:
+    """Refuse the two files of a pair if they differ in width or height.
+
+    Raises:
+        ValueError: they do.
+    """
+    if a.array.shape[:2] != b.array.shape[:2]:
+        sizes = [f"{picture.array.shape[1]}x{picture.array.shape[0]}" for picture in (a, b)]
+        raise ValueError(
+            f"the sides of a pair differ in size: {a_path} is {sizes[0]}, {b_path} is {sizes[1]}: scale one of them "
+            "(datasets/combine_A_and_B.py can), or take the pair out"
+        )
 
 
 def fingerprint(dataset: BaseDataset) -> dict[str, Any]:
