@@ -8,7 +8,7 @@ import random
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, cast
 
@@ -16,12 +16,19 @@ import torch.utils.data
 from torch import Tensor
 
 from data.cache import PixelCache, fill
+from data.disk_cache import DiskCache, default_folder, fill_disk
 from data.transforms import Placement, Prepared, chosen_bands, draw_placement, final_size, finish, prepare, present
 from options.base_options import DataOptions
 from util.images.folder import describe, nearest
 from util.images.io import Alpha, Header, Picture, read_header, read_image
 
 Side = Literal["A", "B"]
+
+_NOT_DECODED = {
+    *("dataroot", "phase", "max_dataset_size", "table", "cache", "cache_dir"),
+    *("batch_size", "num_threads", "serial_batches", "no_flip", "unit_A", "unit_B"),
+}
+"""Options that a decoded picture does not depend on."""
 
 
 class BaseDataset(torch.utils.data.Dataset[dict[str, Any]], ABC):
@@ -77,7 +84,7 @@ class BaseDataset(torch.utils.data.Dataset[dict[str, Any]], ABC):
                 f"--dataroot {options.dataroot}: there is no such folder; {there}; of data that were moved give the "
                 "new place by --dataroot"
             )
-        self._cache: PixelCache | None = None
+        self._cache: PixelCache | DiskCache | None = None
 
     @abstractmethod
     def __len__(self) -> int:
@@ -164,20 +171,33 @@ class BaseDataset(torch.utils.data.Dataset[dict[str, Any]], ABC):
             return None, [error]
 
     def fetch(self, unit: int) -> dict[str, Prepared]:
-        """``decode``, or its kept result with ``--cache ram``."""
+        """``decode``, or its kept result with ``--cache ram`` or ``disk``."""
         return self.decode(unit) if self._cache is None else self._cache[unit]
 
     def fill_cache(self, copies: int = 1) -> None:
-        """With ``--cache ram``: decode everything once, before the workers start; else nothing.
+        """With ``--cache ram`` or ``disk``: decode what is not there yet, before the workers start; else nothing.
 
         Args:
             copies: processes on this machine that will each hold one.
 
         Raises:
-            ValueError: a broken file, or more memory needed than is free.
+            ValueError: a broken file, or more memory or disk needed than is free.
         """
-        if self.options.cache == "ram" and self._cache is None:
+        if self._cache is not None:
+            return
+        if self.options.cache == "ram":
             self._cache = fill(self.decode, self.num_units(), copies=copies)
+        if self.options.cache == "disk":
+            asked = {field.name: getattr(self.options, field.name) for field in fields(self.options)}
+            settings = {name: value for name, value in asked.items() if name not in _NOT_DECODED}
+            channels = {"input_nc": self.input_nc, "output_nc": self.output_nc, "class": type(self).__qualname__}
+            folder = Path(self.options.cache_dir) if self.options.cache_dir else default_folder()
+            how: dict[str, Any] = {"folder": folder, "settings": {**settings, **channels}}
+            self._cache = fill_disk(self.decode, self._cached_as, self.num_units(), **how)
+
+    def _cached_as(self, unit: int) -> tuple[str, tuple[str, ...]]:
+        """How a unit is decoded, where units differ in that, and its files, for ``--cache disk``."""
+        return "", self.unit_paths(unit)
 
     def rng(self, epoch: int, index: int) -> random.Random:
         """The random numbers of a sample: a stream of (seed, epoch, index) and of nothing else."""

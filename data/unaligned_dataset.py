@@ -67,6 +67,9 @@ class UnalignedDataset(BaseDataset):
         of_b = unit - len(self._a_paths)
         return (self._a_paths[unit] if of_b < 0 else self._b_paths[of_b],)
 
+    def _cached_as(self, unit: int) -> tuple[str, tuple[str, ...]]:
+        return ("A" if unit < len(self._a_paths) else "B"), self.unit_paths(unit)
+
     def pictures(self, unit: int) -> dict[Side, Picture]:
         side: Side = "A" if unit < len(self._a_paths) else "B"
         (path,) = self.unit_paths(unit)
