@@ -77,14 +77,23 @@ class BaseDataset(torch.utils.data.Dataset[dict[str, Any]], ABC):
                 "--dataroot is missing: name the folder of the data set, e.g. --dataroot data/facades"
             )
         self.options, self.input_nc, self.output_nc, self.seed = options, input_nc, output_nc, seed
-        self.dataroot = Path(options.dataroot)
-        if not self.dataroot.is_dir():
-            there = describe(nearest(self.dataroot))
-            raise FileNotFoundError(
-                f"--dataroot {options.dataroot}: there is no such folder; {there}; of data that were moved give the "
-                "new place by --dataroot"
-            )
+        self.dataroot = self.find_root()
         self._cache: PixelCache | DiskCache | None = None
+
+    def find_root(self) -> Path:
+        """The folder that ``--dataroot`` names.
+
+        Raises:
+            FileNotFoundError: there is none.
+        """
+        root = Path(self.options.dataroot)
+        if not root.is_dir():
+            there = describe(nearest(root))
+            raise FileNotFoundError(
+                f"--dataroot {self.options.dataroot}: there is no such folder; {there}; of data that were moved give "
+                "the new place by --dataroot"
+            )
+        return root
 
     @abstractmethod
     def __len__(self) -> int:
@@ -196,7 +205,7 @@ class BaseDataset(torch.utils.data.Dataset[dict[str, Any]], ABC):
             self._cache = fill_disk(self.decode, self._cached_as, self.num_units(), **how)
 
     def _cached_as(self, unit: int) -> tuple[str, tuple[str, ...]]:
-        """How a unit is decoded, where units differ in that, and its files, for ``--cache disk``."""
+        """What tells units of equal files apart, e.g. their side, and the files, for ``--cache disk``."""
         return "", self.unit_paths(unit)
 
     def rng(self, epoch: int, index: int) -> random.Random:
@@ -206,12 +215,20 @@ class BaseDataset(torch.utils.data.Dataset[dict[str, Any]], ABC):
     def read(self, path: str, side: Side = "A") -> Picture:
         """The picture of a file of a side: transparency treated by ``--alpha``, of ``--label_nc`` the indices."""
         own = self.options.side(side)
-        return read_image(
+        return self.load(
             path,
             alpha=cast(Alpha, self.options.alpha),
             palette="indices" if own.label_nc else "colours",
             allow_nonfinite=bool(own.nodata),
         )
+
+    def load(self, path: str, **how: Any) -> Picture:
+        """``util.images.io.read_image`` of what ``unit_paths`` names."""
+        return read_image(path, **how)
+
+    def header(self, path: str) -> Header:
+        """``util.images.io.read_header`` of what ``unit_paths`` names."""
+        return read_header(path)
 
     def pictures(self, unit: int) -> dict[Side, Picture]:
         """The sides of a unit as its files hold them, of the bands chosen, for the look at their values."""
@@ -252,7 +269,7 @@ class BaseDataset(torch.utils.data.Dataset[dict[str, Any]], ABC):
 
     def headers(self, count: int) -> list[tuple[str, Header]]:
         """Path and header of the files of ``count`` units, see ``probe_units``."""
-        return [(path, read_header(path)) for unit in self.probe_units(count) for path in self.unit_paths(unit)]
+        return [(path, self.header(path)) for unit in self.probe_units(count) for path in self.unit_paths(unit)]
 
     def summary(self) -> dict[str, Any]:
         """What ``--dry_run`` shows: counts, and from up to 16 files: sizes, channels, depth, size of the tensors."""

@@ -319,7 +319,7 @@ def _clipped_shares(clipped: Mapping[str, list[float]]) -> list[str]:
 def unread_files(dataset: BaseDataset) -> list[str]:
     """One line on the files beside the images that are of other kinds; none where there are none."""
     folders = {os.path.dirname(path) for unit in range(dataset.num_units()) for path in dataset.unit_paths(unit)}
-    unread = left_out(folders)
+    unread = left_out(folder for folder in folders if os.path.isdir(folder))
     return [f"{dataset.dataroot}: {unread}"] if unread else []
 
 

@@ -9,7 +9,6 @@ back when memory is short.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import hashlib
 import json
@@ -30,13 +29,9 @@ from tqdm import tqdm
 
 from data.cache import estimate
 from data.transforms import Prepared
+from util.files import locked
 from util.images.io import Format
 from util.memory import gigabytes
-
-try:
-    import fcntl
-except ImportError:  # Windows: do not begin two runs at once there
-    fcntl = None  # type: ignore[assignment]
 
 _VERSION = 1  # of the layout of the files and of what decoding means
 _ALIGNMENT = 64
@@ -133,7 +128,7 @@ def fill_disk(
     own = folder / hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:24]
     try:
         own.mkdir(parents=True, exist_ok=True)
-        with _locked(own / _LOCK):
+        with locked(own / _LOCK, f"--cache disk: another process is filling {own}"):
             return _fill(decode, files, count, own)
     except OSError as error:
         if error.filename is not None and not Path(os.fsdecode(error.filename)).is_relative_to(folder):
@@ -285,16 +280,3 @@ def _digest(path: str) -> str:
         while block := file.read(2**20):
             digest.update(block)
     return digest.hexdigest()
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Alone among the processes that fill this cache."""
-    with open(path, "w") as file:
-        if fcntl is not None:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                log.info("--cache disk: another process is filling %s; waiting for it", path.parent)
-                fcntl.flock(file, fcntl.LOCK_EX)
-        yield
