@@ -80,7 +80,8 @@ class ImageSet(ABC):
     def look(self) -> dict[str, Any]:
         """``size`` ("256x256", or the range), ``depth`` (of the files).
 
-        ``alpha`` and ``bands`` (more than three, or two) only where there are any.
+        ``alpha``, ``bands`` (more than three, or two) and ``nodata`` (how many name a value for missing pixels) only
+        where there are any.
         """
 
     def facts(self) -> dict[str, Any]:
@@ -188,6 +189,8 @@ class FolderImages(ImageSet):
             self._look = {"size": _range(sizes), "depth": " and ".join(sorted({each.format for each in headers}))}
             bands = {each.channels - each.alpha for each in headers}
             self._look |= {"bands": max(bands)} if bands - {1, 3} else {}
+            if nodata := sum(each.nodata is not None for each in headers):
+                self._look["nodata"] = nodata
             if alpha:
                 self._look["alpha"] = f"{'on white' if self.alpha == 'white' else 'ignored'} in {alpha} files"
         return self._look
@@ -228,7 +231,8 @@ class MadeImages(ImageSet):
         sizes = {(image.shape[1], image.shape[0]) for image in self._images}
         bands = {image.shape[2] for image in self._images}
         found = {"size": _range(sizes), "depth": " and ".join(sorted(kinds))}
-        return found | ({"bands": max(bands)} if bands - {1, 3} else {})
+        nodata = sum(image.dtype.kind == "f" and bool(np.isnan(image).any()) for image in self._images)
+        return found | ({"bands": max(bands)} if bands - {1, 3} else {}) | ({"nodata": nodata} if nodata else {})
 
 
 def as_stored(values: Tensor, format: Format = "uint8", value_range: Sequence[float] = ()) -> Pixels:

@@ -222,6 +222,10 @@ class Suite:
         if bands and (METRICS[short].by == "features" or METRICS[short].network):
             protocol["bands"] = f"first {3 if bands > 2 else 1} of {bands}"
             notes.append(f"the network saw the {protocol['bands']} bands")
+        gaps = sum(int(side.get("nodata", 0)) for side in common.values())
+        if gaps and METRICS[short].by == "features":
+            protocol["nodata"] = "black"
+            notes.append(f"the network saw missing pixels (nodata) as black; {gaps} images name a value for them")
         if METRICS[short].needs_source and source is not None:
             protocol["source"] = source.facts()
         return Measurement(self.full_name(short), short, number.value, number.std, protocol, tuple(notes))
