@@ -36,6 +36,7 @@ from options.files import write_options
 from util.background import BackgroundWriter
 from util.exit_code import EXIT_DONE, EXIT_FAILED, report_error, run_command
 from util.images.io import fitting_format, save_array, scale_of, to_display, write_image, written_path
+from util.images.labels import displayed, label_map, write_label_map
 from util.loggers.base import Logger
 from util.loggers.wandb_log import WandbLogger
 from util.pages.html import HTML
@@ -91,7 +92,7 @@ def _run(options: Options) -> int:
     remembered = (
         exchanged(trained.sides) if str(options.values.get("model_suffix", "")).endswith("_B") else trained.sides
     )
-    storage = Storage(options.data.ranges(), remembered, source="B" if one_way else "A")
+    storage = Storage(options.data.ranges(), remembered, "B" if one_way else "A", options.data.labels())
     model.check_size(*sample_size(_first_readable(dataset, loader.order(1)[:total])), what=options.data.size_flags)
 
     title = f"Experiment = {run.name}, Phase = {options.data.phase}, Epoch = {run.epoch}"
@@ -194,7 +195,8 @@ def _translate(
                     writer.submit(save_array, page.get_image_dir() / f"{name}_{label}.npy", values[row])
             done += 1
             shown = tuple(name for _, name, _ in parts)
-            live.log_images(ImageRecord(1, done, {k: to_display(v) for k, v in images.items()}, shown))
+            pictures = {label: displayed(image, stored[label].labels) for label, image in images.items()}
+            live.log_images(ImageRecord(1, done, pictures, shown))
             bar.update()
     page.save()
     write_sides(page.web_dir, sides)
@@ -225,6 +227,11 @@ def _write(
     for label, image in visuals.items():
         image = _stretch(image, options.result.aspect_ratio)
         file = page.get_image_dir() / f"{name}_{label}.png"
+        files.append(f"{name}_{label}.png")
+        if stored[label].labels:
+            geo = origins[label].of_size(*image.shape[-2:]).geo
+            writer.submit(write_label_map, file, label_map(image), geo=geo)
+            continue
         format, value_range = stored[label].format, stored[label].value_range or None
         alpha = options.data.alpha == "keep" and image.shape[0] in (2, 4)
         from_file = origins[label].of_size(*image.shape[-2:])
@@ -240,7 +247,6 @@ def _write(
             writer.submit(save_array, file, to_display(image))
         else:
             writer.submit(write_image, file, image, format, **how)
-        files.append(f"{name}_{label}.png")
     page.add_header(name)
     page.add_images(files, [caption(label) for label in visuals], files, width=options.result.display_winsize)
 
