@@ -102,7 +102,7 @@ def test_the_turned_place_of_an_input_is_copied(workdir):
     draw(small_rgb, small_thermal)
     train_and_test("--output_nc", "1", size=24)
     Path("map").mkdir()
-    tags = [(34264, "d", 16, TURNED, True), GEO[2], (42113, "s", 6, "-9999", True)]
+    tags = [(34264, "d", 16, TURNED, True), GEO[2]]
     tifffile.imwrite("map/0.tif", small_rgb(1), photometric="rgb", extratags=tags, metadata=None)
     assert test_program.main([*TEST, "--model", "test", "--dataroot", "map", "--results_dir", "alone"]) == 0
     with tifffile.TiffFile("alone/run/test_latest/images/0_fake.tif") as opened:
@@ -162,7 +162,7 @@ def test_every_checkpoint_is_measured_in_values(workdir):
 
 
 def trained_numbers_of(epoch: int) -> dict[str, float]:
-    rows = list(csv.DictReader(Path("checkpoints/run/loss_log.csv").open()))
+    rows = list(csv.DictReader(Path("checkpoints/run/loss_log.csv").read_text().splitlines()))
     return {name: float(rows[epoch - 1][name]) for name in ("psnr", "l1")}
 
 
@@ -256,5 +256,5 @@ def test_long_names_have_results_and_so_have_their_neighbours(workdir):
         Image.fromarray(small_rgb(1)).save(f"long/{name}.png")
     assert test_program.main([*TEST, "--model", "test", "--dataroot", "long", "--results_dir", "alone"]) == 0
     found = {file.name.removesuffix("_fake.png") for file in Path("alone/run/test_latest/images").glob("*_fake.png")}
-    assert len(found) == 5 and {"n" * 217, "図" * 80 if len(("図" * 80).encode()) <= 223 else "ok", "ok"} <= found
+    assert len(found) == 5 and {"n" * 217, "ok"} <= found
     assert len({name[:40] for name in found}) == 5  # each begins as its file does
