@@ -39,7 +39,7 @@ from util.images.io import fitting_format, save_array, scale_of, to_display, wri
 from util.images.labels import displayed, label_map, write_label_map
 from util.loggers.base import Logger
 from util.loggers.wandb_log import WandbLogger
-from util.pages.html import HTML
+from util.pages.html import HTML, SHOWN
 from util.run.engine import Engine, start_engine
 from util.run.inference import ResultNames, all_kinds, caption, translate
 from util.run.origin import Origin, origin_of
@@ -223,11 +223,12 @@ def _write(
 
     A result at the place of a GeoTIFF is one too.
     """
-    files = []
+    files, shown = [], []
     for label, image in visuals.items():
         image = _stretch(image, options.result.aspect_ratio)
         file = page.get_image_dir() / f"{name}_{label}.png"
         files.append(f"{name}_{label}.png")
+        shown.append(files[-1])
         if stored[label].labels:
             geo = origins[label].of_size(*image.shape[-2:]).geo
             writer.submit(write_label_map, file, label_map(image), geo=geo)
@@ -247,8 +248,11 @@ def _write(
             writer.submit(save_array, file, to_display(image))
         else:
             writer.submit(write_image, file, image, format, **how)
+            if value_range and value_range != scale_of(kind):  # 0 to 1200 of 65535 is black in a browser
+                writer.submit(save_array, page.web_dir / SHOWN / files[-1], to_display(image))
+                shown[-1] = f"../{SHOWN}/{files[-1]}"
     page.add_header(name)
-    page.add_images(files, [caption(label) for label in visuals], files, width=options.result.display_winsize)
+    page.add_images(shown, [caption(label) for label in visuals], files, width=options.result.display_winsize)
 
 
 def _origin(options: Options, storage: Storage, batch: Batch, row: int, side: str, kind: Visual) -> Origin:

@@ -6,6 +6,7 @@ The inputs are drawn at 64 pixels as they were when the faults were found.
 from __future__ import annotations
 
 import csv
+import re
 import struct
 from pathlib import Path
 from typing import Any
@@ -181,6 +182,12 @@ def test_a_comparison_measures_values(workdir):
         (found,) = read_measurements(Path(f"results/{name}/metrics.json"))
         assert found.value == pytest.approx(l1, rel=1e-5)
         assert f"{l1:.4f}" in table
+    # Counts of 29000 to 31000 are one grey in a browser: pages show 8 bits of their range.
+    for page in (Path("results/run/test_latest"), Path("results/comparison")):
+        sources = re.findall(r'src="([^"]+fake_B\.png)"', (page / "index.html").read_text())
+        pictures = [np.asarray(Image.open(page / source)) for source in sources]
+        assert pictures and all(picture.dtype == np.uint8 and np.ptp(picture) > 50 for picture in pictures)
+    assert all(image.dtype == np.uint16 for image in (stored("0_fake_B"), stored("0_real_B")))
 
 
 # -- files -------------------------------------------------------------------------------------------------------------
