@@ -24,6 +24,7 @@ from data.check import Phase, find_phases, reading_of, report
 from data.class_folder_dataset import ClassFolders
 from data.coco import Boxes
 from data.examine import examine_all
+from data.table import table_place
 from options.base_options import DataOptions, SideOptions
 from options.parse import parse_record
 from options.schema import OptionRecord, arg, build
@@ -162,7 +163,7 @@ _SHOWN = 20  # lines of each kind
 class CheckOptions(OptionRecord):
     """What is checked."""
 
-    dataroot: Path = arg(Path(), positional=True, help="folder of the data set")
+    dataroot: Path = arg(Path(), positional=True, help="folder of the data set, or its table (.csv, .tsv, .jsonl)")
     phase: tuple[str, ...] = arg((), several=True, metavar="PHASE", help="phases to check (default: all)")
     dataset_mode: str = arg(
         "", choices=("", *DATASETS.names()), help="which kind of data set (default: told by its folders)"
@@ -179,6 +180,7 @@ class CheckOptions(OptionRecord):
     )
     label_nc_A: int = arg(0, minimum=0, help="labels 0 to N-1 of side A's index maps; 0 = pictures")
     label_nc_B: int = arg(0, minimum=0, help="labels 0 to N-1 of side B's index maps; 0 = pictures")
+    table: str = arg("", metavar="FILE", help="of table and unaligned_table: which table below DATAROOT")
     contact_sheet: Path | None = arg(None, metavar="FILE.jpg", help="draw small pictures of all phases into this file")
     num_samples: int = arg(
         0,
@@ -199,10 +201,13 @@ def _check(words: list[str]) -> int:
         check_writable(args.contact_sheet, f"--contact_sheet {args.contact_sheet}")
         if args.contact_sheet.suffix.lower() not in Image.registered_extensions():
             raise ValueError(f"--contact_sheet {args.contact_sheet}: give a name that ends in .jpg or .png")
-    dataset_class = DATASETS.get(args.dataset_mode) if args.dataset_mode else None
-    given = {"dataroot": str(args.dataroot), "coco_imagedir": args.coco_imagedir, "category_id": args.category_id}
+    root, table = table_place(str(args.dataroot), args.table)
+    dataset_class = (
+        DATASETS.get(args.dataset_mode or ("table" if table else "")) if args.dataset_mode or table else None
+    )
+    given = {"dataroot": root, "table": table, "coco_imagedir": args.coco_imagedir, "category_id": args.category_id}
     options = build(dataset_class.Options, given) if dataset_class else None
-    phases = find_phases(args.dataroot, args.phase, dataset_class, options)
+    phases = find_phases(Path(root), args.phase, dataset_class, options)
     paths = list(dict.fromkeys(path for phase in phases for files in phase.sides.values() for path in files))
     sides = {side: _side(args, side) for side in "AB"}
     facts = examine_all(
