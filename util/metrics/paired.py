@@ -65,10 +65,10 @@ def paired(
     return {name: _mean(name, each, lpips, gaps) for name, each in values.items()}
 
 
-def present_pixels(a: Pixels, b: Pixels) -> NDArray[np.bool_]:
-    """Where no band of either image is missing, ``[H, W]``."""
-    gaps = [np.isnan(each).any(axis=2) for each in (a, b) if each.dtype.kind == "f"]
-    return ~np.logical_or.reduce(gaps) if gaps else np.ones(a.shape[:2], np.bool_)
+def present_pixels(*images: Pixels) -> NDArray[np.bool_]:
+    """Where no band of any of these images of one size is missing, ``[H, W]``."""
+    gaps = [np.isnan(each).any(axis=2) for each in images if each.dtype.kind == "f"]
+    return ~np.logical_or.reduce(gaps) if gaps else np.ones(images[0].shape[:2], np.bool_)
 
 
 def same_channels(a: Pixels, b: Pixels) -> tuple[Pixels, Pixels]:
