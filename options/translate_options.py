@@ -19,7 +19,7 @@ class TranslateOptions(OptionRecord):
         positional=True,
         several=True,
         metavar="INPUT",
-        help="pictures, or folders of them (with all folders below); - reads one name a line from standard input",
+        help="pictures, folders of them (and all below), or videos; - reads one name a line from standard input",
     )
     output: str = arg(
         "", required=True, metavar="PATH", help="folder of the results; of a single picture a file name is possible"
@@ -46,6 +46,7 @@ class TranslateOptions(OptionRecord):
         choices=("picture", "tile"),
         help="norms that look at the whole picture: take its statistics in a first pass, or those of each tile",
     )
+    every: int = arg(1, minimum=1, help="of a video: translate frames 0, N, 2N, ... only; their times stay")
     engine: str = arg("torch", choices=ENGINES, help="what runs the network: torch, or an export of the run")
     exported: str = arg("", metavar="FILE", help="the file of scripts/export.py that --engine runs")
 

@@ -13,7 +13,10 @@ NOTEBOOK = REPO / "docs" / "quickstart.ipynb"
 
 def test_it_runs(tmp_path, monkeypatch):
     settings = {"DIR": str(tmp_path), "N_TRAIN": "3", "EPOCHS": "2", "WIDTH": "4"}
-    for name, value in {**{f"QUICKSTART_{key}": each for key, each in settings.items()}, "OMP_NUM_THREADS": "1"}.items():
+    for name, value in {
+        **{f"QUICKSTART_{key}": each for key, each in settings.items()},
+        "OMP_NUM_THREADS": "1",
+    }.items():
         monkeypatch.setenv(name, value)
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(NOTEBOOK.parent)}}).execute()
