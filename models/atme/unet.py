@@ -65,9 +65,11 @@ class Block(nn.Module):
 def _group_norm(x: Tensor, groups: int, gain: Tensor, offset: Tensor) -> Tensor:
     """Group norm with a gain and an offset ``[N, C]`` for each sample."""
     n, c, h, w = x.shape
-    if n == 1:
+    # An exported network must not take either short cut: both hold for the number of samples at hand only.
+    exporting = torch.compiler.is_exporting()
+    if not exporting and n == 1:
         return F.group_norm(x, groups, gain[0], offset[0], EPS)
-    if x.is_contiguous():
+    if not exporting and x.is_contiguous():
         # The samples become groups of one sample: one kernel does what would be three passes over x.
         y = F.group_norm(x.view(1, n * c, h, w), n * groups, gain.flatten(), offset.flatten(), EPS)
         return y.view(n, c, h, w)
