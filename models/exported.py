@@ -51,7 +51,6 @@ class Facts:
         name: of the run.
         tag: of the checkpoint: ``latest``, an epoch, ``iter_<n>``.
         model: of the run, e.g. ``pix2pix``.
-        direction: ``AtoB`` or ``BtoA``.
         inputs: names: ``image``, or ``z`` and ``label``.
         outputs: names, the translation first.
         source: how files of the input domain store values.
@@ -63,6 +62,7 @@ class Facts:
         whole_picture: why tiles of a picture give another result than the whole; empty if they do not.
         processing: the file takes and gives values as files hold them, ``[N, H, W, C]`` of any size, instead of float32
             ``[N, C, H, W]`` in [-1, 1] at multiples of ``multiple``.
+        of_lightness: the input is L* of a photo, 0 to 100, and the translation sRGB.
         latent: length of ``z``; 0 for networks that translate.
         num_classes: ``label`` is 0 ... num_classes - 1; 0 for networks that translate.
         frozen: what of a training was fixed, in words: ``batch_norm``, ``dropout``.
@@ -73,7 +73,6 @@ class Facts:
     name: str
     tag: str
     model: str
-    direction: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     source: SideFormat
@@ -84,6 +83,7 @@ class Facts:
     dynamic: tuple[str, ...] = ("batch", "height", "width")
     whole_picture: str = ""
     processing: bool = False
+    of_lightness: bool = False
     latent: int = 0
     num_classes: int = 0
     frozen: Mapping[str, str] = field(default_factory=dict)
@@ -101,7 +101,9 @@ def usage_of(facts: Facts) -> dict[str, str]:
     out_low, out_high = range_of(facts.target)
     size = f"exactly {facts.fixed_size[0]}x{facts.fixed_size[1]}" if facts.fixed_size else ""
     if facts.processing:
-        taken = f"{stored_as(facts.source)} [N, H, W, {facts.source.channels}], {size or 'any size'}, values of the file"
+        taken = (
+            f"{stored_as(facts.source)} [N, H, W, {facts.source.channels}], {size or 'any size'}, values of the file"
+        )
         given = f"{stored_as(facts.target)} [N, H, W, {facts.target.channels}], values of a file"
     else:
         size = size or f"height and width multiples of {facts.multiple}, at least {facts.minimum}"
@@ -198,6 +200,7 @@ def load_exported(path: str | Path, engine: str = "onnxruntime", threads: int = 
         minimum=facts.minimum,
         fixed_size=facts.fixed_size,
         whole_picture=facts.whole_picture,
+        of_lightness=facts.of_lightness,
     )
 
 
@@ -315,7 +318,9 @@ def needs(package: str) -> Any:
     try:
         yield
     except ImportError as error:
-        raise ValueError(f"exported files of this kind need the package {package} ({error}): pip install {package}") from None
+        raise ValueError(
+            f"exported files of this kind need the package {package} ({error}): pip install {package}"
+        ) from None
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ import logging
 import os
 import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from models.exported import FACTS_KEY, Facts, needs, range_of, stored_as
-from models.generators import Generator
+from models.generators import Generator, OpenedRun
+from models.networks.inference import InferenceModule
 from util.run.sides import SideFormat
 
 SUFFIX = {"onnx": ".onnx", "torch": ".pt2", "openvino": ".xml"}
@@ -55,7 +56,7 @@ class PictureNorm2d(nn.Module):
 
 @contextlib.contextmanager
 def without_noise(generator: Generator) -> Iterator[dict[str, str]]:
-    """The module draws nothing in this context: dropout off, and what else draws. Batch norm stays as it is.
+    """The module draws nothing within; its batch norm stays in its mode.
 
     Yields:
         what was taken out, in words: ``dropout``, ``noise``.
@@ -64,64 +65,51 @@ def without_noise(generator: Generator) -> Iterator[dict[str, str]]:
         ValueError: it draws all the same, so that there is nothing to freeze.
     """
     module = generator.module
-    found: dict[str, str] = {}
-    active = [each for each in module.modules() if isinstance(each, _DROPOUT) and each.training and each.p > 0]
-    if active:
-        found["dropout"] = "off: the run draws it in a test without --eval, an exported file never does"
-    others = bool(getattr(module, "draws", bool)()) and not active
-    set_drawing = getattr(module, "set_drawing", None)
-    if set_drawing is not None:
-        set_drawing(False)
-    for each in active:
-        each.eval()
-    try:
-        if others:
-            found["noise"] = "off: the run draws noise, an exported file always gives the same picture"
-        if getattr(module, "draws", bool)():
-            raise ValueError("this run draws its pictures from noise in every pass, and a file cannot; test it as it is")
+    dropouts = [each for each in module.modules() if isinstance(each, _DROPOUT)]
+    found = {"dropout": "off" if dropouts else "none in the generator"}
+    if any(each.training and each.p > 0 for each in dropouts):
+        found["dropout"] = "off; the run draws it in a test without --eval, and an exported file never does"
+    if not isinstance(module, InferenceModule):
         yield found
-    finally:
-        if set_drawing is not None:
-            set_drawing(True)
-        for each in active:
-            each.train()
+        return
+    drew = module.draws()
+    with module.still():
+        if module.draws():
+            raise ValueError(
+                "this run draws its pictures from noise in every pass, which an exported file does not; "
+                "translate with the run itself"
+            )
+        if drew and found["dropout"] in ("off", "none in the generator"):
+            found["noise"] = "off; the run draws noise in every pass, and the file has its mean or none"
+        yield found
 
 
 @contextlib.contextmanager
 def frozen(generator: Generator) -> Iterator[dict[str, str]]:
-    """In this context the module has nothing that depends on a mode of training; afterwards it is as before.
+    """Within, the module has nothing that depends on a mode of training; afterwards it is as before.
 
     Yields:
-        what was done, in words: ``batch_norm`` and ``dropout``.
+        what was done, in words: ``batch_norm``, ``dropout``, and ``noise`` where there was any.
     """
-    module = generator.module
     with without_noise(generator) as found:
-        swapped: list[tuple[nn.Module, str, nn.Module]] = []
-        running = 0
-        for parent in list(module.modules()):
-            for name, child in list(parent.named_children()):
-                if not isinstance(child, _BATCH_NORM):
-                    continue
-                if child.training or child.running_mean is None:
-                    swapped.append((parent, name, child))
-                else:
-                    running += 1
-        told = {"batch_norm": "none in the generator", "dropout": "none in the generator"}
-        if running:
-            told["batch_norm"] = "running statistics of the training (--eval)"
-        if swapped:
-            told["batch_norm"] = (
-                "statistics of each picture, as the run is tested without --eval at a batch size of 1; the batch does "
-                "not matter"
-            )
-        if any(isinstance(each, _DROPOUT) for each in module.modules()):
-            told["dropout"] = "off"
-        for parent, name, child in swapped:
+        places = [
+            (parent, name, child)
+            for parent in generator.module.modules()
+            for name, child in parent.named_children()
+            if isinstance(child, _BATCH_NORM)
+        ]
+        of_picture = [place for place in places if place[2].training or place[2].running_mean is None]
+        how = "none in the generator"
+        if of_picture:
+            how = "statistics of each picture, as in a test without --eval at a batch size of 1, whatever the batch"
+        elif places:
+            how = "running statistics of the training, as in a test with --eval"
+        for parent, name, child in of_picture:
             setattr(parent, name, PictureNorm2d(child))
         try:
-            yield {**told, **found}
+            yield {"batch_norm": how, **found}
         finally:
-            for parent, name, child in swapped:
+            for parent, name, child in of_picture:
                 setattr(parent, name, child)
 
 
@@ -192,6 +180,44 @@ def reflected(size: int, facts: Facts, device: torch.device) -> Tensor:
     period = torch.full((1,), 2 * size - 2, dtype=torch.int64, device=device).clamp(min=1)
     places = torch.remainder(places, period)
     return torch.minimum(places, period - places)
+
+
+# --- the facts --------------------------------------------------------------------------------------------------------
+
+
+def facts_of_run(
+    run: OpenedRun, tag: str, generator: Generator, told: Mapping[str, str], *, processing: bool = False
+) -> Facts:
+    """What the file of a run's generator will say.
+
+    Args:
+        run: opened.
+        tag: of its checkpoint.
+        generator: of the run.
+        told: of ``frozen``.
+        processing: see ``Facts``.
+    """
+    o, module = run.options, generator.module
+    return Facts(
+        name=o.run.name,
+        tag=tag,
+        model=o.run.model,
+        inputs=generator.inputs,
+        outputs=generator.outputs,
+        source=generator.source,
+        target=generator.target,
+        multiple=generator.multiple,
+        minimum=generator.minimum,
+        fixed_size=generator.fixed_size,
+        whole_picture=generator.whole_picture,
+        processing=processing,
+        of_lightness=generator.of_lightness,
+        latent=int(getattr(module, "latent", 0)),
+        num_classes=int(getattr(module, "num_classes", 0)),
+        frozen=dict(told),
+        weights=digest(module),
+        versions={"torch": torch.__version__},
+    )
 
 
 # --- the graph --------------------------------------------------------------------------------------------------------
@@ -306,7 +332,7 @@ def _traced(
 ) -> Traced:
     place = {"batch": 0, "height": 1 if facts.processing else 2, "width": 2 if facts.processing else 3}
     axes = {name: {place[each]: each for each in dynamic} for name in generator.inputs}
-    shapes = tuple({axis: torch.export.Dim.DYNAMIC for axis in axes[name]} for name in generator.inputs)
+    shapes = tuple(dict.fromkeys(axes[name], torch.export.Dim.DYNAMIC) for name in generator.inputs)
     example = example_of(generator, facts, size=size)
     try:
         with torch.no_grad():
@@ -362,7 +388,9 @@ def _write_onnx(graph: Traced, path: Path, external_data: bool, opset: int) -> N
         import onnxscript  # noqa: F401  (torch.onnx imports it)
     size = sum(each.numel() * each.element_size() for each in graph.program.state_dict.values())
     if size > _LARGEST_ONNX and not external_data:
-        raise ValueError(f"--format onnx: {size / 2**30:.1f} GB of weights do not fit into one file; add --external_data")
+        raise ValueError(
+            f"--format onnx: {size / 2**30:.1f} GB of weights do not fit into one file; add --external_data"
+        )
     with _quiet():
         made = torch.onnx.export(
             graph.program,

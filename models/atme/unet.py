@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from models.networks.norm import float_or_wider
+from models.networks.norm import float_or_wider, without_autocast
 from util.registry import unknown
 
 EPS = 1e-5
@@ -452,7 +452,7 @@ class DDMUNet(nn.Module):
 
     def _embed(self, w_map: Tensor) -> Tensor:
         """Each sample's mean, embedded in float32: half precision would round away the little that it changes."""
-        with torch.autocast(w_map.device.type, enabled=False):
+        with without_autocast(w_map):
             return self.time_mlp(float_or_wider(w_map).mean(dim=(1, 2, 3)) * self.time_scale)  # [N, time_dim]
 
     def _run(self, module: nn.Module, *inputs: Tensor) -> Tensor:
