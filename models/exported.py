@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from models.generators import Generator
-from util.images.io import FORMATS
+from util.images.io import FORMATS, fitting_format, scale_of
 from util.run.sides import SideFormat
 
 FACTS_KEY = "generator"
@@ -107,20 +107,26 @@ def usage_of(facts: Facts) -> dict[str, str]:
         given = f"{stored_as(facts.target)} [N, H, W, {facts.target.channels}], values of a file"
     else:
         size = size or f"height and width multiples of {facts.multiple}, at least {facts.minimum}"
-        taken = f"float32 [N, {facts.source.channels}, H, W], x = 2 (v - {low:g}) / {high - low:g} - 1 of the file's values v; {size}"
+        scaled = f"x = 2 (v - {low:g}) / {high - low:g} - 1 of the file's values v"
+        taken = f"float32 [N, {facts.source.channels}, H, W], {scaled}; {size}"
         given = (
             f"float32 [N, {facts.target.channels}, H, W] in [-1, 1], "
             f"v = {out_low:g} + (clip(y, -1, 1) + 1) / 2 * {out_high - out_low:g}, rounded for integers"
         )
     if facts.latent:
         taken = f"z float32 [N, {facts.latent}] from N(0, 1), label int64 [N], 0 to {facts.num_classes - 1}"
+    first, *maps = facts.outputs
+    given = f"{first}: {given}" + (f"; {', '.join(maps)}: float32 in the same layout" if maps else "")
     return {"in": taken, "out": given}
+
+
+def default_name(tag: str, direction: str, inputs: Sequence[str], suffix: str) -> str:
+    """The file in a run's folder that scripts/export.py writes and scripts/translate.py looks for."""
+    return f"{tag}_{direction}{suffix}" if "image" in inputs else f"{tag}{suffix}"
 
 
 def range_of(side: SideFormat) -> tuple[float, float]:
     """The file's values that -1 and 1 stand for."""
-    from util.images.io import scale_of
-
     if side.value_range:
         return float(side.value_range[0]), float(side.value_range[1])
     return scale_of(side.format)
@@ -128,8 +134,6 @@ def range_of(side: SideFormat) -> tuple[float, float]:
 
 def stored_as(side: SideFormat) -> str:
     """Type of the numbers that ``write_image`` stores for this side."""
-    from util.images.io import fitting_format
-
     if side.format == "int16" and not side.value_range:
         return "float32"
     return fitting_format(side.format, *range_of(side))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib
 import logging
 import os
 import tempfile
@@ -382,10 +383,21 @@ def write(graph: Traced, path: Path, kind: str, *, external_data: bool = False, 
     return [path.with_name(each.name) for each in reversed(made)]
 
 
+def check_packages(kind: str, engine: str) -> None:
+    """Refuse a format whose packages are missing, before anything is made.
+
+    Raises:
+        ValueError: with the package to install.
+    """
+    wanted = {"onnx": ("onnx", "onnxscript"), "openvino": ("onnx", "onnxscript", "openvino"), "torch": ()}[kind]
+    for package in dict.fromkeys((*wanted, engine)):
+        with needs(package):
+            importlib.import_module(package)
+
+
 def _write_onnx(graph: Traced, path: Path, external_data: bool, opset: int) -> None:
-    with needs("onnx"), needs("onnxscript"):
-        import onnx
-        import onnxscript  # noqa: F401  (torch.onnx imports it)
+    import onnx
+
     size = sum(each.numel() * each.element_size() for each in graph.program.state_dict.values())
     if size > _LARGEST_ONNX and not external_data:
         raise ValueError(
@@ -409,8 +421,8 @@ def _write_onnx(graph: Traced, path: Path, external_data: bool, opset: int) -> N
 
 
 def _write_openvino(graph: Traced, path: Path, opset: int) -> None:
-    with needs("openvino"):
-        import openvino
+    import openvino
+
     between = path.with_name("between.onnx")
     _write_onnx(graph, between, True, opset)
     model = openvino.convert_model(str(between))
@@ -444,6 +456,42 @@ def digest(module: nn.Module) -> str:
         found.update(name.encode())
         found.update(np.ascontiguousarray(value.detach().cpu().numpy()).tobytes())
     return found.hexdigest()
+
+
+# --- is it the same? --------------------------------------------------------------------------------------------------
+
+
+def expected(generator: Generator, facts: Facts, inputs: Sequence[Tensor]) -> list[NDArray[Any]]:
+    """What the file should give: the run's own module, without noise, picture by picture."""
+    module = _wrapped(generator, facts)
+    with torch.no_grad(), without_noise(generator):
+        rows = [module(*(each[place : place + 1] for each in inputs)) for place in range(len(inputs[0]))]
+    return [torch.cat(each).numpy() for each in zip(*rows)]
+
+
+def other_sizes(generator: Generator, facts: Facts) -> list[tuple[int, tuple[int, int] | None]]:
+    """Batches and sizes to try a file with, none of them that of its example; with ``processing`` no multiples."""
+    if "height" not in facts.dynamic:
+        size = facts.fixed_size if "image" in facts.inputs else None
+        return [(1, size), (3, size)]
+    least, step = -(-max(generator.minimum, 8) // generator.multiple) * generator.multiple, generator.multiple
+    if facts.processing:
+        return [(1, (1, least + 1)), (3, (least + step + 1, least - 1))]
+    return [(1, (least, least)), (3, (least + 2 * step, least))]
+
+
+def scale_factor(facts: Facts, output: int) -> float:
+    """What a difference of an output counts in units of [-1, 1]."""
+    if not facts.processing or output:
+        return 1.0
+    low, high = range_of(facts.target)
+    return 2 / (high - low)
+
+
+def allowed(facts: Facts, output: int, tolerance: float) -> float:
+    """The largest difference of an output that is none: the tolerance, and one level where levels are rounded."""
+    rounded = facts.processing and not output and stored_as(facts.target) != "float32"
+    return tolerance + (scale_factor(facts, output) if rounded else 0.0)
 
 
 def differences(expected: NDArray[Any], found: NDArray[Any]) -> tuple[float, float]:
