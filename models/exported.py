@@ -51,6 +51,7 @@ class Facts:
         name: of the run.
         tag: of the checkpoint: ``latest``, an epoch, ``iter_<n>``.
         model: of the run, e.g. ``pix2pix``.
+        direction: ``AtoB`` or ``BtoA``; empty for networks that draw from noise.
         inputs: names: ``image``, or ``z`` and ``label``.
         outputs: names, the translation first.
         source: how files of the input domain store values.
@@ -73,6 +74,7 @@ class Facts:
     name: str
     tag: str
     model: str
+    direction: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     source: SideFormat
@@ -172,13 +174,14 @@ def facts_of(text: str, path: Path) -> Facts:
     return facts
 
 
-def load_exported(path: str | Path, engine: str = "onnxruntime", threads: int = 0) -> Generator:
+def load_exported(path: str | Path, engine: str = "onnxruntime", threads: int = 0, direction: str = "") -> Generator:
     """Open an exported generator.
 
     Args:
         path: ``.onnx``, ``.xml`` of OpenVINO (its ``.bin`` beside it) or ``.pt2``.
         engine: ``onnxruntime``, ``openvino`` or ``torch``; see ``ENGINES``.
         threads: of the engine; 0 for its own choice.
+        direction: ``AtoB`` or ``BtoA``, which the file must have; empty for either.
 
     Returns:
         A generator on the CPU whose ``module`` runs the file; it cannot be trained or moved.
@@ -186,9 +189,14 @@ def load_exported(path: str | Path, engine: str = "onnxruntime", threads: int = 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: another engine's file, a foreign or damaged one, one that takes values of files
-            (``--with_processing``), or the engine's package is missing.
+            (``--with_processing``) or has another direction, or the engine's package is missing.
     """
     session, facts = open_exported(path, engine, threads)
+    if direction and facts.direction and direction != facts.direction:
+        raise ValueError(
+            f"{path}: translates {facts.direction}, not {direction}; scripts/export.py --direction {direction} makes "
+            "the other file"
+        )
     if facts.processing:
         raise ValueError(
             f"{path}: made by --with_processing, it takes pictures as they are and runs in your program; export the "

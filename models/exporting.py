@@ -187,7 +187,13 @@ def reflected(size: int, facts: Facts, device: torch.device) -> Tensor:
 
 
 def facts_of_run(
-    run: OpenedRun, tag: str, generator: Generator, told: Mapping[str, str], *, processing: bool = False
+    run: OpenedRun,
+    tag: str,
+    generator: Generator,
+    told: Mapping[str, str],
+    *,
+    direction: str = "AtoB",
+    processing: bool = False,
 ) -> Facts:
     """What the file of a run's generator will say.
 
@@ -196,6 +202,7 @@ def facts_of_run(
         tag: of its checkpoint.
         generator: of the run.
         told: of ``frozen``.
+        direction: of the generator.
         processing: see ``Facts``.
     """
     o, module = run.options, generator.module
@@ -203,6 +210,7 @@ def facts_of_run(
         name=o.run.name,
         tag=tag,
         model=o.run.model,
+        direction=direction if "image" in generator.inputs else "",
         inputs=generator.inputs,
         outputs=generator.outputs,
         source=generator.source,

@@ -102,7 +102,7 @@ def _run(argv: list[str]) -> int:
     )
     if file.suffix != SUFFIX[o.format]:
         raise ValueError(f"--output {o.output}: a file of --format {o.format} ends with {SUFFIX[o.format]}")
-    graph = _graph(run, generator, o)
+    graph = _graph(run, generator, direction, o)
     made = write(graph, file, o.format, external_data=o.external_data, opset=o.opset)
     _tell(graph, made)
 
@@ -134,10 +134,10 @@ def _run(argv: list[str]) -> int:
     return EXIT_FAILED if parity.failed else EXIT_DONE
 
 
-def _graph(run: TrainedRun, generator: Generator, o: ExportOptions) -> Traced:
+def _graph(run: TrainedRun, generator: Generator, direction: str, o: ExportOptions) -> Traced:
     size = (o.size[0], o.size[1]) if o.size else None
     with frozen(generator) as told:
-        facts = facts_of_run(run, run.tag, generator, told, processing=o.with_processing)
+        facts = facts_of_run(run, run.tag, generator, told, direction=direction, processing=o.with_processing)
         return traced(generator, facts, size=size)
 
 

@@ -54,8 +54,8 @@ class MappedTranslation(InferenceModule):
             fake, W_t = self._attempt(image, self.netD(judged).float())
         return (fake, W_t)[: len(self.outputs)]
 
-    def draws(self) -> bool:
-        return self._drawn or getattr(self.netW, "draws", False) or super().draws()
+    def has_noise(self) -> bool:
+        return self._drawn or bool(getattr(self.netW, "draws", False))
 
     @contextlib.contextmanager
     def still(self) -> Iterator[None]:
@@ -78,5 +78,5 @@ class MappedTranslation(InferenceModule):
 
     def _reasons(self) -> Iterator[str]:
         yield from super()._reasons()
-        if self.draws():
+        if self.has_noise():
             yield "the map of D is drawn for each part"
