@@ -34,14 +34,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from models.trained import folder_of, load_run
+from models.exported import default_name, load_exported
+from models.generators import is_forward, own_direction
+from models.trained import folder_of, load_run, remembered_sides
 from models.translation import SMALL, Ready, TilePlan, Translator
 from util.background import BackgroundWriter
 from util.exit_code import EXIT_DONE, EXIT_FAILED, report_error, run_command
 from util.images.folder import is_image, require_images
 from util.images.io import IMAGE_SUFFIXES, save_array
+from util.run.checkpoint import checkpoint_tag
 from util.run.engine import start_engine
 from util.run.inference import ResultNames
+from util.run.sides import read_sides
 
 logger = logging.getLogger("translate")
 
@@ -149,13 +153,40 @@ def open_translator(options: Options, direction: str) -> Translator:
     """
     asked: TranslateOptions = options.test
     plan = TilePlan(asked.tile, asked.overlap, asked.max_memory, asked.tile_passes)
-    engine = start_engine(**vars(options.engine))
-    translator = load_run(options, engine).translator(direction, maps=asked.save_maps, plan=plan)
+    if asked.exported or asked.engine != "torch":
+        translator = _exported(options, direction, plan)
+    else:
+        engine = start_engine(**vars(options.engine))
+        translator = load_run(options, engine).translator(direction, maps=asked.save_maps, plan=plan)
     fixed = translator.generator.fixed_size
     if fixed is not None and not asked.tile:
         height, width = fixed
         logger.info("this generator works at %dx%d only: pictures are scaled to it and back", width, height)
     return translator
+
+
+def _exported(options: Options, direction: str, plan: TilePlan) -> Translator:
+    """The run's export, or the file of ``--exported``, with the processing of the run; on the CPU."""
+    asked: TranslateOptions = options.test
+    folder = folder_of(options)
+    direction = direction or own_direction(options)
+    tag = checkpoint_tag(options.run.epoch, options.run.load_iter)
+    file = Path(asked.exported or folder / default_name(tag, direction, ("image",), ".onnx"))
+    generator = load_exported(file, asked.engine, direction=direction)
+    if "image" not in generator.inputs:
+        raise ValueError(f"{file}: makes images from noise and translates none")
+    trained = [each for each in folder.glob(f"{tag}_net_*.pth") if each.stat().st_mtime > file.stat().st_mtime]
+    if trained:
+        logger.warning("%s is older than %s: export the run again if it was trained further", file, trained[0])
+    return Translator(
+        generator,
+        options.data,
+        start_engine(**{**vars(options.engine), "gpu_ids": "-1"}),
+        forward=is_forward(options, direction),
+        remembered=remembered_sides(options, read_sides(folder)),
+        seed=options.engine.seed,
+        plan=plan,
+    )
 
 
 # -- what there is to do -------------------------------------------------------------------------------------------
