@@ -19,7 +19,7 @@ class TranslateOptions(OptionRecord):
         positional=True,
         several=True,
         metavar="INPUT",
-        help="pictures, or folders of them (with all folders below); - reads one name a line from standard input",
+        help="pictures, folders of them (and all below), or videos; - reads one name a line from standard input",
     )
     output: str = arg(
         "", required=True, metavar="PATH", help="folder of the results; of a single picture a file name is possible"
@@ -55,6 +55,7 @@ class TranslateOptions(OptionRecord):
     exported: str = arg(
         "", metavar="FILE", help="the file of scripts/export.py that --engine runs (default: the run's own)"
     )
+    every: int = arg(1, minimum=1, help="of a video: translate frames 0, N, 2N, ... only; their times stay")
 
     def __post_init__(self) -> None:
         if self.exported and self.engine == "torch" and not self.exported.endswith(".pt2"):
