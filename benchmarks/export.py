@@ -3,8 +3,9 @@
 python -m benchmarks.export [--full] [--only NAME ...]     the table of docs/export.md
 python -m benchmarks.export --speed [--images 8]           CPU seconds per image at 256 px, one thread, interleaved
 
-Networks have random weights of --init_type kaiming, with which values are of the order of 1; without ``--full`` they are narrow. Every file is run with another batch than that of its
-example, and where the size is free with two other sizes.
+Networks have random weights of --init_type kaiming, with which values are of the order of 1; without ``--full`` they
+are narrow. Every file is run with another batch than that of its example, and where the size is free with two other
+sizes.
 """
 
 from __future__ import annotations

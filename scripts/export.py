@@ -103,6 +103,10 @@ def _run(argv: list[str]) -> int:
     if file.suffix != SUFFIX[o.format]:
         raise ValueError(f"--output {o.output}: a file of --format {o.format} ends with {SUFFIX[o.format]}")
     graph = _graph(run, generator, direction, o)
+    source = "drawn numbers"
+    pictures: Iterator[tuple[str, Tensor]] = iter(())
+    if "image" in graph.facts.inputs:  # before anything is written: --images may not be there
+        source, pictures = _pictures(options, graph.facts, forward=is_forward(options, direction))
     made = write(graph, file, o.format, external_data=o.external_data, opset=o.opset)
     _tell(graph, made)
 
@@ -110,13 +114,10 @@ def _run(argv: list[str]) -> int:
     parity = Parity(session, generator, facts, o.tolerance)
     for count, size in other_sizes(generator, facts):
         example = example_of(generator, facts, batch=count, size=size, seed=1)
-        shape = f"{size[0]}x{size[1]}" if size else f"{count} images"
+        shape = f"{size[0]}x{size[1]}" if size else "z and label"
         parity.add(f"drawn numbers, batch of {count}, {shape}", example)
-    source = "drawn numbers"
-    if "image" in facts.inputs:
-        source, pictures = _pictures(options, facts, forward=is_forward(options, direction))
-        for name, picture in pictures:
-            parity.add(name, (picture,), is_picture=True)
+    for name, picture in pictures:
+        parity.add(name, (picture,), is_picture=True)
     folder = Path(o.report) if o.report else result_folder(options, "export")
     with drafted(folder, f"--report {folder}") as draft:
         _write_report(draft, parity, graph, made, engine, source)
