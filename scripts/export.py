@@ -10,7 +10,6 @@ is written to results/RUN/export_latest. Exit code 1: the file differs by more t
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import json
 import logging
@@ -55,7 +54,7 @@ from models.exporting import (
 from models.generators import Generator, generator_of, is_forward, own_direction
 from models.trained import TrainedRun, load_run, result_folder
 from options.export_options import ExportOptions
-from options.parse import Options, parse_test
+from options.parse import Options, parse_test, split_direction
 from util.exit_code import EXIT_DONE, EXIT_FAILED, report_error, run_command
 from util.files import drafted, replace_text
 from util.images.io import save_array, to_display
@@ -82,13 +81,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(argv: list[str]) -> int:
-    # The direction asked for is no option of the data, which keep the training's.
-    way = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    way.add_argument("--direction", default="")
-    asked, words = way.parse_known_args(argv)
+    asked, words = split_direction(argv)
     options = parse_test(words, MODELS, DATASETS, program="scripts/export.py", test_record=ExportOptions)
     o: ExportOptions = options.test
-    direction = asked.direction or own_direction(options)
+    direction = asked or own_direction(options)
     is_forward(options, direction)  # refuses other words
     engine = ENGINE_OF[o.format]
     check_packages(o.format, engine)
