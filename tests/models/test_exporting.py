@@ -186,7 +186,8 @@ def test_dropout_is_off_and_that_is_said():
     generator = bare(unet.train(), multiple=64, minimum=64)
     graph = graph_of(generator)
     assert graph.facts.frozen["dropout"].startswith("off; the run draws it")
-    assert not any("dropout" in str(node.target) for node in graph.program.graph.nodes)
+    drawn = [node.args[2] for node in graph.program.graph.nodes if "dropout" in str(node.target)]
+    assert drawn == [False]  # whether it is in train mode
     dropouts = [each for each in unet.modules() if isinstance(each, nn.Dropout)]
     assert dropouts and all(each.training for each in dropouts)  # as before
     with exporting.frozen(bare(unet.eval())) as told:
