@@ -47,12 +47,16 @@ class TranslateOptions(OptionRecord):
         help="passes over all tiles that gather the whole picture's statistics for instance norm before the one that "
         "counts; 0 = each tile has its own",
     )
+    engine: str = arg(
+        "torch",
+        choices=ENGINES,
+        help="what runs the network: torch (with --exported a .pt2), or onnxruntime or openvino an export of the run",
+    )
+    exported: str = arg(
+        "", metavar="FILE", help="the file of scripts/export.py that --engine runs (default: the run's own)"
+    )
     every: int = arg(1, minimum=1, help="of a video: translate frames 0, N, 2N, ... only; their times stay")
-    engine: str = arg("torch", choices=ENGINES, help="what runs the network: torch, or an export of the run")
-    exported: str = arg("", metavar="FILE", help="the file of scripts/export.py that --engine runs")
 
     def __post_init__(self) -> None:
-        if self.exported and self.engine == "torch" and not self.exported.endswith((".pt", ".pt2", ".pth")):
+        if self.exported and self.engine == "torch" and not self.exported.endswith(".pt2"):
             raise OptionError(f"--exported {self.exported}: say by --engine what runs it: onnxruntime or openvino")
-        if self.engine != "torch" and not self.exported:
-            raise OptionError(f"--engine {self.engine}: give by --exported the FILE that scripts/export.py made")

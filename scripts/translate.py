@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from data import DATASETS
 from models import MODELS
-from options.parse import Options, answer_help, parse_test
+from options.parse import Options, answer_help, parse_test, split_direction
 from options.translate_options import TranslateOptions
 
 if __name__ == "__main__":
@@ -35,7 +35,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from models.trained import folder_of, load_run
+from models.exported import default_name, load_exported
+from models.generators import is_forward, own_direction
+from models.trained import folder_of, load_run, remembered_sides
 from models.translation import SMALL, Ready, TilePlan, Translator
 from models.video import translate_video
 from util.background import BackgroundWriter
@@ -44,8 +46,10 @@ from util.images.folder import is_image, require_images
 from util.images.io import IMAGE_SUFFIXES, save_array
 from util.images.video import VideoSource, is_video, read_video
 from util.images.video_writer import WRITTEN_SUFFIXES, check_output
+from util.run.checkpoint import checkpoint_tag
 from util.run.engine import start_engine
 from util.run.inference import ResultNames
+from util.run.sides import read_sides
 
 logger = logging.getLogger("translate")
 
@@ -101,7 +105,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(words: list[str]) -> int:
-    direction, words = _direction(words)
+    direction, words = split_direction(words)
     options = parse_test(words, MODELS, DATASETS, program=PROGRAM, test_record=TranslateOptions)
     asked: TranslateOptions = options.test
     folder_of(options)  # a run that is not there, before anything is read
@@ -120,6 +124,14 @@ def _run(words: list[str]) -> int:
     return EXIT_FAILED if count.errors else EXIT_DONE
 
 
+def usual_batch(translator: Translator) -> int:
+    """How many pictures go through the network together: as many as pay."""
+    if translator.engine.device.type != "cpu":
+        return 8
+    weights = sum(each.numel() for each in translator.generator.module.parameters())
+    return 4 if weights >= LARGE_NETWORK else 1
+
+
 def _batch_size(options: Options, translator: Translator) -> int:
     batch_size = options.data.batch_size if "batch_size" in options.given else usual_batch(translator)
     if translator.one_by_one and batch_size > 1:
@@ -127,14 +139,6 @@ def _batch_size(options: Options, translator: Translator) -> int:
             logger.warning("--batch_size %d: 1 is used, because the model draws for the batch", batch_size)
         return 1
     return batch_size
-
-
-def usual_batch(translator: Translator) -> int:
-    """How many pictures go through the network together: as many as pay."""
-    if translator.engine.device.type != "cpu":
-        return 8
-    weights = sum(each.numel() for each in translator.generator.module.parameters())
-    return 4 if weights >= LARGE_NETWORK else 1
 
 
 def _videos(options: Options, direction: str) -> int:
@@ -174,20 +178,6 @@ def _video(job: Job, source: VideoSource, translator: Translator, every: int, ba
     )
 
 
-def _direction(words: Sequence[str]) -> tuple[str, list[str]]:
-    """``--direction``, and the other words: that of the training, which files and ranges go by, stays as it is."""
-    found, rest, words = "", [], list(words)
-    while words:
-        word = words.pop(0)
-        if word == "--direction" and words:
-            found = words.pop(0)
-        elif word.startswith("--direction="):
-            found = word.partition("=")[2]
-        else:
-            rest.append(word)
-    return found, rest
-
-
 def open_translator(options: Options, direction: str) -> Translator:
     """The generator of the run, or of an export of it, with all that stands before and behind it.
 
@@ -196,13 +186,40 @@ def open_translator(options: Options, direction: str) -> Translator:
     """
     asked: TranslateOptions = options.test
     plan = TilePlan(asked.tile, asked.overlap, asked.max_memory, asked.tile_passes)
-    engine = start_engine(**vars(options.engine))
-    translator = load_run(options, engine).translator(direction, maps=asked.save_maps, plan=plan)
+    if asked.exported or asked.engine != "torch":
+        translator = _exported(options, direction, plan)
+    else:
+        engine = start_engine(**vars(options.engine))
+        translator = load_run(options, engine).translator(direction, maps=asked.save_maps, plan=plan)
     fixed = translator.generator.fixed_size
     if fixed is not None and not asked.tile:
         height, width = fixed
         logger.info("this generator works at %dx%d only: pictures are scaled to it and back", width, height)
     return translator
+
+
+def _exported(options: Options, direction: str, plan: TilePlan) -> Translator:
+    """The run's export, or the file of ``--exported``, with the processing of the run; on the CPU."""
+    asked: TranslateOptions = options.test
+    folder = folder_of(options)
+    direction = direction or own_direction(options)
+    tag = checkpoint_tag(options.run.epoch, options.run.load_iter)
+    file = Path(asked.exported or folder / default_name(tag, direction, ("image",), ".onnx"))
+    generator = load_exported(file, asked.engine, direction=direction)
+    if "image" not in generator.inputs:
+        raise ValueError(f"{file}: makes images from noise and translates none")
+    trained = [each for each in folder.glob(f"{tag}_net_*.pth") if each.stat().st_mtime > file.stat().st_mtime]
+    if trained:
+        logger.warning("%s is older than %s: export the run again if it was trained further", file, trained[0])
+    return Translator(
+        generator,
+        options.data,
+        start_engine(**{**vars(options.engine), "gpu_ids": "-1"}),
+        forward=is_forward(options, direction),
+        remembered=remembered_sides(options, read_sides(folder)),
+        seed=options.engine.seed,
+        plan=plan,
+    )
 
 
 # -- what there is to do -------------------------------------------------------------------------------------------
