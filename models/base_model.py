@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,6 +21,7 @@ from options.schema import specs
 from util.images.pool import ImagePool
 from util.loggers.base import Logger
 from util.run.engine import Engine
+from util.run.gradients import GradientAverage
 from util.types import PAIRED_VISUALS, Batch, Losses, Visual, Visuals
 
 logger = logging.getLogger(__name__)
@@ -68,6 +70,7 @@ class BaseModel(ABC):
         self.optimizers: dict[str, torch.optim.Optimizer] = {}
         self.scalers: dict[str, torch.amp.GradScaler] = {}
         self.pools: dict[str, ImagePool] = {}
+        self._averages: dict[str, GradientAverage] = {}  # optimizer -> over the processes
         self.class_names: tuple[str, ...] = ()
         self.share = 1.0 / engine.world.size
         self.batch_size = 0  # images of this process's part of the batch
@@ -195,10 +198,14 @@ class BaseModel(ABC):
 
     def add_optimizer(self, name: str, parameters: Iterable[nn.Parameter], **settings: Any) -> None:
         """Register an Adam optimizer (``lr``, ``betas``, ``weight_decay``...) over the parameters."""
-        optimizer = self.engine.adam(list(parameters), **settings)
+        owned = list(parameters)
+        optimizer = self.engine.adam(owned, **settings)
         for group in optimizer.param_groups:
             group["initial_lr"] = group["lr"]
         self.optimizers[name] = optimizer
+        average = self.engine.gradient_average(owned)
+        if average is not None:
+            self._averages[name] = average
         scaler = self.engine.grad_scaler()
         if scaler is not None:
             self.scalers[name] = scaler
@@ -298,35 +305,64 @@ class BaseModel(ABC):
         Returns:
             the reported losses, detached; of several closures the weighted means.
         """
+        losses = self._differentiate(name, closures, weights)
+        self._step(name)
+        return losses
+
+    def update_together(self, closures: Mapping[str, Callable[[], Step]]) -> Losses:
+        """One step of several optimizers, none of which sees the other's: all losses are of the networks as they were.
+
+        With several processes the gradients of one travel while those of the next are computed.
+
+        Args:
+            closures: optimizer -> its closure, as for ``update``; they run in this order.
+
+        Returns:
+            the reported losses, detached.
+        """
+        losses: Losses = {}
+        for name, closure in closures.items():
+            losses |= self._differentiate(name, (closure,), (1.0,))
+        for name in closures:
+            self._step(name)
+        return losses
+
+    def _differentiate(self, name: str, closures: Sequence[Callable[[], Step]], weights: Sequence[float]) -> Losses:
+        """The gradients of one optimizer; with several processes they are on their way when it returns."""
         optimizer = self.optimizers[name]
         own = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
         for net in self.networks.values():
             for parameter in net.parameters():
                 parameter.requires_grad_(id(parameter) in own)
         optimizer.zero_grad(set_to_none=True)
-        scaler = self.scalers.get(name)
+        scaler, average = self.scalers.get(name), self._averages.get(name)
         factor = self.share * self.engine.world.size if self.engine.world.size > 1 else 1.0
         found: list[Mapping[str, Tensor]] = []
-        for closure, weight in zip(closures, weights, strict=True):
+        for number, (closure, weight) in enumerate(zip(closures, weights, strict=True), start=1):
             with self.engine.autocast():
                 loss, reported = closure()
             if factor * weight != 1.0:
                 loss = loss * (factor * weight)
-            (loss if scaler is None else scaler.scale(loss)).backward()
+            with average.sending() if average and number == len(closures) else contextlib.nullcontext():
+                (loss if scaler is None else scaler.scale(loss)).backward()
             found.append({key: value.detach() for key, value in reported.items()})
-        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-        for parameter in parameters:
-            if parameter.grad is None:  # not reached by this loss: the same for all processes, and for weight decay
-                parameter.grad = torch.zeros_like(parameter)
-        self.engine.average_gradients(parameters)
+        if len(found) == 1:
+            return dict(found[0])
+        return {key: sum((each[key] * w for each, w in zip(found, weights)), torch.zeros(())) for key in found[0]}
+
+    def _step(self, name: str) -> None:
+        optimizer, scaler, average = self.optimizers[name], self.scalers.get(name), self._averages.get(name)
+        if average:
+            average.receive()
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is None:  # not reached by this loss: for weight decay
+                    parameter.grad = torch.zeros_like(parameter)
         if scaler is None:
             optimizer.step()
         else:
             scaler.step(optimizer)
             scaler.update()
-        if len(found) == 1:
-            return dict(found[0])
-        return {key: sum((each[key] * w for each, w in zip(found, weights)), torch.zeros(())) for key in found[0]}
 
     # -- what the loop and the checkpoints call ------------------------------------------------------------------
 
