@@ -148,8 +148,7 @@ def train(session: Session, stop: StopSignal) -> int:
         for batch in s.meter.waiting(batches):
             set_lr_factor(s.model.optimizers, s.plan.factor(s.progress))
             seed_step(s.options.engine.seed, s.progress.steps, s.engine.world.rank)
-            s.model.set_input(batch)
-            losses = s.model.optimize_parameters()
+            losses = s.model.train_on(batch)
 
             num_images = batch["global_size"]
             s.progress.advance(num_images)

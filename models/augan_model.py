@@ -379,7 +379,8 @@ class AUGANModel(BaseModel):
         """The step of both G; that of the discriminators and the classifier, on earlier fakes and on the encodings made
         before it; and that of the objects' discriminators, where any process has an object."""
         closures = {"G": self.generator_losses, "D": self.discriminator_losses}
-        if self.options.instance_level and any(self.engine.gather(self._has_boxes)):
+        with_boxes = [self._has_boxes for _ in self.turns()]
+        if self.options.instance_level and any(self.engine.gather(any(with_boxes))):
             closures["D_inst"] = self.instance_discriminator_losses
         losses = self.update_together(closures)
         nothing = torch.zeros((), device=self.engine.device)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from models.losses.gan import GANLoss
+from models.micro_batches import Turns, count_of, parts_of, split
 from models.networks.factory import build_discriminator, build_generator, check_image_size
 from models.networks.init import init_weights
 from options.base_options import ModelOptions, OneWayOptions
@@ -37,7 +38,8 @@ class BaseModel(ABC):
     """A recipe: how networks are built, fed and trained.
 
     Two life cycles. Inference: construct, load, ``set_input``, ``forward``, ``visuals``. Training adds
-    ``setup_training`` once, ``begin_epoch`` once per epoch, and ``optimize_parameters`` for every batch.
+    ``setup_training`` once, ``begin_epoch`` once per epoch, and ``train_on`` for every batch, which calls ``set_input``
+    and ``optimize_parameters``.
 
     Class attributes a model sets:
         Options: its options, a frozen dataclass derived from ``ModelOptions``.
@@ -76,6 +78,7 @@ class BaseModel(ABC):
         self.batch_size = 0  # images of this process's part of the batch
         self.masks: dict[str, Tensor] = {}  # side -> [N, 1, H, W], 0 where pixels are missing; only with --nodata
         self._criteria: list[nn.Module] = []
+        self._turns: Turns | None = None  # during a step of several micro-batches
 
     # -- what a model implements ---------------------------------------------------------------------------------
 
@@ -136,6 +139,15 @@ class BaseModel(ABC):
     def optimize_parameters(self) -> Losses:
         """One training step on the current input: published loss name -> detached 0-dim tensor on the device."""
         raise ValueError(f"{type(self).__name__}: it is for test.py only and cannot be trained")
+
+    def batch_holders(self) -> Mapping[Any, Collection[str]]:
+        """Other objects that know of the current batch -> the names of their attributes that do."""
+        return {}
+
+    def micro_batches(self, batch: Batch) -> list[tuple[Batch, float]]:
+        """The ``--accum_grad`` parts of a training batch that ``set_input`` gets one by one, and their weights."""
+        world = self.engine.world
+        return split(batch, parts_of(batch, self.options.accum_grad, count_of(batch), world.size))
 
     def extra_state(self) -> dict[str, Any]:
         """Training state beyond networks and optimizers (tensors and primitives only). Every process must call it."""
@@ -327,8 +339,28 @@ class BaseModel(ABC):
             self._step(name)
         return losses
 
+    def prepare_step(self, work: Callable[[], None]) -> None:
+        """Do what the closures of this step share, such as making the fakes.
+
+        With several micro-batches it is done before each closure of each, with the same random numbers, so that one
+        of them has a graph at a time.
+        """
+        if self._turns:
+            self._turns.prepare = work
+        else:
+            work()
+
+    def turns(self) -> Iterator[None]:
+        """Once for every micro-batch of the step: with ``for _ in self.turns()`` attributes are those of each."""
+        if self._turns:
+            yield from self._turns
+        else:
+            yield
+
     def _differentiate(self, name: str, closures: Sequence[Callable[[], Step]], weights: Sequence[float]) -> Losses:
         """The gradients of one optimizer; with several processes they are on their way when it returns."""
+        if self._turns:
+            closures, weights = self._turns.spread(closures, weights)
         optimizer = self.optimizers[name]
         own = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
         for net in self.networks.values():
@@ -365,6 +397,24 @@ class BaseModel(ABC):
             scaler.update()
 
     # -- what the loop and the checkpoints call ------------------------------------------------------------------
+
+    def train_on(self, batch: Batch) -> Losses:
+        """One training step on a batch of the loader, of ``--batch_size * --accum_grad`` images (over all processes).
+
+        Returns:
+            as ``optimize_parameters``. ``visuals`` show the first micro-batch.
+        """
+        parts = self.micro_batches(batch)
+        if len(parts) == 1:
+            self.set_input(batch)
+            return self.optimize_parameters()
+        self._turns = Turns(self, parts, self.engine.device)
+        try:
+            losses = self.optimize_parameters()
+            self._turns.back_to_first()
+        finally:
+            self._turns = None
+        return losses
 
     def train(self, mode: bool = True) -> None:
         """Training mode of all networks (dropout, batch statistics) on or off."""

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from models import MODELS
 from models.base_model import BaseModel, Step, pictures
+from models.micro_batches import parts_of
 from models.sagan.augment import DIFF_AUGMENTS, diff_augment
 from models.sagan.averages import standing_statistics, update_average
 from models.sagan.latent import LABEL_SAMPLING, draw_labels, numbered_latents
@@ -38,7 +39,7 @@ class SAGANOptions(ModelOptions):
         "n_epochs_decay": 0,
         "eval_metrics": ("kid", "fid", "is"),
     }
-    uses: ClassVar[tuple[str, ...]] = ("input_nc", "output_nc", "ngf", "ndf", "gan_mode", "beta1")
+    uses: ClassVar[tuple[str, ...]] = ("input_nc", "output_nc", "ngf", "ndf", "gan_mode", "beta1", "accum_grad")
     in_tests: ClassVar[type[OptionRecord] | None] = SampleOptions
 
     gan_mode: str = arg("hinge", choices=("hinge", "vanilla", "lsgan", "original", "bce", "ls"), help="GAN objective")
@@ -77,12 +78,6 @@ class SAGANOptions(ModelOptions):
     no_sn_G: bool = arg(False, help="no spectral norm in the generator")
     no_sn_D: bool = arg(False, help="no spectral norm in the discriminator")
     n_critic: int = arg(1, minimum=1, aliases=("n-critic",), help="updates of D per update of G, each of new images")
-    accum_grad: int = arg(
-        1,
-        minimum=1,
-        aliases=("accum-grad",),
-        help="micro-batches of --batch_size images whose gradients are averaged for one update (the reference: 2)",
-    )
     label_sampling: str = arg(
         "auto",
         choices=("auto", *LABEL_SAMPLING),
@@ -225,12 +220,11 @@ class SAGANModel(BaseModel):
         """Real images, of which a training step learns and whose classes inference draws."""
         self.images = self.take(batch, ("image",))["image"]
         self.labels = self.engine.to_device(self._known(batch))
-        processes, parts = self.engine.world.size, self.options.batches_per_step
-        size, full = batch.get("global_size", self.batch_size * processes), batch.get("full_size", 0)
-        if full:  # of an incomplete last batch as many micro-batches as it fills
-            parts = -(-size * parts // full)
-        # All processes do the same number of updates; each has at least so many images.
-        self._parts = min(parts, max(1, size // processes))
+        self._parts = parts_of(batch, self.options.batches_per_step, self.batch_size, self.engine.world.size)
+
+    def micro_batches(self, batch: Batch) -> list[tuple[Batch, float]]:
+        """The whole batch: ``optimize_parameters`` splits it, as every update of D has images of its own."""
+        return [(batch, 1.0)]
 
     def forward(self) -> None:
         """An image of the class of every image of the input, from new noise."""

@@ -23,9 +23,7 @@ class Trainable(Protocol):
     networks: dict[str, nn.Module]
     optimizers: dict[str, torch.optim.Optimizer]
 
-    def set_input(self, batch: Batch) -> None: ...
-
-    def optimize_parameters(self) -> Losses: ...
+    def train_on(self, batch: Batch) -> Losses: ...
 
 
 def count_parameters(net: nn.Module) -> int:
@@ -78,11 +76,7 @@ def measure_model(model: Trainable, batch: Mapping[str, Any], device: torch.devi
     """``measure_step`` of a model on random images of a batch's shapes."""
     noise = {key: torch.rand_like(v) * 2 - 1 if key in ("A", "B", "image") else v for key, v in batch.items()}
 
-    def step() -> None:
-        model.set_input(noise)
-        model.optimize_parameters()
-
-    return measure_step(step, device)
+    return measure_step(lambda: model.train_on(noise), device)
 
 
 def measure_step(step: Callable[[], object], device: torch.device) -> tuple[float, float]:
