@@ -116,7 +116,7 @@ class Session:
         if self.evaluation and self.evaluation.due(epoch, self.plan.last_epoch):
             self.save("latest")  # whatever happens to the evaluation, the epoch is not lost
             extra = self.model.extra_state() if self.model.test_reads_state else {}
-            found = self.evaluation.run(Snapshot(self.model.networks, extra), epoch)
+            found = self.evaluation.run(Snapshot(self.model.saved_networks, extra), epoch)
             self.meter.leave_out(found.seconds)
             record, measured = replace(record, metrics=found.values), found.by_short
             if found.is_best and self.options.eval.save_best:
@@ -152,6 +152,7 @@ def train(session: Session, stop: StopSignal) -> int:
 
             num_images = batch["global_size"]
             s.progress.advance(num_images)
+            s.model.update_averages(s.progress.steps)
             s.meter.update(losses, s.progress, share=s.model.share, paths=paths_of(batch))
             s.loggers.advance(num_images)
             if s.progress.crossed(log.print_freq):
@@ -208,6 +209,7 @@ def _make_model(options: Options, engine: Engine, dataset_size: int) -> BaseMode
     for flag in sorted(options.given & without_effect(type(model))) if engine.world.is_main else ():
         logger.warning("warning: --%s has no effect on --model %s", flag, options.run.model)
     model.setup_training(dataset_size)
+    model.start_averages()
     if "one_size" in model.needs and "crop" in options.data.preprocess:
         model.check_size(options.data.crop_size, options.data.crop_size)
     for name, net in model.networks.items() if options.run.verbose else ():

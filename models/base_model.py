@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from models.averages import SUFFIX, averaged_copy, decay_after, update_average
 from models.losses.gan import GANLoss
 from models.micro_batches import Turns, count_of, parts_of, split
 from models.networks.factory import build_discriminator, build_generator, check_image_size
@@ -52,6 +53,7 @@ class BaseModel(ABC):
     Attributes:
         loss_names: names of the losses that ``optimize_parameters`` reports, in the published order.
         networks: checkpoint name -> bare module; the files are ``<tag>_net_<name>.pth``.
+        averages: in training with ``--ema_decay``, ``<name>_ema`` -> moving average of a network; saved as these are.
         aliases: network -> other names that its file may have in published checkpoints.
         optimizers: name -> optimizer.
         scalers: optimizer -> loss scaler, with ``--precision fp16``.
@@ -68,6 +70,7 @@ class BaseModel(ABC):
         self.options, self.engine = options, engine
         self.loss_names: tuple[str, ...] = ()
         self.networks: dict[str, nn.Module] = {}
+        self.averages: dict[str, nn.Module] = {}
         self.aliases: dict[str, tuple[str, ...]] = {}
         self.optimizers: dict[str, torch.optim.Optimizer] = {}
         self.scalers: dict[str, torch.amp.GradScaler] = {}
@@ -139,6 +142,10 @@ class BaseModel(ABC):
     def optimize_parameters(self) -> Losses:
         """One training step on the current input: published loss name -> detached 0-dim tensor on the device."""
         raise ValueError(f"{type(self).__name__}: it is for test.py only and cannot be trained")
+
+    def averaged(self) -> tuple[str, ...]:
+        """The networks that ``--ema_decay`` averages: all but discriminators, whose names begin with D."""
+        return tuple(name for name in self.networks if not name.startswith("D"))
 
     def batch_holders(self) -> Mapping[Any, Collection[str]]:
         """Other objects that know of the current batch -> the names of their attributes that do."""
@@ -397,6 +404,27 @@ class BaseModel(ABC):
             scaler.update()
 
     # -- what the loop and the checkpoints call ------------------------------------------------------------------
+
+    def start_averages(self) -> None:
+        """Begin the moving averages of ``--ema_decay``, after ``setup_training``."""
+        for name in self.averaged() if self.options.ema_decay else ():
+            self.averages[name + SUFFIX] = averaged_copy(self.networks[name])
+
+    def update_averages(self, steps: int) -> None:
+        """Take over this step's weights; ``steps`` of the run are done."""
+        for name, average in self.averages.items():
+            source = self.networks[name.removesuffix(SUFFIX)]
+            update_average(average, source, decay_after(steps, self.options.ema_decay))
+
+    @property
+    def saved_networks(self) -> dict[str, nn.Module]:
+        """What a checkpoint holds: the networks and their averages."""
+        return {**self.networks, **self.averages}
+
+    def weights_of(self, name: str) -> str:
+        """The saved network whose weights inference gives to this one: its average, where there is one."""
+        average = self.options.ema_decay > 0 and not self.options.use_raw and name in self.averaged()
+        return name + SUFFIX if average else name
 
     def train_on(self, batch: Batch) -> Losses:
         """One training step on a batch of the loader, of ``--batch_size * --accum_grad`` images (over all processes).

@@ -12,15 +12,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from models import MODELS
+from models.averages import update_average
 from models.base_model import BaseModel, Step, pictures
 from models.micro_batches import parts_of
 from models.sagan.augment import DIFF_AUGMENTS, diff_augment
-from models.sagan.averages import standing_statistics, update_average
 from models.sagan.latent import LABEL_SAMPLING, draw_labels, numbered_latents
 from models.sagan.networks import ATTENTION_KINDS, SAGANDiscriminator, SAGANGenerator, default_attention
 from models.sagan.sample_options import SampleOptions
 from models.sagan.sheets import COLUMNS, Columns, columns_for, sample_sheet
 from models.sagan.spread import ClassMonitor, spread
+from models.sagan.standing_statistics import standing_statistics
 from options.base_options import ModelOptions
 from options.schema import Given, OptionError, OptionRecord, arg, tied
 from util.registry import unknown
@@ -39,7 +40,17 @@ class SAGANOptions(ModelOptions):
         "n_epochs_decay": 0,
         "eval_metrics": ("kid", "fid", "is"),
     }
-    uses: ClassVar[tuple[str, ...]] = ("input_nc", "output_nc", "ngf", "ndf", "gan_mode", "beta1", "accum_grad")
+    uses: ClassVar[tuple[str, ...]] = (
+        "input_nc",
+        "output_nc",
+        "ngf",
+        "ndf",
+        "gan_mode",
+        "beta1",
+        "accum_grad",
+        "ema_decay",
+        "use_raw",
+    )
     in_tests: ClassVar[type[OptionRecord] | None] = SampleOptions
 
     gan_mode: str = arg("hinge", choices=("hinge", "vanilla", "lsgan", "original", "bce", "ls"), help="GAN objective")
@@ -88,16 +99,10 @@ class SAGANOptions(ModelOptions):
         metavar="KIND,...",
         help="random changes to all that D sees, for small data sets: color,translation,cutout (Zhao et al. 2020)",
     )
-    ema_decay: float = arg(
-        0.9999,
-        minimum=0.0,
-        maximum=0.9999999,
-        help="decay of the moving average of the generator, which samples are drawn with; 0 = off",
-    )
+    ema_decay: float = 0.9999
     ema_start: int = arg(
         1000, minimum=0, help="steps before the moving average starts; until then it equals the generator"
     )
-    use_raw: bool = arg(False, help="sample with the generator itself instead of its moving average")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -290,6 +295,10 @@ class SAGANModel(BaseModel):
     @property
     def draws_at_test(self) -> bool:
         return True
+
+    def averaged(self) -> tuple[str, ...]:
+        """None: ``G_ema`` is a network of this model's own, which ``update_G`` averages from ``--ema_start`` on."""
+        return ()
 
     # -- training ------------------------------------------------------------------------------------------------
 

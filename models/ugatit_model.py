@@ -33,7 +33,20 @@ class UGATITOptions(OneWayOptions):
     """The defaults of the published PyTorch code."""
 
     uses: ClassVar[tuple[str, ...]] = (
-        *("input_nc", "output_nc", "ngf", "ndf", "init_type", "init_gain", "gan_mode", "lr", "beta1", "accum_grad"),
+        *(
+            "input_nc",
+            "output_nc",
+            "ngf",
+            "ndf",
+            "init_type",
+            "init_gain",
+            "gan_mode",
+            "lr",
+            "beta1",
+            "accum_grad",
+            "ema_decay",
+            "use_raw",
+        ),
     )
 
     init_type: str = "default"

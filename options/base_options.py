@@ -339,6 +339,13 @@ class ModelOptions(OptionRecord):
         aliases=("accum-grad",),
         help="micro-batches of --batch_size images whose gradients are averaged for one update (SAGAN's reference: 2)",
     )
+    ema_decay: float = arg(
+        0.0,
+        minimum=0.0,
+        maximum=0.9999999,
+        help="decay of the moving average of the generators' weights, which tests use, e.g. 0.999; 0 = no average",
+    )
+    use_raw: bool = arg(False, help="test with the generators themselves instead of their moving averages")
 
     def __post_init__(self) -> None:
         if self.no_dropout and self.dropout != ModelOptions.dropout:

@@ -20,8 +20,10 @@ from util.types import Batch, Losses
 class Trainable(Protocol):
     """What is needed of a model."""
 
-    networks: dict[str, nn.Module]
     optimizers: dict[str, torch.optim.Optimizer]
+
+    @property
+    def saved_networks(self) -> dict[str, nn.Module]: ...
 
     def train_on(self, batch: Batch) -> Losses: ...
 
@@ -114,9 +116,9 @@ def describe_run(
         saving: folder, epochs between two numbered checkpoints, how many of them are kept.
     """
     mode, summary, num_images, batch_size = data
-    size = size_on_disk(model.networks.values(), model.optimizers.values())
+    size = size_on_disk(model.saved_networks.values(), model.optimizers.values())
     return [
-        *describe_networks(model.networks),
+        *describe_networks(model.saved_networks),
         *describe_data(mode, summary),
         *describe_plan(plan, num_images, batch_size),
         *describe_checkpoints(saving[0], size, plan, saving[1], saving[2]),
