@@ -34,10 +34,11 @@ from util.run.checkpoint import Checkpointer, checkpoint_tag
 from util.run.class_names import CLASSES_FILE, check_labels, write_class_names
 from util.run.device import peak_memory_mb
 from util.run.engine import Engine, seed_step, start_engine
-from util.run.folder import check_name, check_run_folder, open_run_folder
+from util.run.folder import check_name, check_run_folder, last_job, open_run_folder
 from util.run.inference import Snapshot, held_out_pictures, sample_record
 from util.run.progress import Meter, Progress
 from util.run.report import describe_run, describe_step, measure_model
+from util.run.restart import restart_flags, this_job
 from util.run.schedule import TrainingSchedule, current_lr, set_lr_factor
 from util.run.sides import SideFormat, Storage, write_sides
 from util.run.state import RunState
@@ -187,7 +188,7 @@ def _start(argv: list[str]) -> int:
     """Run the command line, in as many processes as ``--gpu_ids`` names GPUs."""
     options = parse_train(argv, MODELS, DATASETS)
     launched = distributed.launch_if_several(main, (argv,), options.engine.gpu_ids)
-    return _run(options) if launched is None else launched
+    return _run(options, argv) if launched is None else launched
 
 
 def build_model(argv: Sequence[str], dataset_size: int) -> BaseModel:
@@ -217,18 +218,19 @@ def _make_model(options: Options, engine: Engine, dataset_size: int) -> BaseMode
     return model
 
 
-def _run(options: Options) -> int:
+def _run(options: Options, argv: list[str]) -> int:
 
-    run, loop = options.run, options.loop
-    check_name(run.name)
-    folder = Path(run.checkpoints_dir) / run.name
-    if not loop.dry_run:
-        check_run_folder(folder, continue_train=loop.continue_train, overwrite=loop.overwrite)
+    check_name(options.run.name)
+    folder = Path(options.run.checkpoints_dir) / options.run.name
     engine = start_engine(**vars(options.engine))
     if not engine.world.is_main:
         logging.getLogger().setLevel(logging.ERROR)
     lock = None
     try:
+        options = _restarted(options, argv, folder, engine)
+        loop = options.loop
+        if not loop.dry_run:
+            check_run_folder(folder, continue_train=loop.continue_train, overwrite=loop.overwrite)
         owner = engine.world.is_main and not loop.dry_run
         if owner and loop.continue_train:  # before anything is read from it; a new run's folder is made last
             lock = open_run_folder(folder, overwrite=False)
@@ -243,6 +245,22 @@ def _run(options: Options) -> int:
         if lock is not None:
             lock.close()
         distributed.stop()
+
+
+def _restarted(options: Options, argv: list[str], folder: Path, engine: Engine) -> Options:
+    """The options, with those that torchrun's second and later starts of a job need; the main process decides."""
+    job = this_job()
+    if job is None or options.loop.dry_run:
+        return options
+    flags = restart_flags(job, last_job(folder), folder, continue_train=options.loop.continue_train)
+    flags = engine.gather(flags)[0]
+    if not flags:
+        return options
+    if "--continue_train" in flags:
+        logger.warning("torchrun has started this job again: going on with its last checkpoint")
+    else:
+        logger.warning("torchrun has started this job again, which had saved no checkpoint yet: starting over")
+    return parse_train([*argv, *flags], MODELS, DATASETS)
 
 
 def _compose(options: Options, engine: Engine, folder: Path) -> Session:

@@ -45,7 +45,21 @@ def start(world: World, device: torch.device) -> None:
     """Join the other processes; does nothing when alone or when joined already."""
     if world.size > 1 and not dist.is_initialized():
         backend = "nccl" if device.type == "cuda" else "gloo"
-        dist.init_process_group(backend, timeout=TIMEOUT)
+        dist.init_process_group(backend, timeout=TIMEOUT, **_meeting_place(world))
+
+
+def _meeting_place(world: World) -> dict[str, Any]:
+    """Under torchrun its store, with keys of this start of the job alone; else nothing: torch reads the environment.
+
+    torch 2.14 lets all starts of a job share one store under the same keys: after a restart a process may read the
+    address that a process of the start before had, and fails to connect.
+    """
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
+        return {}
+    host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    store = dist.TCPStore(host, port, world.size, is_master=False, timeout=TIMEOUT)
+    start = f"start_{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}"
+    return {"store": dist.PrefixStore(start, store), "rank": world.rank, "world_size": world.size}
 
 
 def stop() -> None:
