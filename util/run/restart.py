@@ -7,7 +7,8 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
-from util.run.checkpoint import MARKER, Checkpointer
+CUT_OFF = "save.commit"
+"""There while a checkpoint is being moved into its place (``util.run.checkpoint.MARKER``)."""
 
 
 @dataclass(frozen=True)
@@ -68,15 +69,10 @@ def restart_flags(job: Job, before: Job | None, folder: Path, *, continue_train:
     """
     if before is None or not job.same_as(before):
         return []
-    saved = {tag: (folder / f"{tag}_state.pth").stat().st_mtime for tag in states(folder)}
+    saved = {file.name.removesuffix("_state.pth"): file.stat().st_mtime for file in folder.glob("*_state.pth")}
     own = {tag: seconds for tag, seconds in saved.items() if seconds >= before.began}
-    if not own and not (folder / MARKER).exists():
+    if not own and not (folder / CUT_OFF).exists():
         return [] if continue_train else ["--overwrite", "True"]
     tag = max(own, key=lambda each: (own[each], each == "latest")) if own else "latest"
     which = ["--load_iter", tag[5:]] if tag.startswith("iter_") else ["--load_iter", "0", "--epoch", tag]
     return ["--continue_train", "True", "--overwrite", "False", *which]
-
-
-def states(folder: Path) -> list[str]:
-    """Tags of the checkpoints that a run can go on with."""
-    return [tag for tag in Checkpointer(folder).tags() if (folder / f"{tag}_state.pth").is_file()]
