@@ -80,11 +80,15 @@ class Turns:
 
     Args:
         model: gets the input of every micro-batch in turn, before any of them trains.
+        batch: the whole.
         parts: micro-batches and weights.
         device: of the random numbers that ``prepare`` draws.
     """
 
-    def __init__(self, model: TakesTurns, parts: Sequence[tuple[Batch, float]], device: torch.device) -> None:
+    def __init__(
+        self, model: TakesTurns, batch: Batch, parts: Sequence[tuple[Batch, float]], device: torch.device
+    ) -> None:
+        self.batch = batch
         holders = {model: (), **model.batch_holders()}
         self._holders = [vars(holder) for holder in holders]
         self._names = [frozenset(names) for names in holders.values()]
@@ -93,9 +97,9 @@ class Turns:
         self._touched: list[set[str]] = [set() for _ in self._holders]
         self._parts = [_Part(weight, [{} for _ in self._holders]) for _, weight in parts]
         self.prepare: Callable[[], None] | None = None
-        for part, (batch, _) in zip(self._parts, parts):
+        for part, (images, _) in zip(self._parts, parts):
             with self._turn(part):
-                model.set_input(batch)
+                model.set_input(images)
 
     def __iter__(self) -> Iterator[None]:
         """Once for every micro-batch, the model being in the state of it."""

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from models import MODELS
 from models.base_model import BaseModel, pictures
 from models.networks.factory import GENERATOR_NAMES
+from models.networks.inference import InferenceModule, OneImage, no_direction
 from options.base_options import ModelOptions
 from options.schema import Given, arg
 from util.registry import unknown
@@ -65,6 +66,12 @@ class TestModel(BaseModel):
         """``fake = G(real)``."""
         with self.engine.autocast():
             self.fake = self.netG(self.real["A"])
+
+    def generator_module(self, direction: str = "AtoB", *, maps: bool = True) -> InferenceModule:
+        """``fake``, of the generator that ``--model_suffix`` names."""
+        if direction != "AtoB":
+            raise no_direction(direction, "--model test", "by the generator that --model_suffix names")
+        return OneImage(self.netG, "fake")
 
     def visuals(self) -> Visuals:
         """``real`` and ``fake``."""

@@ -16,6 +16,7 @@ from pathlib import Path
 from data import DATASETS
 from models import MODELS
 from models.base_model import BaseModel
+from models.generators import Generator, generator_of
 from options.parse import Options, parse_test
 from util.files import drafted
 from util.run.checkpoint import Checkpointer, checkpoint_tag
@@ -46,6 +47,10 @@ class TrainedRun:
     def tag(self) -> str:
         """Which checkpoint was loaded: ``latest``, the number of an epoch, ``iter_<n>``, ``best_<metric>``."""
         return checkpoint_tag(self.options.run.epoch, self.options.run.load_iter)
+
+    def generator(self, direction: str = "") -> Generator:
+        """Its generator, see ``generator_of``."""
+        return generator_of(self, direction)
 
 
 def load(

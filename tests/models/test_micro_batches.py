@@ -47,6 +47,13 @@ def batch_of(name, first, size=4):
     return {**batch, "index": indices, "global_size": size, "full_size": 4, "share": 1.0}
 
 
+def with_gaps(batch):
+    """A quarter of the first image's target is missing, and nothing of the others'."""
+    mask = torch.ones(len(batch["B"]), 1, SIZE, SIZE)
+    mask[0, :, : SIZE // 2, : SIZE // 2] = 0
+    return {**batch, "B_mask": mask}
+
+
 def weights(model) -> dict[str, Tensor]:
     return {
         f"{name}.{key}": value.clone()
@@ -74,7 +81,8 @@ def test_a_step_of_micro_batches_equals_that_of_the_whole_batch(name, doubles, m
     sizes = []
     set_input = parted.set_input
     parted.set_input = lambda batch: (sizes.append(len(batch["A"])), set_input(batch))
-    expected, found = whole.train_on(batch_of(name, 0)), parted.train_on(batch_of(name, 0))
+    batch = with_gaps(batch_of(name, 0))
+    expected, found = whole.train_on(batch), parted.train_on(batch)
     assert sizes == [1, 1, 2]
     for key, value in expected.items():  # losses and pictures are float32
         torch.testing.assert_close(found[key], value, rtol=1e-5, atol=1e-5, check_dtype=False)
@@ -161,7 +169,7 @@ class Model(nn.Module):
 def test_a_turn_brings_back_what_the_last_one_left():
     model = Model()
     batch = {"A": torch.tensor([1.0, 2.0, 3.0])}
-    turns = Turns(model, split(batch, 2), torch.device("cpu"))
+    turns = Turns(model, batch, split(batch, 2), torch.device("cpu"))
     for _ in turns:
         model.kept = (model.images * model.weight, model.size)
     found = []
