@@ -23,7 +23,7 @@ def children(process):
 
 @pytest.mark.slow
 def test_a_killed_process_brings_the_job_back(dataroot, workdir, two_processes):
-    train_words = [*WORDS, "--n_iters", "300"]
+    train_words = [*WORDS, "--n_iters", "100"]
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     command = [*launcher, "--max_restarts", "3", str(REPO / "train.py"), *arguments(dataroot, *train_words)]
     with open(workdir / "log", "w", encoding="utf-8") as log:
