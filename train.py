@@ -34,10 +34,11 @@ from util.run.checkpoint import Checkpointer, checkpoint_tag
 from util.run.class_names import CLASSES_FILE, check_labels, write_class_names
 from util.run.device import peak_memory_mb
 from util.run.engine import Engine, seed_step, start_engine
-from util.run.folder import check_name, check_run_folder, open_run_folder
+from util.run.folder import check_name, check_run_folder, last_job, open_run_folder
 from util.run.inference import Snapshot, held_out_pictures, sample_record
 from util.run.progress import Meter, Progress
 from util.run.report import describe_run, describe_step, measure_model
+from util.run.restart import restart_flags, this_job
 from util.run.schedule import TrainingSchedule, current_lr, set_lr_factor
 from util.run.sides import SideFormat, Storage, write_sides
 from util.run.state import RunState
@@ -119,7 +120,7 @@ class Session:
         if self.evaluation and self.evaluation.due(epoch, self.plan.last_epoch):
             self.save("latest")  # whatever happens to the evaluation, the epoch is not lost
             extra = self.model.extra_state() if self.model.test_reads_state else {}
-            found = self.evaluation.run(Snapshot(self.model.networks, extra), epoch)
+            found = self.evaluation.run(Snapshot(self.model.saved_networks, extra), epoch)
             self.meter.leave_out(found.seconds)
             record, measured = replace(record, metrics=found.values), found.by_short
             if found.is_best and self.options.eval.save_best:
@@ -151,11 +152,11 @@ def train(session: Session, stop: StopSignal, limit: TimeLimit) -> int:
         for batch in s.meter.waiting(batches):
             set_lr_factor(s.model.optimizers, s.plan.factor(limit.due(s.progress)))
             seed_step(s.options.engine.seed, s.progress.steps, s.engine.world.rank)
-            s.model.set_input(batch)
-            losses = s.model.optimize_parameters()
+            losses = s.model.train_on(batch)
 
             num_images = batch["global_size"]
             s.progress.advance(num_images)
+            s.model.update_averages(s.progress.steps)
             s.meter.update(losses, s.progress, share=s.model.share, paths=paths_of(batch))
             s.loggers.advance(num_images)
             if s.progress.crossed(log.print_freq):
@@ -194,7 +195,7 @@ def _start(argv: list[str]) -> int:
     """Run the command line, in as many processes as ``--gpu_ids`` names GPUs."""
     options = parse_train(argv, MODELS, DATASETS)
     launched = distributed.launch_if_several(main, (argv,), options.engine.gpu_ids)
-    return _run(options) if launched is None else launched
+    return _run(options, argv) if launched is None else launched
 
 
 def build_model(argv: Sequence[str], dataset_size: int) -> BaseModel:
@@ -216,6 +217,7 @@ def _make_model(options: Options, engine: Engine, dataset_size: int) -> BaseMode
     for flag in sorted(options.given & without_effect(type(model))) if engine.world.is_main else ():
         logger.warning("warning: --%s has no effect on --model %s", flag, options.run.model)
     model.setup_training(dataset_size)
+    model.start_averages()
     if "one_size" in model.needs and "crop" in options.data.preprocess:
         model.check_size(options.data.crop_size, options.data.crop_size)
     for name, net in model.networks.items() if options.run.verbose else ():
@@ -223,18 +225,19 @@ def _make_model(options: Options, engine: Engine, dataset_size: int) -> BaseMode
     return model
 
 
-def _run(options: Options) -> int:
+def _run(options: Options, argv: list[str]) -> int:
 
-    run, loop = options.run, options.loop
-    check_name(run.name)
-    folder = Path(run.checkpoints_dir) / run.name
-    if not loop.dry_run:
-        check_run_folder(folder, continue_train=loop.continue_train, overwrite=loop.overwrite)
+    check_name(options.run.name)
+    folder = Path(options.run.checkpoints_dir) / options.run.name
     engine = start_engine(**vars(options.engine))
     if not engine.world.is_main:
         logging.getLogger().setLevel(logging.ERROR)
     lock = None
     try:
+        options = _restarted(options, argv, folder, engine)
+        loop = options.loop
+        if not loop.dry_run:
+            check_run_folder(folder, continue_train=loop.continue_train, overwrite=loop.overwrite)
         owner = engine.world.is_main and not loop.dry_run
         if owner and loop.continue_train:  # before anything is read from it; a new run's folder is made last
             lock = open_run_folder(folder, overwrite=False)
@@ -249,6 +252,22 @@ def _run(options: Options) -> int:
         if lock is not None:
             lock.close()
         distributed.stop()
+
+
+def _restarted(options: Options, argv: list[str], folder: Path, engine: Engine) -> Options:
+    """The options, with those that torchrun's second and later starts of a job need; the main process decides."""
+    job = this_job()
+    if job is None or options.loop.dry_run:
+        return options
+    flags = restart_flags(job, last_job(folder), folder, continue_train=options.loop.continue_train)
+    flags = engine.gather(flags)[0]
+    if not flags:
+        return options
+    if "--continue_train" in flags:
+        logger.warning("torchrun has started this job again: going on with its last checkpoint")
+    else:
+        logger.warning("torchrun has started this job again, which had saved no checkpoint yet: starting over")
+    return parse_train([*argv, *flags], MODELS, DATASETS)
 
 
 def _compose(options: Options, engine: Engine, folder: Path) -> Session:

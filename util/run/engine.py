@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from util.run import distributed
 from util.run.device import device_for, parse_gpu_ids
 from util.run.distributed import World
+from util.run.gradients import GradientAverage
 
 
 def seed_everything(seed: int) -> None:
@@ -153,10 +154,11 @@ class Engine:
         """A loss scaler for fp16; None where none is needed."""
         return torch.amp.GradScaler(self.device.type) if self.precision == "fp16" else None
 
-    def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Replace every gradient by its mean over the processes."""
-        if self.world.size > 1:
-            distributed.average_gradients(parameters)
+    def gradient_average(self, parameters: Iterable[nn.Parameter]) -> GradientAverage | None:
+        """What averages the gradients of an optimizer over the processes; None alone. Every process must call it."""
+        if self.world.size == 1:
+            return None
+        return GradientAverage(parameters, distributed.group_for_gradients(self.device))
 
     def rng(self, purpose: str) -> random.Random:
         """Random numbers of their own for one purpose, by ``--seed`` and process."""
