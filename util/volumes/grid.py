@@ -21,6 +21,7 @@ STORED = "stored"
 # axial and coronal pictures, the face on the left of sagittal ones; front or head is up.
 _DIRECTIONS = {"axial": "LPS", "coronal": "LIP", "sagittal": "PIL"}
 _OPPOSITE = {"L": "R", "R": "L", "A": "P", "P": "A", "S": "I", "I": "S"}
+_AS_STORED = np.array([[0.0, 1.0], [1.0, 1.0], [2.0, 1.0]])  # nibabel's orientation that changes nothing
 _SAME_PLACE = 0.1  # voxels by which the corners of equal grids may lie apart: headers round
 _TILTED = 0.01  # cosine between two axes from which they are no longer perpendicular
 
@@ -136,7 +137,7 @@ def _turning(volume: Volume, view: str) -> NDArray[Any]:
     from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
 
     if view == STORED:
-        return np.array([[0.0, 1.0], [1.0, 1.0], [2.0, 1.0]])
+        return _AS_STORED
     turning: NDArray[Any] = ornt_transform(io_orientation(volume.affine), axcodes2ornt(tuple(_DIRECTIONS[view])))
     return turning
 
@@ -159,7 +160,7 @@ def from_slices(slices: NDArray[Any], volume: Volume, view: str) -> NDArray[Any]
     """``[I, J, K, C]`` in the axes of ``volume``, from slices as ``slices_of`` cuts them."""
     from nibabel.orientations import apply_orientation, ornt_transform
 
-    back = ornt_transform(_turning(volume, view), np.array([[0.0, 1.0], [1.0, 1.0], [2.0, 1.0]]))
+    back = ornt_transform(_AS_STORED, _turning(volume, view))
     array: NDArray[Any] = apply_orientation(slices.transpose(2, 1, 0, 3), back)
     return array
 
