@@ -262,5 +262,5 @@ def test_file_without_preamble_is_read_by_its_suffix(tmp_path: Path) -> None:
 def test_cut_file_is_refused_in_one_line(tmp_path: Path, kept: int) -> None:
     whole = write_dicom(tmp_path / "a", np.zeros((40, 40), np.int16)).read_bytes()
     (tmp_path / "cut.dcm").write_bytes(whole[:kept])
-    with pytest.raises(ValueError, match="^[^\n]+$"):
+    with pytest.raises(ValueError, match=r"^[^\n]+$"):
         read_series([read_header(tmp_path / "cut.dcm").path])

@@ -120,7 +120,7 @@ def test_refusals_are_one_line(tmp_path: Path) -> None:
         "empty.hdr": b"",
     }.items():
         (tmp_path / name).write_bytes(data)
-        with pytest.raises(ValueError, match="^[^\n]+$"):
+        with pytest.raises(ValueError, match=r"^[^\n]+$"):
             read_file(tmp_path / name)
     with pytest.raises(ValueError, match="no package of this project reads EXR"):
         read_file(tmp_path / "a.exr")

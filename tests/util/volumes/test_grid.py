@@ -127,7 +127,7 @@ def test_bands_are_counted_from_one() -> None:
     array = np.arange(4, dtype=np.int16) * np.ones((2, 2, 2, 1), np.int16)
     volume = Volume(array, np.eye(4), unnamed_bands="4 time points")
     assert select_bands(volume, (4, 1)).array[0, 0, 0].tolist() == [3, 0]
-    with pytest.raises(ValueError, match="has 4 time points: choose which become channels, e.g. --bands 1"):
+    with pytest.raises(ValueError, match=r"has 4 time points: choose which become channels, e\.g\. --bands 1"):
         select_bands(volume, ())
     with pytest.raises(ValueError, match="has 4 bands: --bands 5 does not exist"):
         select_bands(volume, (5,))
