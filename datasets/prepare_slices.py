@@ -45,10 +45,11 @@ class SlicesOptions(OptionRecord):
     )
     modality: str = arg("", metavar="CT|MR|...", help="of the DICOM series in SOURCE use only these")
     pair_modality: str = arg("", metavar="CT|MR|...", help="of the DICOM series in --pair_with use only these")
-    side: str = arg("", choices=("", "A", "B"), help="the slices are this side of an unpaired data set")
+    side: str = arg("", choices=("", "A", "B"), metavar="A|B", help="the slices are this side of an unpaired data set")
     view: str = arg(
         "",
         choices=("", *VIEWS, STORED),
+        metavar="|".join((*VIEWS, STORED)),
         help="direction of the slices; stored: as the file has them (default: axial, and stored where a file does not "
         "say how the patient lies)",
     )

@@ -253,7 +253,18 @@ class SliceFolder:
         for side, channels in (("A", "input_nc"), ("B", "output_nc")):
             words += [f"--{channels}", str(first[side]["channels"])]
             words += self._side_flags(side, first[side]["unit"])
-        return [*words, "--clip_range"] if any("value_range" in word for word in words) else words
+        if any("value_range" in word for word in words):
+            words.append("--clip_range")
+        return words + self._size_flags(model)
+
+    def _size_flags(self, model: str) -> list[str]:
+        """Slices are cropped, not scaled: a millimetre stays as many pixels as it has."""
+        smallest = min(min(entry["slice_size"]) for entry in self._volumes)
+        crop = min(smallest // 4 * 4, 256)
+        if crop < 4:
+            return []
+        network = ["--netG", "resnet_6blocks"] if crop < 256 and model == "pix2pix" else []
+        return ["--preprocess", "crop", "--crop_size", str(crop), *network]
 
     def _side_flags(self, side: str, unit: str) -> list[str]:
         rows = [row for row in self.rows if row["side"] == side and row["low"]]
@@ -311,6 +322,7 @@ def _entry(cut: Cut, name: str, patient: str) -> dict[str, Any]:
         "format": volume.array.dtype.name,
         "nodata": nodata,
         "shape": list(volume.shape),
+        "slice_size": list(turned(volume, cut.view).shape[:2]),
         "spacing_mm": list(volume.spacing),
         "affine_ras_mm": volume.affine.tolist(),
         "oriented": volume.oriented,
