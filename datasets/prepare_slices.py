@@ -11,7 +11,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -21,7 +21,7 @@ from tqdm import tqdm
 from options.parse import parse_record
 from options.schema import OptionRecord, arg
 from util.exit_code import EXIT_DONE, EXIT_FAILED, report_error, run_command
-from util.volumes.grid import STORED, VIEWS, difference, resampled, select_bands, view_of, windowed
+from util.volumes.grid import STORED, VIEWS, Volume, difference, resampled, select_bands, view_of, windowed
 from util.volumes.phases import split_patients
 from util.volumes.series import Series, find_series, naming_packages
 from util.volumes.slices import Cut, Settings, SideSettings, SliceFolder, sheet
@@ -58,6 +58,8 @@ class SlicesOptions(OptionRecord):
     pair_window: tuple[float, ...] = arg((), metavar="LOW,HIGH", help="clip values of --pair_with to these")
     bands: tuple[int, ...] = arg((), help="time points, echoes or channels of SOURCE that become channels, from 1")
     pair_bands: tuple[int, ...] = arg((), help="the same of --pair_with")
+    unit: str = arg("", help="unit of SOURCE where its files do not name it, such as HU")
+    pair_unit: str = arg("", help="unit of --pair_with where its files do not name it, such as HU")
     labels: bool = arg(False, help="SOURCE holds labels: --resample takes the nearest value")
     pair_labels: bool = arg(False, help="--pair_with holds labels: --resample takes the nearest value")
     phase: str = arg("", metavar="NAME", help="put all patients into this phase instead of splitting them")
@@ -126,7 +128,7 @@ def _check(args: SlicesOptions) -> None:
             raise ValueError(
                 f"--{name} {','.join(f'{value:g}' for value in window)}: give two numbers, the lower first"
             )
-    for name in ("pair_window", "pair_bands", "pair_labels", "pair_modality"):
+    for name in ("pair_window", "pair_bands", "pair_labels", "pair_modality", "pair_unit"):
         if getattr(args, name) and not args.pair_with:
             raise ValueError(f"--{name}: without --pair_with there is no other side")
     if args.phase and Path(args.phase).name != args.phase:
@@ -226,12 +228,20 @@ def _cut(job: dict[str, Series], args: SlicesOptions, folder: SliceFolder, phase
     cuts = []
     for side, volume in volumes.items():
         wanted = folder.settings.sides[side]
-        chosen = select_bands(volume, wanted.bands)
+        chosen = _with_unit(
+            select_bands(volume, wanted.bands), args.pair_unit if len(job) > 1 and side == "B" else args.unit
+        )
         view = view_of(chosen, args.view)
         if args.resample:
             chosen = resampled(chosen, args.resample, nearest=wanted.labels)
         cuts.append(Cut(side, job[side], windowed(chosen, wanted.window), view))
     folder.add(cuts, first.patient, phases[first.patient])
+
+
+def _with_unit(volume: Volume, unit: str) -> Volume:
+    if unit and volume.unit not in ("", unit):
+        raise ValueError(f"is in {volume.unit}, not in the {unit} that was given")
+    return replace(volume, unit=unit or volume.unit)
 
 
 def _report(args: SlicesOptions, folder: SliceFolder) -> None:

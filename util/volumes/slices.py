@@ -383,7 +383,8 @@ def sheet(out: Path, rows: Sequence[Row]) -> Image.Image:
             slices = [row for row in of_volume if row["side"] == side]
             picture.paste(_tile(out, slices), (left + place * _TILE, top))
         row = of_volume[0]
-        text = f"{row['patient']} {row['series']} ({row['phase']})"
+        series = f" {row['series']}" if row["series"] != row["patient"] else ""
+        text = f"{row['patient']}{series} ({row['phase']})"
         draw.text((left, top + _TILE + 1), text[: cell[0] // 6], "black", font)
     return picture
 
