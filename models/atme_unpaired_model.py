@@ -14,12 +14,14 @@ from torch import Tensor, nn
 
 from models import MODELS
 from models.atme.collapse import CollapseMonitor
+from models.atme.inference import MappedTranslation
 from models.atme.map_files import TrackedMapsLogger
 from models.atme.maps import ImageMaps, TrackedMaps
 from models.atme.w_block import build_w_block
 from models.atme_model import ATMENetworkOptions, build_ddm_unet
 from models.base_model import BaseModel, Step, pictures
 from models.losses.masked import masked_l1
+from models.networks.inference import InferenceModule
 from options.base_options import CycleOptions
 from options.schema import OptionError
 from util.loggers.base import Logger
@@ -255,6 +257,14 @@ class ATMEUnpairedModel(BaseModel):
                 if each.maps.judges_first_pass:
                     each.maps.current = each.netD(each.translate(each.real, each.maps.current)[2]).float()
                 each.W_t, each.noisy, each.fake = each.translate(each.real, each.maps.current)
+
+    def generator_module(self, direction: str = "AtoB", *, maps: bool = True) -> InferenceModule:
+        """``fake_B`` and ``Disc_B``, W_t, of images without history; of the way back ``fake_A`` and ``Disc_A``."""
+        each, target = self.directions[direction[0]], direction[-1]
+        netD = each.netD if each.maps.judges_first_pass else None
+        return MappedTranslation(
+            each.netW, each.netG, each.maps, target=target, netD=netD, conditional=False, with_map=maps
+        )
 
     def visuals(self) -> Visuals:
         """``real_A, Disc_B, noisy_A, fake_B, rec_A``, and the same of the other direction; ``rec`` in training only."""

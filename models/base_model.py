@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from models.losses.gan import GANLoss
 from models.networks.factory import build_discriminator, build_generator, check_image_size
+from models.networks.inference import InferenceModule, no_direction
 from models.networks.init import init_weights
 from options.base_options import ModelOptions, OneWayOptions
 from options.schema import specs
@@ -91,6 +92,18 @@ class BaseModel(ABC):
         Return ``pictures({...})``, which leaves out what is None. Names that are not those of ``PAIRED_VISUALS`` are
         declared in ``visual_kinds``.
         """
+
+    def generator_module(self, direction: str = "AtoB", *, maps: bool = True) -> InferenceModule:
+        """What inference computes in one direction, as a module that shares the model's weights and can be exported.
+
+        Args:
+            direction: ``AtoB`` or ``BtoA``, of the model: A is its input, whatever ``--direction`` of the data says.
+            maps: with what there is beside the translation.
+
+        Raises:
+            ValueError: the model has no generator of this direction.
+        """
+        raise no_direction(direction, type(self).__name__)
 
     def extras(self) -> dict[str, NDArray[Any]]:
         """What there is beside the visuals.

@@ -14,6 +14,7 @@ from models import MODELS
 from models.base_model import BaseModel, Step, pictures
 from models.losses.masked import masked_l1
 from models.losses.penalties import unpaired_gradient_penalty
+from models.networks.inference import InferenceModule, OneImage
 from options.base_options import CycleOptions
 from options.schema import arg
 from util.run.engine import Engine
@@ -79,6 +80,10 @@ class CycleGANModel(BaseModel):
             if "B" in self.real:
                 made["fake_A"] = self.netG_B(self.real["B"])
                 made["rec_B"] = self.netG_A(made["fake_A"])
+
+    def generator_module(self, direction: str = "AtoB", *, maps: bool = True) -> InferenceModule:
+        """``fake_B`` of G_A, or ``fake_A`` of G_B."""
+        return OneImage(self.netG_A) if direction == "AtoB" else OneImage(self.netG_B, "fake_A")
 
     def visuals(self) -> Visuals:
         """``real_A, fake_B, rec_A``, in training ``idt_B = G_B(real_A)``; then the same of the other direction."""

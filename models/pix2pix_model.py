@@ -14,6 +14,7 @@ from models.base_model import BaseModel, Step, pictures
 from models.losses.feature_matching import feature_matching
 from models.losses.masked import masked_l1
 from models.losses.penalties import gradient_penalty
+from models.networks.inference import InferenceModule, OneImage, no_direction
 from options.base_options import ModelOptions
 from options.schema import OptionError, arg
 from util.run.engine import Engine
@@ -110,6 +111,16 @@ class Pix2PixModel(BaseModel):
     def generate(self, x: Tensor) -> Tensor:
         """What the generator makes of ``x``."""
         return self.netG(x)
+
+    def generator_module(self, direction: str = "AtoB", *, maps: bool = True) -> InferenceModule:
+        """``fake_B``; there is no way back."""
+        if direction != "AtoB":
+            raise no_direction(direction, type(self).__name__, "A to B")
+        return self.inference(maps)
+
+    def inference(self, maps: bool) -> InferenceModule:
+        """The module of the only direction."""
+        return OneImage(self.netG)
 
     def visuals(self) -> Visuals:
         """``real_A``, ``fake_B``, and ``real_B`` where the batch had it."""
