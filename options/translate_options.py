@@ -42,10 +42,11 @@ class TranslateOptions(OptionRecord):
     max_memory: float = arg(
         2.0, minimum=0.0, help="GB that one pass may take; larger pictures are cut into tiles; 0 = never"
     )
-    tile_statistics: str = arg(
-        "picture",
-        choices=("picture", "tile"),
-        help="norms that look at the whole picture: take its statistics in a first pass, or those of each tile",
+    tile_passes: int = arg(
+        1,
+        minimum=0,
+        help="passes over all tiles that gather the whole picture's statistics for instance norm before the one that "
+        "counts; 0 = each tile has its own",
     )
     views: tuple[str, ...] = arg(
         (),
@@ -67,8 +68,6 @@ class TranslateOptions(OptionRecord):
             raise OptionError(
                 f"--views {','.join(self.views)}: give one view for --name and one for each of --with_runs"
             )
-        if not self.inputs:
-            raise OptionError("INPUT is missing: name pictures or folders, or - for a list on standard input")
         if self.exported and self.engine == "torch" and not self.exported.endswith((".pt", ".pt2", ".pth")):
             raise OptionError(f"--exported {self.exported}: say by --engine what runs it: onnxruntime or openvino")
         if self.engine != "torch" and not self.exported:

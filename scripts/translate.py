@@ -53,7 +53,8 @@ PROGRAM = "scripts/translate.py"
 READERS = 4
 BATCH_PIXELS = 2**20
 """A batch has no more pixels, unless it has one picture."""
-BATCH = 8
+LARGE_NETWORK = 20_000_000
+"""Weights from which a batch pays on the CPU: they are read from memory once for all of its pictures."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ def _run(words: list[str]) -> int:
         logger.info("nothing to do: all results are there already")
         return EXIT_DONE
     translator = open_translator(options, direction)
-    batch_size = options.data.batch_size if "batch_size" in options.given else BATCH
+    batch_size = options.data.batch_size if "batch_size" in options.given else usual_batch(translator)
     if translator.one_by_one:
         if "batch_size" in options.given and batch_size > 1:
             logger.warning("--batch_size %d: 1 is used, because the model draws for the batch", batch_size)
@@ -122,6 +123,14 @@ def _run(words: list[str]) -> int:
     left_out = f" ({len(count.errors)} left out as they cannot be translated)" if count.errors else ""
     logger.info("%d pictures%s: %s", count.done, left_out, asked.output)
     return EXIT_FAILED if count.errors else EXIT_DONE
+
+
+def usual_batch(translator: Translator) -> int:
+    """How many pictures go through the network together: as many as pay."""
+    if translator.engine.device.type != "cpu":
+        return 8
+    weights = sum(each.numel() for each in translator.generator.module.parameters())
+    return 4 if weights >= LARGE_NETWORK else 1
 
 
 def _direction(words: Sequence[str]) -> tuple[str, list[str]]:
@@ -145,7 +154,7 @@ def open_translator(options: Options, direction: str) -> Translator:
         FileNotFoundError, ValueError: there is no such run, checkpoint or direction.
     """
     asked: TranslateOptions = options.test
-    plan = TilePlan(asked.tile, asked.overlap, asked.max_memory, asked.tile_statistics == "picture")
+    plan = TilePlan(asked.tile, asked.overlap, asked.max_memory, asked.tile_passes)
     engine = start_engine(**vars(options.engine))
     translator = load_run(options, engine).translator(direction, maps=asked.save_maps, plan=plan)
     fixed = translator.generator.fixed_size
@@ -318,7 +327,7 @@ def _about(translator: Translator) -> str:
     if not reason:
         return ""
     if translator.takes_statistics:
-        return f"; {reason}: a first pass takes them from the whole picture, see docs/translate.md"
+        return f"; {reason}, gathered by --tile_passes {translator.plan.passes}: near to it, see docs/translate.md"
     return f"; the result differs from that of the whole picture: {reason}"
 
 
