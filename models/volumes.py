@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from models.translation import Ready, Translator
 from util.images.io import Format, Picture, scale_of, stored_pixels
-from util.volumes.files import write_nifti
+from util.volumes.files import suffix_of, write_nifti
 from util.volumes.slices import SideSettings, read_settings
-from util.volumes.translation import Pictures, SliceModel, read_volume, translate_volume
+from util.volumes.translation import Pictures, SliceModel, is_volume, read_volume, translate_volume
 
 _BATCH_PIXELS = 2**20
 
@@ -147,3 +147,34 @@ def translate_to_nifti(path: Path, output: Path, runs: Sequence[VolumeRun]) -> s
     write_nifti(output, array, volume, description=f"{'+'.join(run.name for run in runs)} {unit}".strip())
     size = "x".join(map(str, array.shape[:3]))
     return f"{output}: {size}, {array.dtype.name}, {array.min():.6g} to {array.max():.6g} {unit}".rstrip()
+
+
+def plan_volumes(inputs: Sequence[str], to: str, existing: str) -> list[tuple[Path, Path]]:
+    """Every volume with its result.
+
+    Args:
+        inputs: files, and folders of a DICOM series each.
+        to: ``--output``: a file for one volume, or a folder.
+        existing: what to do where a result is there already: ``refuse``, ``skip`` or ``replace``.
+
+    Raises:
+        FileNotFoundError, ValueError: an input is no volume, or a result cannot be written or is there already.
+    """
+    paths, output = [Path(word) for word in inputs], Path(to)
+    if foreign := [path for path in paths if not is_volume(path)]:
+        raise ValueError(f"INPUT {foreign[0]}: is no volume, others are: translate pictures and volumes by two calls")
+    as_file = output.name.lower().endswith((".nii", ".nii.gz"))
+    if as_file and len(paths) > 1:
+        raise ValueError(f"--output {output}: a file name, but there are {len(paths)} volumes; name a folder")
+    if not as_file and output.suffix and not output.is_dir():
+        raise ValueError(f"--output {output}: volumes are written as .nii or .nii.gz; name such a file, or a folder")
+    names = [path.name.removesuffix(suffix_of(path)) if path.is_file() else path.resolve().name for path in paths]
+    if not as_file and len(set(names)) < len(names):
+        raise ValueError(f"--output {output}: two volumes are called {max(names, key=names.count)}; give two calls")
+    jobs = [(path, output if as_file else output / f"{name}.nii.gz") for path, name in zip(paths, names)]
+    for _, result in jobs:
+        if result.resolve() in {each.resolve() for each in paths}:
+            raise ValueError(f"--output {output}: {result} is an input and would be lost; name another place")
+        if result.exists() and existing == "refuse":
+            raise FileExistsError(f"--output {output}: {result} is there already: give --existing replace or skip")
+    return [job for job in jobs if existing != "skip" or not job[1].exists()]

@@ -20,7 +20,7 @@ class TranslateOptions(OptionRecord):
         positional=True,
         several=True,
         metavar="INPUT",
-        help="pictures, or folders of them (with all folders below); - reads one name a line from standard input",
+        help="pictures, folders of them (and all below), or videos; - reads one name a line from standard input",
     )
     output: str = arg(
         "", required=True, metavar="PATH", help="folder of the results; of a single picture a file name is possible"
@@ -57,8 +57,15 @@ class TranslateOptions(OptionRecord):
     with_runs: tuple[str, ...] = arg(
         (), metavar="NAME,...", help="average a volume's translation with those of these runs, of other views"
     )
-    engine: str = arg("torch", choices=ENGINES, help="what runs the network: torch, or an export of the run")
-    exported: str = arg("", metavar="FILE", help="the file of scripts/export.py that --engine runs")
+    engine: str = arg(
+        "torch",
+        choices=ENGINES,
+        help="what runs the network: torch (with --exported a .pt2), or onnxruntime or openvino an export of the run",
+    )
+    exported: str = arg(
+        "", metavar="FILE", help="the file of scripts/export.py that --engine runs (default: the run's own)"
+    )
+    every: int = arg(1, minimum=1, help="of a video: translate frames 0, N, 2N, ... only; their times stay")
 
     def __post_init__(self) -> None:
         wrong = [view for view in self.views if view not in VIEWS]
@@ -68,7 +75,5 @@ class TranslateOptions(OptionRecord):
             raise OptionError(
                 f"--views {','.join(self.views)}: give one view for --name and one for each of --with_runs"
             )
-        if self.exported and self.engine == "torch" and not self.exported.endswith((".pt", ".pt2", ".pth")):
+        if self.exported and self.engine == "torch" and not self.exported.endswith(".pt2"):
             raise OptionError(f"--exported {self.exported}: say by --engine what runs it: onnxruntime or openvino")
-        if self.engine != "torch" and not self.exported:
-            raise OptionError(f"--engine {self.engine}: give by --exported the FILE that scripts/export.py made")
