@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import random
+import shutil
 import sys
 from pathlib import Path
 
@@ -168,14 +169,15 @@ def test_broken_and_foreign_files_are_one_line_each(tmp_path: Path, capsys: pyte
     (source / "notes.txt").write_text("not a volume")
     (source / "cut.nii.gz").write_bytes((source / "p1/mr.nii.gz").read_bytes()[:99])
     (source / "IM1.dcm").write_bytes(b"\0" * 128 + b"DICM")
+    shutil.copy(PYDICOM / "badVR.dcm", source)
     (source / ".hidden").write_text("passed over")
     (source / "film.exr").write_bytes(b"v/1\1")
     (source / "p1/mr.json").write_text("{}")  # BIDS
     assert run(source, "--out", tmp_path / "out") == 1
     captured = capsys.readouterr().err.splitlines()
     errors = [line for line in captured if "error" in line]
-    assert len(errors) == 4
-    for name in ("notes.txt: is no volume", "cut.nii.gz: ", "IM1.dcm: ", "film.exr: no package"):
+    assert len(errors) == 5
+    for name in ("notes.txt: is no volume", "cut.nii.gz: ", "IM1.dcm: ", "film.exr: no package", "badVR.dcm: says"):
         assert sum(name in line for line in errors) == 1, name
     assert len(rows_of(tmp_path / "out")) == 6
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,16 +15,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from util.memory import require_memory
 from util.volumes.grid import Volume, is_tilted
 from util.volumes.numbers import compact
 
+# What matters is raised. Beside that pydicom reports tags it does not like, with several lines per file.
+logging.getLogger("pydicom").setLevel(logging.CRITICAL)
+
 SUFFIXES = (".dcm", ".dicom", ".ima")
 
-_QUANTITIES = {"CT": "HU", "PT": ""}
-"""Modality -> unit of its values after the rescale; PET says its own. They are never turned over for display."""
+_QUANTITIES = ("CT", "PT")
+"""Modalities whose values have a unit after the rescale: they are never turned over for display."""
 _UNITS = {"BQML": "Bq/ml", "GML": "g/ml", "HU": "HU"}
 _COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_RCT", "YBR_ICT")
 _GREY = ("MONOCHROME1", "MONOCHROME2")
+_COPIES = 3  # of a volume that lie in memory at once
 _UNEVEN = 0.1  # of a slice distance by which a slice may lie off its place
 _SPLITTING = (
     *("EchoTime", "EchoNumbers", "AcquisitionNumber", "TemporalPositionIdentifier", "TriggerTime"),
@@ -55,6 +61,7 @@ def read_header(path: Path) -> Header:
     """
     with _quiet():
         tags = _read(path, pixels=False)
+        _frames(tags)
     if not {"Rows", "Columns"} <= set(tags.dir()):
         kind = tags.get("Modality") or getattr(tags.get("SOPClassUID"), "name", "") or "DICOM"
         raise ValueError(f"holds no picture, but {kind} data")
@@ -95,7 +102,7 @@ def _syntax(implicit: bool, little: bool) -> Any:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """pydicom warns of every tag that breaks a rule; what matters to the pixels is raised."""
+    """Without pydicom's warnings of tags that break a rule."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
@@ -223,6 +230,9 @@ def read_series(paths: Sequence[Path]) -> Volume:
         ValueError: a file cannot be decoded, or does not fit to the others.
     """
     with _quiet():
+        one = read_header(paths[0]).tags
+        voxels = len(paths) * _frames(one) * int(one.Rows) * int(one.Columns) * int(one.get("SamplesPerPixel", 1))
+        require_memory(_COPIES * voxels * 4)
         files = [_read(path, pixels=True) for path in paths]
         parts, gaps = [], []
         for path, tags in zip(paths, files):

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from util.files import replacing
-from util.memory import free_memory, gigabytes
+from util.memory import require_memory
 from util.volumes.grid import Volume
 from util.volumes.numbers import compact
 
@@ -22,7 +22,6 @@ COMPANIONS = (".img", ".img.gz", ".raw", ".zraw", ".raw.gz", ".json")
 """Suffixes of files that others name (pixels of .hdr, .mhd and .nhdr), or that describe others (BIDS)."""
 
 _EXR = "no package of this project reads EXR: convert it to a TIFF of 32 bits, e.g. oiiotool IN.exr -o OUT.tif"
-_CHECKED_FROM = 2**28  # bytes; smaller volumes are read without looking at the free memory
 _COPIES = 3  # of a volume that lie in memory at once
 _TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _OME_SIZE = re.compile(r'PhysicalSize([XYZ])="([\d.eE+-]+)"')
@@ -76,13 +75,6 @@ def _one_line(error: BaseException) -> str:
     return words if len(words) <= 120 else words[:60] + "..." + words[-57:]  # ITK names the cause at the end
 
 
-def _require_memory(voxels: int, bytes_per_voxel: int) -> None:
-    need = voxels * bytes_per_voxel * _COPIES
-    free = free_memory() if need >= _CHECKED_FROM else None
-    if free is not None and need > free:
-        raise ValueError(f"needs {gigabytes(need)} of memory, but {gigabytes(free)} are free")
-
-
 def _native(array: NDArray[Any]) -> NDArray[Any]:
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 
@@ -98,7 +90,7 @@ def _nifti(path: Path) -> Volume:
     except (nibabel.filebasedimages.ImageFileError, FileNotFoundError) as error:
         raise ValueError(f"cannot be read ({_one_line(error)})") from None
     shape, header = tuple(int(size) for size in image.shape), image.header
-    _require_memory(math.prod(shape), max(image.get_data_dtype().itemsize, 4))
+    require_memory(_COPIES * math.prod(shape) * max(image.get_data_dtype().itemsize, 4))
     stored = _native(np.asanyarray(image.dataobj))  # slope and intercept applied, if the file has any
     if stored.dtype.fields:
         stored = np.stack([stored[name] for name in stored.dtype.fields], axis=-1)
@@ -175,7 +167,7 @@ def _itk(path: Path) -> Volume:
     reader.SetFileName(str(path))
     reader.ReadImageInformation()
     dimensions, components = reader.GetDimension(), reader.GetNumberOfComponents()
-    _require_memory(math.prod(reader.GetSize()) * components, 8)
+    require_memory(_COPIES * math.prod(reader.GetSize()) * components * 8)
     if dimensions not in (2, 3):
         raise ValueError(f"has {dimensions} axes ({'x'.join(map(str, reader.GetSize()))}): save a file of three")
     image = reader.Execute()
@@ -207,7 +199,7 @@ def _tiff(path: Path) -> Volume:
         page = series.keyframe
         if int(page.photometric) not in (0, 1, 2):
             raise ValueError(f"holds colours of the kind {page.photometric.name}: convert it to grey or RGB")
-        _require_memory(math.prod(series.shape), np.dtype(series.dtype).itemsize)
+        require_memory(_COPIES * math.prod(series.shape) * np.dtype(series.dtype).itemsize)
         named = (tiff.imagej_metadata or {}).get("images", 1) if tiff.is_imagej else 1
         there = math.prod(size for size, axis in zip(series.shape, series.axes) if axis not in "YXS")
         if there < named or any(each is None for each in series.pages):

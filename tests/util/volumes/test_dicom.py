@@ -27,7 +27,7 @@ REFUSED = {
     "JPEG2000-embedded-sequence-delimiter.dcm": "its pixels cannot be decoded",
     "MR_truncated.dcm": "its pixels cannot be decoded",
     "UN_sequence.dcm": NO_PICTURE,
-    "badVR.dcm": "its pixels cannot be decoded",  # "1A" frames
+    "badVR.dcm": "says that it has 1A frames",
     "chrJapMulti.dcm": "holds no pixels",
     "chrJapMultiExplicitIR6.dcm": "holds no pixels",
     "chrKoreanMulti.dcm": "holds no pixels",
@@ -264,3 +264,12 @@ def test_cut_file_is_refused_in_one_line(tmp_path: Path, kept: int) -> None:
     (tmp_path / "cut.dcm").write_bytes(whole[:kept])
     with pytest.raises(ValueError, match=r"^[^\n]+$"):
         read_series([read_header(tmp_path / "cut.dcm").path])
+
+
+def test_more_frames_than_memory_holds_are_refused_before_they_are_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("util.memory.free_memory", lambda: 2**30)
+    path = write_dicom(tmp_path / "a", stored(), NumberOfFrames=40_000_000)
+    with pytest.raises(ValueError, match=r"needs 5\.4 GB of memory, but 1\.0 GB are free"):
+        read_series([path])
