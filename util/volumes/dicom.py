@@ -30,6 +30,11 @@ _UNITS = {"BQML": "Bq/ml", "GML": "g/ml", "HU": "HU"}
 _COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_RCT", "YBR_ICT")
 _GREY = ("MONOCHROME1", "MONOCHROME2")
 _COPIES = 3  # of a volume that lie in memory at once
+_ASKED = (
+    *("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "SeriesNumber", "SeriesDescription", "InstanceNumber"),
+    *("PatientID", "Modality", "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation"),
+    *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"),
+)
 _UNEVEN = 0.1  # of a slice distance by which a slice may lie off its place
 _SPLITTING = (
     *("EchoTime", "EchoNumbers", "AcquisitionNumber", "TemporalPositionIdentifier", "TriggerTime"),
@@ -65,10 +70,9 @@ def read_header(path: Path) -> Header:
     if not {"Rows", "Columns"} <= set(tags.dir()):
         kind = tags.get("Modality") or getattr(tags.get("SOPClassUID"), "name", "") or "DICOM"
         raise ValueError(f"holds no picture, but {kind} data")
-    if tags.get("SamplesPerPixel", 1) > 3 or not tags.Rows or not tags.Columns:
-        raise ValueError(
-            f"{tags.get('SamplesPerPixel', 1)} samples of {tags.Columns}x{tags.Rows} pixels are no picture"
-        )
+    sizes = [tags.get(keyword, 1) for keyword in ("SamplesPerPixel", "Columns", "Rows")]
+    if not all(isinstance(size, int) and size > 0 for size in sizes) or sizes[0] > 3:
+        raise ValueError(f"{sizes[0]} samples of {sizes[1]}x{sizes[2]} pixels are no picture")
     return Header(path, tags)
 
 
@@ -79,7 +83,8 @@ def _read(path: Path, *, pixels: bool) -> Any:
         usual = file.read(132)[128:] == b"DICM"
     try:
         tags = pydicom.dcmread(path, force=not usual, stop_before_pixels=not pixels)
-        tags.get("SOPClassUID"), tags.get("Rows"), tags.get("NumberOfFrames")  # values are read when they are asked for
+        for keyword in _ASKED:  # values are read, and found broken, when they are asked for
+            tags.get(keyword)
     except Exception as error:  # pydicom raises many kinds on broken files
         raise ValueError(f"cannot be read as DICOM ({_one_line(error)})") from None
     if not usual:
@@ -229,6 +234,15 @@ def read_series(paths: Sequence[Path]) -> Volume:
     Raises:
         ValueError: a file cannot be decoded, or does not fit to the others.
     """
+    try:
+        return _read_series(paths)
+    except (ValueError, ModuleNotFoundError, MemoryError):
+        raise
+    except Exception as error:  # a tag with several values or words where one number is meant
+        raise ValueError(f"cannot be used as DICOM ({_one_line(error)})") from None
+
+
+def _read_series(paths: Sequence[Path]) -> Volume:
     with _quiet():
         one = read_header(paths[0]).tags
         voxels = len(paths) * _frames(one) * int(one.Rows) * int(one.Columns) * int(one.get("SamplesPerPixel", 1))

@@ -85,6 +85,7 @@ def _native(array: NDArray[Any]) -> NDArray[Any]:
 def _nifti(path: Path) -> Volume:
     import nibabel
 
+    nibabel.imageglobals.logger.setLevel("CRITICAL")  # what matters is raised
     try:
         image: Any = nibabel.load(path)
     except (nibabel.filebasedimages.ImageFileError, FileNotFoundError) as error:

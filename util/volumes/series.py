@@ -101,13 +101,13 @@ def find_series(sources: Sequence[Path], patient_pattern: str = "") -> tuple[lis
     sorted_series, unsorted = dicom.sort_into_series(headers)
     for group in sorted_series:
         paths = tuple(header.path for header in group)
-        patient = "" if pattern else dicom.patient_of(group[0])
+        try:
+            patient = (not pattern and dicom.patient_of(group[0])) or _patient(paths[0], root, pattern)
+        except ValueError as error:
+            problems.append(f"{paths[0].parent}: {error}")
+            continue
         name = dicom.series_name(group[0]) or paths[0].stem
-        found.append(
-            Series(
-                patient or _patient(paths[0], root, pattern), name, paths, str(group[0].tags.get("Modality", "")), True
-            )
-        )
+        found.append(Series(patient, name, paths, str(group[0].tags.get("Modality", "")), True))
     found.sort(key=lambda series: (natural_key(series.patient), natural_key(str(series.paths[0]))))
     return found, problems + unsorted
 

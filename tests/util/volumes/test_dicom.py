@@ -273,3 +273,20 @@ def test_more_frames_than_memory_holds_are_refused_before_they_are_decoded(
     path = write_dicom(tmp_path / "a", stored(), NumberOfFrames=40_000_000)
     with pytest.raises(ValueError, match=r"needs 5\.4 GB of memory, but 1\.0 GB are free"):
         read_series([path])
+
+
+def test_broken_type_of_a_tag_is_one_line(tmp_path: Path) -> None:
+    whole = write_dicom(tmp_path / "a", stored()).read_bytes()
+    assert b"\x10\x00\x20\x00LO" in whole  # PatientID
+    (tmp_path / "a").write_bytes(whole.replace(b"\x10\x00\x20\x00LO", b"\x10\x00\x20\x00LC"))
+    found, (problem,) = find_series([tmp_path])
+    assert not found
+    assert "cannot be read as DICOM" in problem
+
+
+def test_series_whose_path_names_no_patient_is_one_line(tmp_path: Path) -> None:
+    write_dicom(tmp_path / "case1/a", stored())
+    write_dicom(tmp_path / "other/a", stored(), SeriesInstanceUID="1.9")
+    (found,), (problem,) = find_series([tmp_path], "(case[0-9]+)")
+    assert found.patient == "case1"
+    assert "finds no patient in its path" in problem
