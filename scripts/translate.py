@@ -129,14 +129,6 @@ def _run(words: list[str]) -> int:
     return EXIT_FAILED if count.errors else EXIT_DONE
 
 
-def usual_batch(translator: Translator) -> int:
-    """How many pictures go through the network together: as many as pay."""
-    if translator.engine.device.type != "cpu":
-        return 8
-    weights = sum(each.numel() for each in translator.generator.module.parameters())
-    return 4 if weights >= LARGE_NETWORK else 1
-
-
 def _batch_size(options: Options, translator: Translator) -> int:
     batch_size = options.data.batch_size if "batch_size" in options.given else usual_batch(translator)
     if translator.one_by_one and batch_size > 1:
@@ -144,6 +136,14 @@ def _batch_size(options: Options, translator: Translator) -> int:
             logger.warning("--batch_size %d: 1 is used, because the model draws for the batch", batch_size)
         return 1
     return batch_size
+
+
+def usual_batch(translator: Translator) -> int:
+    """How many pictures go through the network together: as many as pay."""
+    if translator.engine.device.type != "cpu":
+        return 8
+    weights = sum(each.numel() for each in translator.generator.module.parameters())
+    return 4 if weights >= LARGE_NETWORK else 1
 
 
 def _videos(options: Options, direction: str) -> int:
