@@ -20,7 +20,8 @@ class TranslateOptions(OptionRecord):
         positional=True,
         several=True,
         metavar="INPUT",
-        help="pictures, folders of them (and all below), or videos; - reads one name a line from standard input",
+        help="pictures, folders of them (and all below), videos, or volumes and folders of a DICOM series; - "
+        "reads one name a line from standard input",
     )
     output: str = arg(
         "", required=True, metavar="PATH", help="folder of the results; of a single picture a file name is possible"

@@ -5,6 +5,7 @@ Usage:
     python scripts/translate.py --name RUN FOLDER more/*.tif --output DIR --direction BtoA
     find . -name '*.png' | python scripts/translate.py --name RUN - --output DIR
     python scripts/translate.py --name RUN clip.mp4 --output clip_B.mp4
+    python scripts/translate.py --name RUN volume.nii.gz --output volume_B.nii.gz     (docs/medical.md)
     python scripts/translate.py --name RUN map.tif --output map_B.tif --tile 1024 --overlap 128
 Sizes are kept, values are stored as in training, and what large pictures need is said: see docs/translate.md.
 """
