@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from data import DATASETS
 from models import MODELS
-from options.parse import Options, answer_help, parse_test
+from options.parse import Options, answer_help, parse_test, split_direction
 from options.translate_options import TranslateOptions
 
 if __name__ == "__main__":
@@ -109,7 +109,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(words: list[str]) -> int:
-    direction, words = _direction(words)
+    direction, words = split_direction(words)
     options = parse_test(words, MODELS, DATASETS, program=PROGRAM, test_record=TranslateOptions)
     asked: TranslateOptions = options.test
     folder_of(options)  # a run that is not there, before anything is read
@@ -130,6 +130,14 @@ def _run(words: list[str]) -> int:
     return EXIT_FAILED if count.errors else EXIT_DONE
 
 
+def usual_batch(translator: Translator) -> int:
+    """How many pictures go through the network together: as many as pay."""
+    if translator.engine.device.type != "cpu":
+        return 8
+    weights = sum(each.numel() for each in translator.generator.module.parameters())
+    return 4 if weights >= LARGE_NETWORK else 1
+
+
 def _batch_size(options: Options, translator: Translator) -> int:
     batch_size = options.data.batch_size if "batch_size" in options.given else usual_batch(translator)
     if translator.one_by_one and batch_size > 1:
@@ -137,14 +145,6 @@ def _batch_size(options: Options, translator: Translator) -> int:
             logger.warning("--batch_size %d: 1 is used, because the model draws for the batch", batch_size)
         return 1
     return batch_size
-
-
-def usual_batch(translator: Translator) -> int:
-    """How many pictures go through the network together: as many as pay."""
-    if translator.engine.device.type != "cpu":
-        return 8
-    weights = sum(each.numel() for each in translator.generator.module.parameters())
-    return 4 if weights >= LARGE_NETWORK else 1
 
 
 def _videos(options: Options, direction: str) -> int:
@@ -182,20 +182,6 @@ def _video(job: Job, source: VideoSource, translator: Translator, every: int, ba
         made.change_in,
         made.change_out,
     )
-
-
-def _direction(words: Sequence[str]) -> tuple[str, list[str]]:
-    """``--direction``, and the other words: that of the training, which files and ranges go by, stays as it is."""
-    found, rest, words = "", [], list(words)
-    while words:
-        word = words.pop(0)
-        if word == "--direction" and words:
-            found = words.pop(0)
-        elif word.startswith("--direction="):
-            found = word.partition("=")[2]
-        else:
-            rest.append(word)
-    return found, rest
 
 
 def open_translator(options: Options, direction: str) -> Translator:
