@@ -20,6 +20,20 @@ def free_memory() -> int | None:
     return free if limit == "max" else min(free, max(int(limit) - used, 0))
 
 
+def require_memory(need: int) -> None:
+    """Refuse what does not fit into the free memory; less than 256 MB is not looked at.
+
+    Args:
+        need: bytes.
+
+    Raises:
+        ValueError: with both numbers.
+    """
+    free = free_memory() if need >= 2**28 else None
+    if free is not None and need > free:
+        raise ValueError(f"needs {gigabytes(need)} of memory, but {gigabytes(free)} are free")
+
+
 def gigabytes(size: float) -> str:
     """A number of bytes in GB, or in MB below one GB."""
     return f"{size / 2**30:.1f} GB" if size >= 2**30 else f"{size / 2**20:.0f} MB"
