@@ -9,7 +9,9 @@ Then open the address that it prints. docs/app.md describes the page and its HTT
 from __future__ import annotations
 
 import logging
+import signal
 import sys
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,11 +107,16 @@ def _run(argv: list[str]) -> int:
 
 
 def _wait(page: Any) -> None:
-    """Until Ctrl-C, which is how the app ends."""
+    """Until Ctrl-C, or the signal by which a system ends its services; then the temporary files go."""
+    end = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: end.set())
     try:
-        page.block_thread()
+        while not end.wait(1):
+            pass
     except KeyboardInterrupt:
-        page.close()
+        logger.info("ended by Ctrl-C")
+    finally:
+        page.close(verbose=False)
 
 
 def _one_list(argv: Sequence[str]) -> list[str]:

@@ -11,15 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from data.transforms import normalise, to_channels
+from data.transforms import to_channels
 from models.trained import TrainedRun
 from scripts.apps.palettes import BUILT_IN, Palette
 from scripts.apps.pictures import data_url, save_file, scaled_map, shown, side_by_side, spread, window_of
-from scripts.apps.runs import Result, RunFacts, Runs, draw_between, stored_as_of, translate
-from scripts.apps.uploads import Limits, decode_png, label_ids, read_upload
+from scripts.apps.runs import Result, RunFacts, Runs, draw_between, file_of, translate
+from scripts.apps.uploads import Limits, decode_upload, label_ids, read_upload
 from util.images.io import to_display
 
 NO_TRUNCATION = 3.0
@@ -134,8 +133,16 @@ class Actions:
         return scaled_map(ids, self.runs.known(run).map_size(*ids.shape[::-1]))
 
     def drawn_map(self, run: str, image: str, palette: str) -> NDArray[np.uint8]:
-        """The map that was drawn: a PNG in base64, snapped again, as nobody knows who has sent it."""
-        return self.palette(run, palette).ids(decode_png(image, self.limits))
+        """The map that was drawn: a PNG in base64, snapped again, as nobody knows who has sent it.
+
+        Raises:
+            ValueError: it is no 8-bit picture.
+        """
+        chosen, picture = self.palette(run, palette), decode_upload(image, self.limits)
+        if picture.format != "uint8" or picture.array.shape[2] not in (1, 3):
+            raise ValueError("The label map is no 8-bit picture in grey or RGB.")
+        height, width = picture.array.shape[:2]
+        return chosen.ids(np.broadcast_to(picture.array, (height, width, 3)))
 
     def generate(self, run: str, ids: NDArray[np.uint8], palette: str, seed: int, times: Times) -> Result:
         """The picture of a label map."""
@@ -168,7 +175,7 @@ class Actions:
         facts = self.runs.known(run)
         own = direction in ("", facts.directions[0])
         with self.runs.use(run) as opened:
-            return stored_as_of(opened, direction, facts.sample(place, "A" if own else "B"))
+            return file_of(opened, direction, facts.sample(place, "A" if own else "B"))
 
     def translate(
         self, run: str, array: NDArray[Any], direction: str, seed: int, samples: int, times: Times
@@ -183,7 +190,7 @@ class Actions:
             raise ValueError(f"The run {run} translates {' and '.join(facts.directions)} only.")
         with self.runs.use(run) as opened:
             fitting = self._fitting(opened, array, direction)
-            count = samples if opened.generator(direction).module.draws() else 1  # type: ignore[operator]
+            count = samples if opened.translator(direction).draws else 1
             results = tuple(
                 translate(opened, fitting, direction=direction, seed=seed + draw, maps=draw == 0)
                 for draw in range(max(count, 1))
@@ -192,16 +199,15 @@ class Actions:
         seen = [shown(result.array, *window_of([each.array for each in results])) for result in results]
         return Translation(run, results, spread(seen) if len(seen) > 1 else None)
 
-    def _fitting(self, run: TrainedRun, array: NDArray[Any], direction: str) -> torch.Tensor:
-        """The picture with the channels of the run's files, ``[C, H, W]`` in [-1, 1]."""
-        source = run.generator(direction).source
+    def _fitting(self, run: TrainedRun, array: NDArray[Any], direction: str) -> NDArray[Any]:
+        """The picture with the channels of the run's files: colour as grey for one, grey three times for three."""
+        generator = run.generator(direction)
+        channels = 3 if generator.of_lightness else generator.source.channels
         try:
-            array = to_channels(array, source.channels, path="The picture", flag="input_nc", alpha="drop")
+            return to_channels(array, channels, path="The picture", flag="input_nc", alpha="drop")
         except ValueError:
-            raise ValueError(
-                f"The picture has {array.shape[2]} channels; the run {run.options.run.name} needs {source.channels}."
-            ) from None
-        return normalise(array, source.value_range)
+            name = run.options.run.name
+            raise ValueError(f"The picture has {array.shape[2]} channels; the run {name} needs {channels}.") from None
 
     # -- classes ---------------------------------------------------------------------------------------------------
 
@@ -265,3 +271,18 @@ def number(value: Any, low: int, high: int, what: str) -> int:
 def place_of(names: Sequence[str], name: str | None) -> int:
     """The place of a name in a list that the app made; -1 for none."""
     return names.index(name) if name in names else -1
+
+
+def level(value: Any) -> float:
+    """A number from 0 on, of a slider or a program.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    try:
+        level = float(value)
+    except (TypeError, ValueError, OverflowError):
+        level = -1.0
+    if not 0 <= level <= 1000:
+        raise ValueError("Morph and truncation are numbers from 0 on; truncation is above 0.")
+    return level

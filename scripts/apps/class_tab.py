@@ -6,15 +6,14 @@ from typing import Any
 
 import gradio as gr
 
-from scripts.apps.actions import NO_TRUNCATION, Actions, Times, number
-from scripts.apps.page import ELAPSED, LONGEST_SEED, STAMP, files_box, seed_box, spoken, times_box
+from scripts.apps.actions import NO_TRUNCATION, Actions, Times, level, number
+from scripts.apps.endpoints import MOST_IMAGES
+from scripts.apps.page import BUTTONS, ELAPSED, LONGEST_SEED, STAMP, files_box, seed_box, spoken, times_box
 from scripts.apps.pictures import save_file
-
-_MOST_IMAGES = 16
 
 
 def build_class_tab(actions: Actions, names: list[str]) -> None:
-    """Build the tab; its button is the HTTP endpoint ``/classes``.
+    """Build the tab.
 
     Args:
         actions: of the app.
@@ -30,23 +29,25 @@ def build_class_tab(actions: Actions, names: list[str]) -> None:
             truncation = gr.Slider(
                 0.1, NO_TRUNCATION, NO_TRUNCATION, step=0.05, label=f"Truncation ({NO_TRUNCATION:g}: none)"
             )
-            count = gr.Slider(1, _MOST_IMAGES, 6, step=1, label="Images")
+            count = gr.Slider(1, MOST_IMAGES, 6, step=1, label="Images")
             seed, again = seed_box(actions)
             button = gr.Button("Draw", variant="primary")
             save = gr.Button("Save")
         with gr.Column(min_width=280, scale=3):
-            gallery = gr.Gallery(label="Images", format="png", columns=3, object_fit="contain", elem_id="classes")
+            gallery = gr.Gallery(
+                label="Images", format="png", columns=3, object_fit="contain", elem_id="classes", buttons=BUTTONS
+            )
             times = times_box()
             files = files_box("Files")
 
     def images(*asked: Any, clock: Times) -> Any:
         name, begin, end, share, bound, many, draw = asked
         how = (
-            number(many, 1, _MOST_IMAGES, "The number of images"),
-            _level(bound),
+            number(many, 1, MOST_IMAGES, "The number of images"),
+            level(bound),
             number(draw, 0, LONGEST_SEED, "The seed"),
         )
-        return actions.draw(name, (begin, end), _level(share), *how, clock)
+        return actions.draw(name, (begin, end), level(share), *how, clock)
 
     @spoken
     def draw_images(*asked: Any) -> tuple[Any, str]:
@@ -66,25 +67,10 @@ def build_class_tab(actions: Actions, names: list[str]) -> None:
 
     asked = [run, first, last, place, truncation, count, seed]
     quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "trigger_mode": "always_last"}
-    made = [button.click(draw_images, asked, [gallery, times], js=STAMP, api_name="classes")]
+    made = [button.click(draw_images, asked, [gallery, times], js=STAMP, api_visibility="private")]
     for event in (place.input, first.input, last.input, truncation.release, count.release, again.click):
         made.append(event(draw_images, asked, [gallery, times], js=STAMP, **quiet))
     for event in made:
         event.then(None, times, times, js=ELAPSED, api_visibility="private")
     run.input(change_run, run, [first, last], **quiet)
     save.click(save_images, asked, files, api_visibility="private")
-
-
-def _level(value: Any) -> float:
-    """A number of a slider.
-
-    Raises:
-        ValueError: a program has sent something else.
-    """
-    try:
-        level = float(value)
-    except (TypeError, ValueError, OverflowError):
-        level = -1.0
-    if not 0 <= level <= 1000:
-        raise ValueError("Morph and truncation are numbers; truncation is above 0.")
-    return level

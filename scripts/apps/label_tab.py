@@ -11,16 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scripts.apps.actions import OF_THE_DATA, Actions, Times, number, place_of
-from scripts.apps.page import ELAPSED, LONGEST_SEED, STAMP, files_box, seed_box, spoken, times_box, upload_box
-from scripts.apps.pictures import data_url, shown, window_of
+from scripts.apps.page import BUTTONS, ELAPSED, LONGEST_SEED, STAMP, files_box, seed_box, spoken, times_box, upload_box
+from scripts.apps.pictures import shown, window_of
 from scripts.apps.uploads import SUFFIXES
 
 _HERE = Path(__file__).parent
-_LONGEST_SIDE = 2048  # of a map that a program sends
 
 
 def build_label_tab(actions: Actions, names: list[str]) -> None:
-    """Build the tab and its HTTP endpoint ``/generate``.
+    """Build the tab.
 
     Args:
         actions: of the app.
@@ -37,13 +36,15 @@ def build_label_tab(actions: Actions, names: list[str]) -> None:
         with gr.Column(min_width=300):
             canvas = _canvas(_first_map(actions, first))
         with gr.Column(min_width=300):
-            result = gr.Image(label="Result", format="png", interactive=False, elem_classes="result")
+            result = gr.Image(label="Result", format="png", interactive=False, elem_classes="result", buttons=BUTTONS)
             with gr.Row():
                 generate = gr.Button("Generate", variant="primary")
                 save = gr.Button("Save")
             seed, again = seed_box(actions)
             also = gr.Dropdown(names, multiselect=True, label="Compare with", value=[])
-            others = gr.Gallery(label="Other runs", format="png", columns=2, visible=False, object_fit="contain")
+            others = gr.Gallery(
+                label="Other runs", format="png", columns=2, visible=False, object_fit="contain", buttons=BUTTONS
+            )
             times = times_box()
             files = files_box("Files: result, label map, pair")
 
@@ -99,38 +100,6 @@ def build_label_tab(actions: Actions, names: list[str]) -> None:
     empty.click(start_empty, [run, palette], canvas, **quiet)
     upload.upload(start_from_file, [run, palette, upload], canvas, **quiet)
     save.click(write, [run, palette, canvas, seed], files, **quiet)
-    gr.api(_endpoint(actions), api_name="generate")
-
-
-def _endpoint(actions: Actions) -> Any:
-    @spoken
-    def generate(run: str, label_png: str, palette: str = OF_THE_DATA, seed: int = 0, count: int = 1) -> dict[str, Any]:
-        """Pictures of a label map.
-
-        Args:
-            run: name of the run.
-            label_png: the label map, a PNG picture in base64; it is snapped to the palette.
-            palette: its name, "of the data" for that of the run.
-            seed: of the first picture; the next has the next seed.
-            count: how many, 1 to 8; more than one differ if the run draws at random.
-
-        Returns:
-            ``images`` and ``label_map``: PNG in base64, as data URLs; ``network_ms``; ``request_ms``.
-        """
-        clock = Times()
-        ids = actions.drawn_map(run, label_png, palette)
-        if max(ids.shape) > _LONGEST_SIDE:
-            raise ValueError(f"A label map has {_LONGEST_SIDE} pixels a side at most.")
-        first, many = number(seed, 0, LONGEST_SEED, "The seed"), number(count, 1, 8, "The count")
-        images = [actions.generate(run, ids, palette, first + draw, clock).array for draw in range(many)]
-        return {
-            "images": [data_url(_looked_at(image)) for image in images],
-            "label_map": data_url(actions.palette(run, palette).colours[ids]),
-            "network_ms": round(1e3 * clock.network, 1),
-            "request_ms": round(1e3 * clock.elapsed, 1),
-        }
-
-    return generate
 
 
 def _canvas(value: str) -> gr.HTML:

@@ -15,6 +15,9 @@ logger = logging.getLogger(__name__)
 
 LONGEST_SEED = 2**31 - 1
 
+BUTTONS: Any = ["download", "fullscreen"]
+"""Of a picture: without gradio's button that publishes it on the web."""
+
 STAMP = "(...given) => { window.askedAt = performance.now(); return given; }"
 """JavaScript before a request: remembers when it was made."""
 
@@ -25,8 +28,10 @@ CSS = """
 .gradio-container { width: 100% !important; max-width: 1280px !important; margin: 0 auto; }
 .drop { min-height: 0 !important; }
 .drop button { min-height: 84px; height: 84px; }
+.drop .icon-wrap, .drop .or { display: none; }
+.drop .wrap { font-size: var(--text-sm); line-height: 1.3; padding-top: 18px; }
 .times { font-variant-numeric: tabular-nums; min-height: 1.6em; }
-.result img { width: 100%; max-width: 512px; image-rendering: auto; }
+.result img { width: 100% !important; height: auto !important; max-height: 560px; object-fit: contain !important; }
 """
 
 

@@ -21,7 +21,8 @@ _MOST_COLOURS = 64
 _LONGEST_NAME = 40
 _HEX = re.compile(r"#?[0-9a-fA-F]{6}")
 _CHUNK = 1 << 18  # pixels that are compared with all colours at a time
-_FITS = 12.0  # mean distance, in 8-bit levels, up to which a palette is taken to be that of a label map
+FITS = 12.0
+"""Mean distance, in 8-bit levels, up to which a palette is taken to be that of a label map."""
 
 FACADES = {
     "background": "0000de",
@@ -185,7 +186,7 @@ def fitting_palette(images: Sequence[NDArray[np.uint8]]) -> Palette | None:
     if not images:
         return None
     by_distance = sorted((max(map(palette.distance, images)), name) for name, palette in BUILT_IN.items())
-    if by_distance[0][0] <= _FITS:
+    if by_distance[0][0] <= FITS:
         return BUILT_IN[by_distance[0][1]]
     colours = np.unique(np.concatenate([np.unique(image.reshape(-1, 3), axis=0) for image in images]), axis=0)
     if not 2 <= len(colours) <= _MOST_COLOURS:

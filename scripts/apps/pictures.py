@@ -7,6 +7,7 @@ import io
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -87,6 +88,14 @@ def data_url(image: NDArray[np.uint8]) -> str:
     out = io.BytesIO()
     Image.fromarray(image).save(out, "PNG")
     return "data:image/png;base64," + base64.b64encode(out.getvalue()).decode("ascii")
+
+
+def file_url(array: NDArray[Any]) -> str:
+    """A picture in its own depth, as PNG or, where PNG cannot hold it, TIFF: ``data:image/...;base64,...``."""
+    with TemporaryDirectory() as folder:
+        file = save_array(Path(folder) / "picture.png", array)
+        kind = "tiff" if file.suffix == ".tif" else "png"
+        return f"data:image/{kind};base64," + base64.b64encode(file.read_bytes()).decode("ascii")
 
 
 def scaled_map(ids: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:

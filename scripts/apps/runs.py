@@ -14,13 +14,12 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from data import DATASETS
 from data.base_dataset import BaseDataset
 from data.loader import collate
-from data.transforms import final_size, normalise, one_hot
+from data.transforms import final_size
 from models import MODELS
 from models.augan_model import MOST_UNCERTAIN
 from models.base_model import draws_from_noise
@@ -30,11 +29,10 @@ from models.sagan.samples import class_names_of
 from models.trained import TrainedRun, folder_of, load_run
 from options.parse import Options, parse_test
 from options.test_options import as_in_test
-from scripts.apps.palettes import Palette, fitting_palette, palette_in
+from scripts.apps.palettes import FITS, Palette, fitting_palette, palette_in
 from util.images.draw import draw_heat, draw_plasma
-from util.images.io import to_display
-from util.metrics.images import as_stored
-from util.run.engine import seed_step, start_engine
+from util.images.io import stored_format, stored_pixels, to_display
+from util.run.engine import start_engine
 
 _PHASES = ("test", "val", "train")  # where pictures to start from are looked for
 _MOST_SAMPLES = 200
@@ -130,33 +128,30 @@ class RunFacts:
         Raises:
             ValueError: the ``palette.json`` of the data is damaged.
         """
-        found = palette_in(Path(self.options.data.dataroot)) if self.options.data.dataroot else None
         if self.draws_from_noise:
             return None
-        if found is None and not self.label_nc and self.options.model.input_nc == 3:
-            count = min(len(self.samples), _LOOKED_AT)
-            found = fitting_palette([to_display(self.sample(place)) for place in range(count)])
-        return found
+        maps = [to_display(self.sample(place)) for place in range(min(len(self.samples), _LOOKED_AT))]
+        found = palette_in(Path(self.options.data.dataroot)) if self.options.data.dataroot else None
+        if self.label_nc:
+            return found
+        if self.options.model.input_nc == 1:  # the ids themselves, in grey
+            return found if found and all(each.max() < len(found.names) for each in maps) else None
+        return found if found and all(found.distance(each) <= FITS for each in maps) else fitting_palette(maps)
 
     def map_size(self, width: int = 0, height: int = 0) -> tuple[int, int]:
         """Width and height that test.py would scale a label map of this size to; without one, that of the training."""
         crop = self.options.data.crop_size
         return final_size(width, height, self.options.data) if width else (crop, crop)
 
-    def input_of(self, ids: NDArray[np.uint8], palette: Palette) -> torch.Tensor:
-        """What the network takes for a map of class ids ``[H, W]``: ``[C, H, W]`` in [-1, 1].
-
-        Colours of the palette; of a run trained with ``--label_nc`` one channel per label; of another run with one
-        channel the ids themselves.
+    def input_of(self, ids: NDArray[np.uint8], palette: Palette) -> NDArray[np.uint8]:
+        """What the run's files hold for a map of class ids ``[H, W]``: colours ``[H, W, 3]``, or the ids ``[H, W, 1]``.
 
         Raises:
-            ValueError: the run has fewer labels than the palette has classes.
+            ValueError: the run has fewer labels than the map has classes.
         """
-        if self.label_nc:
-            if ids.max() >= self.label_nc:
-                raise ValueError(f"The run {self.name} has {self.label_nc} labels, and the palette has more classes.")
-            return one_hot(ids[:, :, None], self.label_nc)
-        return normalise(ids[:, :, None] if self.options.model.input_nc == 1 else palette.colours[ids])
+        if self.label_nc and ids.max() >= self.label_nc:
+            raise ValueError(f"The run {self.name} has {self.label_nc} labels only: 0 to {self.label_nc - 1}.")
+        return ids[:, :, None] if self.label_nc or self.options.model.input_nc == 1 else palette.colours[ids]
 
 
 @dataclass(frozen=True)
@@ -208,6 +203,11 @@ class Runs:
             raise ValueError(f"There is no run {str(name)[:60]!r} here; there are {', '.join(self.facts)}.")
         return self.facts[name]
 
+    @property
+    def loaded(self) -> tuple[str, ...]:
+        """Names of the runs whose weights are in memory, the one used last at the end."""
+        return tuple(self._opened)
+
     @contextmanager
     def use(self, name: str) -> Iterator[TrainedRun]:
         """The run with its weights, for this thread alone.
@@ -227,56 +227,51 @@ class Runs:
 
 
 def translate(
-    run: TrainedRun, image: torch.Tensor, *, direction: str = "", seed: int = 0, maps: bool = False
+    run: TrainedRun, array: NDArray[Any], *, direction: str = "", seed: int = 0, maps: bool = False
 ) -> Result:
     """Translate one picture.
 
     Args:
         run: opened.
-        image: ``[C, H, W]`` in [-1, 1].
+        array: ``[H, W, C]`` in the units of the run's files.
         direction: ``AtoB`` or ``BtoA``; empty for the run's own.
         seed: of what the model draws at random.
         maps: with what the model says beside it.
     """
-    generator = run.generator(direction)
-    height, width = image.shape[-2:]
-    to = [-(-max(side, generator.minimum) // generator.multiple) * generator.multiple for side in (height, width)]
-    padded = F.pad(image[None], (0, to[1] - width, 0, to[0] - height), mode="replicate")
-    seed_step(seed, 0, rank=0, draw=1)
     begin = time.perf_counter()
-    with torch.inference_mode():
-        images = [each.float().cpu() for each in generator.module(padded)]
+    made, found = (
+        run(array, direction=direction, seed=seed, maps=maps)
+        if maps
+        else (run(array, direction=direction, seed=seed), {})
+    )
     seconds = time.perf_counter() - begin
-    found = dict(zip(generator.outputs, images))
-    fake = found.pop(generator.outputs[0])[0, :, :height, :width]
-    stored = np.asarray(as_stored(fake, generator.target.format, generator.target.value_range))
-    drawn = {name: drawn_map(name, values, *to)[:height, :width] for name, values in found.items()} if maps else {}
-    return Result(stored, drawn, seconds)
+    return Result(made, {name: drawn_map(name, values) for name, values in found.items()}, seconds)
 
 
-def stored_as_of(run: TrainedRun, direction: str, picture: torch.Tensor) -> NDArray[Any]:
+def file_of(run: TrainedRun, direction: str, picture: torch.Tensor) -> NDArray[Any]:
     """A picture ``[C, H, W]`` in [-1, 1] of the input's domain as its file would have it: ``[H, W, C]``."""
     source = run.generator(direction).source
-    return np.asarray(as_stored(picture, source.format, source.value_range))
+    value_range = (source.value_range[0], source.value_range[1]) if source.value_range else None
+    kind = stored_format(source.format, value_range)
+    return stored_pixels(picture, source.format, kind, value_range=value_range)
 
 
-def drawn_map(name: str, values: torch.Tensor, height: int, width: int) -> NDArray[np.uint8]:
+def drawn_map(name: str, values: NDArray[np.float32]) -> NDArray[np.uint8]:
     """What a model says beside its translation, in colours: attention as heat, uncertainty on a scale, W as grey.
 
     Args:
         name: of the output, such as ``heat_fake_B``, ``conf_A`` or ``Disc_B``.
-        values: ``[1, 1, h, w]``.
-        height: of the picture.
-        width: of the picture.
+        values: ``[H, W]``.
 
     Returns:
-        uint8 ``[height, width, 3]``.
+        uint8 ``[H, W, 3]``.
     """
+    picture = torch.from_numpy(values)[None, None]
     if name.startswith("heat_"):
-        return to_display(draw_heat(values, height, width)[0])
+        return to_display(draw_heat(picture, *values.shape)[0])
     if name.startswith("conf_"):
-        return to_display(draw_plasma(values, MOST_UNCERTAIN)[0])
-    return to_display(values[0])
+        return to_display(draw_plasma(picture, MOST_UNCERTAIN)[0])
+    return to_display(picture[0])
 
 
 def draw_classes(run: TrainedRun, label: int, *, count: int, truncation: float, seed: int) -> Result:

@@ -18,6 +18,7 @@ from starlette.middleware import Middleware
 
 from scripts.apps.actions import Actions
 from scripts.apps.class_tab import build_class_tab
+from scripts.apps.endpoints import add_endpoints
 from scripts.apps.guard import Guard
 from scripts.apps.label_tab import build_label_tab
 from scripts.apps.page import CSS
@@ -61,7 +62,7 @@ def build_page(actions: Actions) -> gr.Blocks:
         if drawing:
             with gr.Tab("Classes"):
                 build_class_tab(actions, drawing)
-        gr.api(actions.models, api_name="models")
+        add_endpoints(actions)
     page.queue(max_size=_QUEUE, default_concurrency_limit=4)
     return page
 

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scripts.apps.actions import Actions, Times, number, place_of
-from scripts.apps.page import ELAPSED, LONGEST_SEED, STAMP, files_box, seed_box, spoken, times_box, upload_box
+from scripts.apps.endpoints import MOST_DRAWS
+from scripts.apps.page import BUTTONS, ELAPSED, LONGEST_SEED, STAMP, files_box, seed_box, spoken, times_box, upload_box
 from scripts.apps.pictures import save_file, shown, window_of
 from scripts.apps.uploads import SUFFIXES
 from util.images.io import read_image
 
-MOST_SAMPLES = 8
 _SHOWN_MAPS = {"heat": "attention", "conf": "uncertainty", "Disc": "W"}
 
 Kept = list[dict[str, str]]
@@ -23,7 +23,7 @@ Kept = list[dict[str, str]]
 
 
 def build_translate_tab(actions: Actions, names: list[str]) -> None:
-    """Build the tab; its button is the HTTP endpoint ``/translate``.
+    """Build the tab.
 
     Args:
         actions: of the app.
@@ -37,24 +37,28 @@ def build_translate_tab(actions: Actions, names: list[str]) -> None:
             runs = gr.CheckboxGroup(names, value=names[:1], label="Runs")
             direction = gr.Radio(_directions(actions, names[:1]), value=first.directions[0], label="Direction")
             seed, _ = seed_box(actions)
-            samples = gr.Slider(1, MOST_SAMPLES, 1, step=1, label="Draws (of runs that draw at random)")
+            samples = gr.Slider(1, MOST_DRAWS, 1, step=1, label="Draws (of runs that draw at random)")
             button = gr.Button("Translate", variant="primary")
         with gr.Column(min_width=280, scale=3):
-            slider = gr.ImageSlider(label="Before and after", format="png", interactive=False, max_height=520)
+            slider = gr.ImageSlider(
+                label="Before and after", format="png", interactive=False, max_height=520, elem_classes="result"
+            )
             with gr.Accordion("Window of values that are shown", open=True, visible=False) as windows:
                 sides = {side: _window(side) for side in ("input", "result")}
-            gallery = gr.Gallery(label="All pictures", format="png", columns=3, object_fit="contain")
+            gallery = gr.Gallery(label="All pictures", format="png", columns=3, object_fit="contain", buttons=BUTTONS)
             times = times_box()
             files = files_box("Results in the depth of the run")
     kept = gr.State([], time_to_live=3600)
     levels = [slider_ for pair in sides.values() for slider_ in pair]
 
     @spoken
-    def run(file: str | None, title: str | None, chosen: list[str], way: str, draw: Any, count: Any) -> tuple[Any, ...]:
+    def translate_picture(
+        file: str | None, title: str | None, chosen: list[str], way: str, draw: Any, count: Any
+    ) -> tuple[Any, ...]:
         if not chosen:
             raise ValueError("Choose a run.")
         clock = Times()
-        value, many = number(draw, 0, LONGEST_SEED, "The seed"), number(count, 1, MOST_SAMPLES, "The number of draws")
+        value, many = number(draw, 0, LONGEST_SEED, "The seed"), number(count, 1, MOST_DRAWS, "The number of draws")
         place = place_of(actions.runs.known(chosen[0]).samples, title)
         picture = actions.picture(chosen[0], way, file, place)
         arrays: dict[tuple[str, str], NDArray[Any]] = {("input", "input"): picture}
@@ -91,22 +95,25 @@ def build_translate_tab(actions: Actions, names: list[str]) -> None:
         return _pictures(saved, {"input": (low, high), "result": (low_result, high_result)})
 
     @spoken
-    def change_runs(chosen: list[str], way: str) -> tuple[Any, Any]:
+    def change_runs(chosen: list[str], way: str, shown_title: str | None) -> tuple[Any, Any]:
         known = [actions.runs.known(name) for name in chosen or names[:1]]
         ways = _directions(actions, [each.name for each in known])
         own = known[0].directions[0]
         value = way if way in ways else own
         title = f"Picture of the data of {known[0].name}"
+        kept_title = shown_title if shown_title in known[0].samples else None
         return (
             gr.Radio(choices=ways, value=value),
-            gr.Dropdown(choices=list(known[0].samples), value=None, label=title),
+            gr.Dropdown(choices=list(known[0].samples), value=kept_title, label=title),
         )
 
     outputs = [slider, gallery, files, times, kept, windows, *levels]
     asked = [upload, sample, runs, direction, seed, samples]
-    done = button.click(run, asked, outputs, js=STAMP, trigger_mode="once", api_name="translate")
+    done = button.click(translate_picture, asked, outputs, js=STAMP, trigger_mode="once", api_visibility="private")
     done.then(None, times, times, js=ELAPSED, api_visibility="private")
-    runs.input(change_runs, [runs, direction], [direction, sample], api_visibility="private", show_progress="hidden")
+    runs.input(
+        change_runs, [runs, direction, sample], [direction, sample], api_visibility="private", show_progress="hidden"
+    )
     sample.input(lambda: None, None, upload, api_visibility="private", show_progress="hidden")
     quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "trigger_mode": "always_last"}
     for level in levels:

@@ -12,9 +12,10 @@ from tempfile import NamedTemporaryFile
 import numpy as np
 from numpy.typing import NDArray
 
-from scripts.apps.palettes import Palette
+from scripts.apps.palettes import FITS, Palette
 from util.images.decode import Picture, decode, decode_header
 
+_NUMPY = b"\x93NUMPY"
 _KINDS = {
     b"\x89PNG\r\n\x1a\n": "PNG",
     b"\xff\xd8\xff": "JPEG",
@@ -24,7 +25,7 @@ _KINDS = {
     b"MM\0+": "TIFF",
     b"BM": "BMP",
     b"RIFF": "WebP",
-    b"\x93NUMPY": "NumPy",
+    _NUMPY: "NumPy",
 }
 """How a file begins -> what it is. Kinds whose size is known only after decoding (AVIF, JPEG XL) are left out."""
 
@@ -32,8 +33,7 @@ KINDS = ", ".join(dict.fromkeys(_KINDS.values()))
 SUFFIXES = [".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".npy"]
 
 _MOST_CHANNELS = 64
-_DATA_URL = re.compile(r"data:image/png;base64,")
-_FITS = 12.0  # mean distance of a picture from a palette's colours, in 8-bit levels, from which indices are tried
+_DATA_URL = re.compile(r"data:[\w/.+-]*;base64,")
 
 
 @dataclass(frozen=True)
@@ -125,29 +125,27 @@ def label_ids(file: str | Path, palette: Palette, limits: Limits) -> NDArray[np.
     if picture.format != "uint8" or picture.array.shape[2] not in (1, 3):
         raise ValueError("A label map has 8-bit colours, or class numbers in one channel; this file has neither.")
     colours = np.broadcast_to(picture.array, (*picture.array.shape[:2], 3))
-    if palette.distance(colours) > _FITS:
+    if palette.distance(colours) > FITS:
         numbers = read_upload(file, limits, indices=True).array
         if numbers.shape[2] == 1 and numbers.max() < len(palette.names):
             return np.ascontiguousarray(numbers[:, :, 0])
     return palette.ids(colours)
 
 
-def decode_png(text: str, limits: Limits) -> NDArray[np.uint8]:
-    """A PNG picture in base64, with or without ``data:image/png;base64,`` before it: uint8 ``[H, W, 3]``.
+def decode_upload(text: str, limits: Limits) -> Picture:
+    """The picture of a file that a program sends in base64, with or without ``data:image/...;base64,`` before it.
 
     Raises:
-        ValueError: it is no such text, or no such picture.
+        ValueError: it is no such text, or as ``read_upload``.
     """
     if len(text) > limits.max_bytes * 4 / 3 + 100:
-        raise ValueError(f"The label map has more than {limits.max_mb:g} MB.")
+        raise ValueError(f"The picture has more than {limits.max_mb:g} MB.")
     try:
         data = base64.b64decode(_DATA_URL.sub("", text, count=1), validate=True)
     except (binascii.Error, ValueError):
-        raise ValueError("The label map is no PNG picture in base64.") from None
-    with NamedTemporaryFile(suffix=".png") as file:
+        raise ValueError("The picture is no file in base64.") from None
+    suffix = ".npy" if data.startswith(_NUMPY) else ""
+    with NamedTemporaryFile(suffix=suffix) as file:
         file.write(data)
         file.flush()
-        picture = read_upload(file.name, limits)
-    if picture.format != "uint8" or picture.array.shape[2] not in (1, 3):
-        raise ValueError("The label map is no 8-bit PNG picture in grey or RGB.")
-    return np.ascontiguousarray(np.broadcast_to(picture.array, (*picture.array.shape[:2], 3)))
+        return read_upload(file.name, limits)
