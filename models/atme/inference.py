@@ -52,8 +52,8 @@ class MappedTranslation(InferenceModule):
             fake, W_t = self._attempt(image, self.netD(judged).float())
         return (fake, W_t)[: len(self.outputs)]
 
-    def draws(self) -> bool:
-        return self.maps.draws or getattr(self.netW, "draws", False) or super().draws()
+    def has_noise(self) -> bool:
+        return self.maps.draws or bool(getattr(self.netW, "draws", False))
 
     def _attempt(self, image: Tensor, maps: Tensor) -> tuple[Tensor, Tensor]:
         W_t = self.netW(maps, (image.shape[-2], image.shape[-1]))
@@ -66,5 +66,5 @@ class MappedTranslation(InferenceModule):
 
     def _reasons(self) -> Iterator[str]:
         yield from super()._reasons()
-        if self.draws():
+        if self.has_noise():
             yield "the map of D is drawn for each part"

@@ -212,10 +212,10 @@ class NoisyGenerator(InferenceModule):
         """``[N, C, H, W]`` in [-1, 1] -> the translation."""
         return (self.noise(image),)
 
-    def draws(self) -> bool:
-        return (self.noise.on and self.noise.draws) or super().draws()
+    def has_noise(self) -> bool:
+        return self.noise.on and self.noise.draws
 
     def _reasons(self) -> Iterator[str]:
         yield from super()._reasons()
-        if self.noise.on and self.noise.draws:
+        if self.has_noise():
             yield "the noise is drawn for each part"

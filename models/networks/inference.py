@@ -45,20 +45,18 @@ class InferenceModule(nn.Module):
         """Why a part of an image comes out differently than in the whole; empty if it does not."""
         return " and ".join(dict.fromkeys(self._reasons()))
 
+    def has_noise(self) -> bool:
+        """Whether it draws something beside dropout, for the batch as a whole."""
+        return False
+
     def draws(self) -> bool:
         """Whether a second pass over the same image may give another picture."""
-        return any(isinstance(net, nn.modules.dropout._DropoutNd) and net.training and net.p > 0 for net in self._all())
-
-    def couples_samples(self) -> bool:
-        """Whether a picture depends on the others in its batch."""
-        return self.draws() or any(isinstance(net, _BATCH_NORM) and net.training for net in self._all())
-
-    def _all(self) -> Iterator[nn.Module]:
-        return self.modules()
+        dropouts = (net for net in self.modules() if isinstance(net, nn.modules.dropout._DropoutNd))
+        return self.has_noise() or any(net.training and net.p > 0 for net in dropouts)
 
     def _reasons(self) -> Iterator[str]:
         """What looks at the whole picture; a network of its own kind says so by ``whole_picture``."""
-        for net in self._all():
+        for net in self.modules():
             if isinstance(net, _BATCH_NORM) and net.training:
                 yield "batch norm in train mode takes its statistics from the picture"
             elif isinstance(net, nn.InstanceNorm2d) and not net.track_running_stats:

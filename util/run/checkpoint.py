@@ -130,10 +130,7 @@ class Checkpointer:
                     f"flags that add networks, against {self.folder / 'train_opt.txt'}"
                 )
             raise FileNotFoundError(f"{asked}: {file} does not exist; there is: {there}")
-        loaded = _load(file)
-        if not isinstance(loaded, Mapping) or not all(isinstance(value, torch.Tensor) for value in loaded.values()):
-            raise ValueError(f"{file}: not a state_dict of a network")
-        state = adapt_state(loaded, net)
+        state = adapt_state(read_network(file), net)
         own = net.state_dict()
         missing, extra = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
         shapes = [key for key in own if key in state and own[key].shape != state[key].shape]
@@ -176,6 +173,18 @@ class Checkpointer:
                 for file in self.folder.glob(f"{tag}_*.pth"):
                     if (match := _TAGGED.fullmatch(file.name)) and match["tag"] == tag:
                         file.unlink(missing_ok=True)
+
+
+def read_network(file: Path) -> Mapping[str, torch.Tensor]:
+    """The state_dict of a network in a file.
+
+    Raises:
+        ValueError: the file is damaged, or holds something else.
+    """
+    loaded = _load(file)
+    if not isinstance(loaded, Mapping) or not all(isinstance(value, torch.Tensor) for value in loaded.values()):
+        raise ValueError(f"{file}: not a state_dict of a network")
+    return loaded
 
 
 def adapt_state(state: Mapping[str, torch.Tensor], net: nn.Module) -> dict[str, torch.Tensor]:
