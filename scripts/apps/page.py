@@ -31,7 +31,8 @@ CSS = """
 .drop .icon-wrap, .drop .or { display: none; }
 .drop .wrap { font-size: var(--text-sm); line-height: 1.3; padding-top: 18px; }
 .times { font-variant-numeric: tabular-nums; min-height: 1.6em; }
-.result img { width: 100% !important; height: auto !important; max-height: 560px; object-fit: contain !important; }
+.result .image-frame, .result .image-frame img { width: 100% !important; max-height: 560px; }
+.result .image-frame img { height: auto !important; object-fit: contain !important; }
 """
 
 

@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import Any
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is imported
+# Else its queue makes a table of the last 10,000 requests after every one (6.31): 500 requests slow it to a third.
+os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "1")
+os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", "1000000")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # gradio brings the hub's client along; nothing here is fetched
 
 import gradio as gr
@@ -27,6 +30,7 @@ from scripts.apps.translate_tab import build_translate_tab
 _QUEUE = 200  # requests that wait; further ones are told so
 _KEEP = 1800  # seconds that uploads and results stay
 _CLEAN = 300  # seconds between looks for old ones
+_SESSIONS = 100  # visitors, and calls of programs, that gradio remembers: 0.4 MB each
 _ROOM = 65536  # bytes of a request beside an upload
 
 
@@ -79,6 +83,7 @@ def serve(page: gr.Blocks, actions: Actions, *, host: str, port: int, auth: tupl
         server_port=port,
         auth=auth,
         app_kwargs={"middleware": [guard]},
+        state_session_capacity=_SESSIONS,
         max_file_size=actions.limits.max_bytes,
         css=CSS,
         footer_links=[],
