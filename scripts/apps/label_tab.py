@@ -68,8 +68,8 @@ def build_label_tab(actions: Actions, names: list[str]) -> None:
         return actions.canvas(name, chosen, actions.sample_map(name, place, chosen))
 
     @spoken
-    def start_from_file(name: str, chosen: str, file: str | None) -> Any:
-        return gr.skip() if not file else actions.canvas(name, chosen, actions.uploaded_map(name, file, chosen))
+    def start_from_file(name: str, chosen: str, file: str) -> tuple[str, None]:
+        return actions.canvas(name, chosen, actions.uploaded_map(name, file, chosen)), None
 
     @spoken
     def paint(name: str, chosen: str, drawn: str, draw: Any, more: list[str] | None) -> tuple[Any, Any, str]:
@@ -98,7 +98,7 @@ def build_label_tab(actions: Actions, names: list[str]) -> None:
     palette.input(change_palette, [run, palette, canvas], canvas, **quiet)
     sample.input(start_from_data, [run, palette, sample], canvas, **quiet)
     empty.click(start_empty, [run, palette], canvas, **quiet)
-    upload.upload(start_from_file, [run, palette, upload], canvas, **quiet)
+    upload.upload(start_from_file, [run, palette, upload], [canvas, upload], **quiet)
     save.click(write, [run, palette, canvas, seed], files, **quiet)
 
 
