@@ -1,6 +1,6 @@
 """Train a model: ``python train.py --dataroot DIR --name RUN --model pix2pix``.
 
-As a library: ``main(argv) -> exit code``, ``build_model(argv, dataset_size)``, ``train(session)``.
+As a library: ``main(argv) -> exit code``, ``build_model(argv, dataset_size)``, ``train(session, stop, limit)``.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ from util.run.schedule import TrainingSchedule, current_lr, set_lr_factor
 from util.run.sides import SideFormat, Storage, write_sides
 from util.run.state import RunState
 from util.run.stop import StopSignal
+from util.run.time_limit import TimeLimit
 from util.types import paths_of
 
 logger = logging.getLogger("train")
@@ -133,7 +134,7 @@ class Session:
         return self.plan.finished(self.progress) or bool(self.evaluation and self.evaluation.best.exhausted)
 
 
-def train(session: Session, stop: StopSignal) -> int:
+def train(session: Session, stop: StopSignal, limit: TimeLimit) -> int:
     """The loop: it knows counters and when, never what. Returns the exit code.
 
     Raises:
@@ -146,7 +147,7 @@ def train(session: Session, stop: StopSignal) -> int:
         s.loggers.start_epoch(s.progress.epoch, s.plan.last_epoch, s.loader.num_images, s.progress.epoch_iter)
         batches = s.loader.batches(s.progress.epoch, done=s.progress.epoch_iter)
         for batch in s.meter.waiting(batches):
-            set_lr_factor(s.model.optimizers, s.plan.factor(s.progress))
+            set_lr_factor(s.model.optimizers, s.plan.factor(limit.due(s.progress)))
             seed_step(s.options.engine.seed, s.progress.steps, s.engine.world.rank)
             s.model.set_input(batch)
             losses = s.model.optimize_parameters()
@@ -164,6 +165,10 @@ def train(session: Session, stop: StopSignal) -> int:
             if stop.requested(s.progress.steps):
                 s.save("latest")
                 return stop.exit_code
+            if limit.is_over(s.progress.steps) and not s.plan.finished(s.progress):
+                s.save("latest")
+                logger.info("--max_minutes %g: the time is over in epoch %d", limit.minutes, s.progress.epoch)
+                return EXIT_DONE
             if s.plan.finished(s.progress):
                 break
         s.end_epoch()
@@ -351,13 +356,13 @@ def _train_and_log(s: Session, folder: Path, stop: StopSignal) -> int:
             write_class_names(folder / CLASSES_FILE, s.dataset.class_names)
     s.loggers = LoggerGroup((*s.loggers.loggers, *s.model.loggers(folder)))
     try:
-        code = train(s, stop)
+        code = train(s, stop, TimeLimit(o.loop.max_minutes, s.plan, s.progress, s.engine.world, s.engine.device))
     finally:
         s.loggers.close()
-    if code:
+    if code or not s.finished:
         where = "" if o.run.checkpoints_dir == "./checkpoints" else f" --checkpoints_dir {o.run.checkpoints_dir}"
         logger.warning("saved; go on with: python train.py --name %s%s --continue_train", o.run.name, where)
-    elif not values["no_html"]:
+    if not code and not values["no_html"]:
         logger.info("done; pictures and curves: %s", folder / "web" / "index.html")
     return code
 

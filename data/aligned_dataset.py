@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from data import DATASETS
-from data.base_dataset import BaseDataset, Side
+from data.base_dataset import BaseDataset, Side, check_same_size
 from data.transforms import Prepared
 from options.base_options import DataOptions
 from options.schema import Given, arg
@@ -95,11 +95,7 @@ class AlignedDataset(BaseDataset):
             a, b = self.halves(a_path)
         else:
             a, b = self.read(a_path), self.read(b_path, "B")
-            if a.array.shape[:2] != b.array.shape[:2]:
-                raise ValueError(
-                    f"the sides of a pair differ in size: {a_path} is {_size(a)}, {b_path} is {_size(b)}: "
-                    f"scale one of them (datasets/combine_A_and_B.py can), or take the pair out"
-                )
+            check_same_size(a, a_path, b, b_path)
         return {"A": self.prepare_side(a, "A", a_path), "B": self.prepare_side(b, "B", b_path)}
 
 
@@ -180,7 +176,3 @@ def _check_layout(folder: Path, flags: str) -> bool:
             f"(and a model for unpaired images), or move pairs to {folder / 'A'} and {folder / 'B'}"
         )
     return False
-
-
-def _size(picture: Picture) -> str:
-    return f"{picture.array.shape[1]}x{picture.array.shape[0]}"

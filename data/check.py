@@ -28,11 +28,12 @@ class Phase:
     """One phase of a data set on disk: its layout, and the files of its sides (``A`` alone where there is no B)."""
 
     name: str
-    layout: str  # side_by_side, folders, unaligned, single, class_folders; files, as the data set lists them
+    layout: str  # side_by_side, folders, unaligned, single, class_folders; pairs, files: as the data set lists them
     sides: dict[str, list[str]]
     folders: dict[str, Path]
     annotations: dict[str, CocoImages] = field(default_factory=dict)  # of unaligned_coco, by side
     classes: ClassFolders | None = None  # of class_folders
+    remarks: tuple[str, ...] = ()  # of the data set
 
 
 def find_phases(
@@ -74,15 +75,15 @@ def listed_phases(dataset_class: type[BaseDataset], options: DataOptions, names:
         FileNotFoundError: no such phase.
     """
     phases, reasons = [], []
-    for name in list(names) or PHASES:
+    for name in list(names) or dataset_class.phases(options):
         try:
             dataset = dataset_class(replace(options, phase=name), input_nc=3, output_nc=3)
         except FileNotFoundError as error:
             reasons.append(error)
             continue
-        columns = zip(*(dataset.unit_paths(unit) for unit in range(dataset.num_units())))
-        sides = {side: list(paths) for side, paths in zip("AB", columns)}
-        phases.append(Phase(name, "files", sides, dict.fromkeys(sides, dataset.root)))
+        sides: dict[str, list[str]] = dict(dataset.sides().items())
+        pairs = "pairs" if dataset.paired and len(sides) == 2 else "files"
+        phases.append(Phase(name, pairs, sides, dict.fromkeys(sides, dataset.root), remarks=tuple(dataset.remarks)))
     if reasons and (names or not phases):
         raise reasons[0]
     return phases
@@ -318,7 +319,7 @@ def _clipped_shares(clipped: Mapping[str, list[float]]) -> list[str]:
 def unread_files(dataset: BaseDataset) -> list[str]:
     """One line on the files beside the images that are of other kinds; none where there are none."""
     folders = {os.path.dirname(path) for unit in range(dataset.num_units()) for path in dataset.unit_paths(unit)}
-    unread = left_out(folders)
+    unread = left_out(folder for folder in folders if os.path.isdir(folder))
     return [f"{dataset.dataroot}: {unread}"] if unread else []
 
 
@@ -390,6 +391,10 @@ def report(phases: list[Phase], facts: dict[str, FileFacts]) -> Report:
             _check_halves(phase, facts, result)
         if phase.layout == "folders":
             _check_partners(phase, facts, result)
+        if phase.layout == "pairs":
+            pairs = zip(phase.sides["A"], phase.sides["B"])
+            _check_pair_sizes(phase.name, {f"{a} | {b}": (a, b) for a, b in pairs}, facts, result)
+        result.warnings += [line for line in phase.remarks if line not in result.warnings]
         for side, images in phase.annotations.items():
             _check_boxes(f"{phase.name} {side}", images, facts, result)
         if phase.layout == "unaligned":
@@ -505,11 +510,18 @@ def _check_partners(phase: Phase, facts: dict[str, FileFacts], result: Report) -
                 f"{phase.name}: {len(alone)} of {len(by_stem[side])} files in {side} "
                 f"have no partner in {partner}: {names}"
             )
-    for key in by_stem["A"].keys() & by_stem["B"].keys():
-        first, second = (facts[by_stem[side][key]].header for side in "AB")
+    both = by_stem["A"].keys() & by_stem["B"].keys()
+    _check_pair_sizes(phase.name, {key: (by_stem["A"][key], by_stem["B"][key]) for key in both}, facts, result)
+
+
+def _check_pair_sizes(
+    phase: str, pairs: Mapping[str, tuple[str, str]], facts: dict[str, FileFacts], result: Report
+) -> None:
+    for key, files in pairs.items():
+        first, second = (facts[path].header for path in files)
         if first and second and (first.width, first.height) != (second.width, second.height):
             result.problems.append(
-                f"{phase.name}: the sides of pair {key} differ in size: "
+                f"{phase}: the sides of pair {key} differ in size: "
                 f"{first.width}x{first.height} and {second.width}x{second.height}"
             )
 

@@ -60,9 +60,15 @@ class UnalignedDataset(BaseDataset):
     def counts(self) -> dict[str, int]:
         return {"A": len(self._a_paths), "B": len(self._b_paths)}
 
+    def sides(self) -> dict[Side, list[str]]:
+        return {side: self._paths(side) for side in SIDES}
+
     def unit_paths(self, unit: int) -> tuple[str, ...]:
         of_b = unit - len(self._a_paths)
         return (self._a_paths[unit] if of_b < 0 else self._b_paths[of_b],)
+
+    def _cached_as(self, unit: int) -> tuple[str, tuple[str, ...]]:
+        return ("A" if unit < len(self._a_paths) else "B"), self.unit_paths(unit)
 
     def pictures(self, unit: int) -> dict[Side, Picture]:
         side: Side = "A" if unit < len(self._a_paths) else "B"

@@ -264,7 +264,9 @@ class SAGANModel(BaseModel):
 
     def generator_module(self, direction: str = "AtoB", *, maps: bool = True) -> InferenceModule:
         """``fake`` from z and class, whatever the direction."""
-        return ClassSamples(self.networks[self.sampled])
+        net = self.networks[self.sampled]
+        assert isinstance(net, SAGANGenerator)
+        return ClassSamples(net)
 
     def take_standing_statistics(self, batches: int, seed: int) -> None:
         """Replace batch norm's running statistics of what is sampled by the means over so many batches of samples

@@ -76,14 +76,14 @@ class TilePlan:
         tile: height and width of a tile; 0: only what needs more than ``max_memory``, as large as that allows.
         overlap: pixels that neighbours share; -1: 64, or what the network's multiple makes of it.
         max_memory: GB that a pass through the network may take; 0: no limit.
-        whole_statistics: norms that take statistics from the picture get those of the whole one, by a first pass over
-            all tiles, instead of those of each tile.
+        passes: norms that take statistics from the picture get those of the whole one by so many passes over all
+            tiles before the one that counts; 0: those of each tile. As many passes as norms give the exact ones.
     """
 
     tile: int = 0
     overlap: int = -1
     max_memory: float = 2.0
-    whole_statistics: bool = True
+    passes: int = 1
 
 
 @dataclass
@@ -280,8 +280,8 @@ class Translator:
 
     @property
     def takes_statistics(self) -> bool:
-        """Whether tiles get the statistics of the whole picture by a first pass."""
-        return self.plan.whole_statistics and self._shared.takes_statistics
+        """Whether tiles get the statistics of the whole picture by passes before the one that counts."""
+        return self.plan.passes > 0 and self._shared.takes_statistics
 
     def tiled(self, ready: Ready, place: int, grid: Grid, *, seed: int | None = None) -> NDArray[Any]:
         """The translation of a picture by its tiles, as ``stored`` gives it.
@@ -298,15 +298,20 @@ class Translator:
         with contextlib.ExitStack() as stack:
             if self.takes_statistics:
                 stack.callback(self._shared.forget)
-                with self._shared.collecting():
-                    for _ in self._tiles(ready, place, grid, seed):
-                        pass
+                self._collect(ready, place, grid, seed)
             for first, strip in join_rows(grid, self._tiles(ready, place, grid, seed)):
                 if result is None:
                     result = np.empty((height, width, strip.shape[0]), ready.kind)
                 result[first : first + strip.shape[1]] = self.stored(ready, strip, first)
         assert result is not None
         return result
+
+    def _collect(self, ready: Ready, place: int, grid: Grid, seed: int) -> None:
+        """Gather the statistics of the whole picture."""
+        for _ in range(self.plan.passes):
+            with self._shared.collecting():
+                for _ in self._tiles(ready, place, grid, seed):
+                    pass
 
     def _tiles(self, ready: Ready, place: int, grid: Grid, seed: int) -> Iterator[NDArray[np.float32]]:
         """The translation of each tile, ``[C, rows, columns]``."""

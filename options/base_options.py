@@ -207,10 +207,16 @@ class DataOptions(OptionRecord):
     )
     cache: str = arg(
         "none",
-        choices=("none", "ram"),
+        choices=("none", "ram", "disk"),
         of="machine",
         in_test="none",
-        help="ram: keep decoded, resized images in memory",
+        help="keep decoded, resized images in memory, or in files that all runs share",
+    )
+    cache_dir: str = arg(
+        "",
+        metavar="DIR",
+        of="machine",
+        help="folder of --cache disk (default: image-translation-gans/pixels in the user's cache folder)",
     )
 
     def __post_init__(self) -> None:

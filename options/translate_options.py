@@ -19,7 +19,7 @@ class TranslateOptions(OptionRecord):
         positional=True,
         several=True,
         metavar="INPUT",
-        help="pictures, or folders of them (with all folders below); - reads one name a line from standard input",
+        help="pictures, folders of them (and all below), or videos; - reads one name a line from standard input",
     )
     output: str = arg(
         "", required=True, metavar="PATH", help="folder of the results; of a single picture a file name is possible"
@@ -41,18 +41,22 @@ class TranslateOptions(OptionRecord):
     max_memory: float = arg(
         2.0, minimum=0.0, help="GB that one pass may take; larger pictures are cut into tiles; 0 = never"
     )
-    tile_statistics: str = arg(
-        "picture",
-        choices=("picture", "tile"),
-        help="norms that look at the whole picture: take its statistics in a first pass, or those of each tile",
+    tile_passes: int = arg(
+        1,
+        minimum=0,
+        help="passes over all tiles that gather the whole picture's statistics for instance norm before the one that "
+        "counts; 0 = each tile has its own",
     )
-    engine: str = arg("torch", choices=ENGINES, help="what runs the network: torch, or an export of the run")
-    exported: str = arg("", metavar="FILE", help="the file of scripts/export.py that --engine runs")
+    engine: str = arg(
+        "torch",
+        choices=ENGINES,
+        help="what runs the network: torch (with --exported a .pt2), or onnxruntime or openvino an export of the run",
+    )
+    exported: str = arg(
+        "", metavar="FILE", help="the file of scripts/export.py that --engine runs (default: the run's own)"
+    )
+    every: int = arg(1, minimum=1, help="of a video: translate frames 0, N, 2N, ... only; their times stay")
 
     def __post_init__(self) -> None:
-        if not self.inputs:
-            raise OptionError("INPUT is missing: name pictures or folders, or - for a list on standard input")
-        if self.exported and self.engine == "torch" and not self.exported.endswith((".pt", ".pt2", ".pth")):
+        if self.exported and self.engine == "torch" and not self.exported.endswith(".pt2"):
             raise OptionError(f"--exported {self.exported}: say by --engine what runs it: onnxruntime or openvino")
-        if self.engine != "torch" and not self.exported:
-            raise OptionError(f"--engine {self.engine}: give by --exported the FILE that scripts/export.py made")

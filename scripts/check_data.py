@@ -23,6 +23,7 @@ from data import DATASETS
 from data.check import Phase, examine_all, find_phases, report
 from data.class_folder_dataset import ClassFolders
 from data.coco import Boxes
+from data.table import table_place
 from options.parse import parse_record
 from options.schema import OptionRecord, arg, build
 from util.exit_code import run_command
@@ -160,7 +161,7 @@ _SHOWN = 20  # lines of each kind
 class CheckOptions(OptionRecord):
     """What is checked."""
 
-    dataroot: Path = arg(Path(), positional=True, help="folder of the data set")
+    dataroot: Path = arg(Path(), positional=True, help="folder of the data set, or its table (.csv, .tsv, .jsonl)")
     phase: tuple[str, ...] = arg((), several=True, metavar="PHASE", help="phases to check (default: all)")
     dataset_mode: str = arg(
         "", choices=("", *DATASETS.names()), help="which kind of data set (default: told by its folders)"
@@ -169,6 +170,7 @@ class CheckOptions(OptionRecord):
         "", metavar="DIR", help="of unaligned_coco: folder of the images below DATAROOT (default: PHASEA and PHASEB)"
     )
     category_id: int = arg(1, help="of unaligned_coco: category of the boxes")
+    table: str = arg("", metavar="FILE", help="of table and unaligned_table: which table below DATAROOT")
     contact_sheet: Path | None = arg(None, metavar="FILE.jpg", help="draw small pictures of all phases into this file")
     num_samples: int = arg(
         0,
@@ -189,10 +191,13 @@ def _check(words: list[str]) -> int:
         check_writable(args.contact_sheet, f"--contact_sheet {args.contact_sheet}")
         if args.contact_sheet.suffix.lower() not in Image.registered_extensions():
             raise ValueError(f"--contact_sheet {args.contact_sheet}: give a name that ends in .jpg or .png")
-    dataset_class = DATASETS.get(args.dataset_mode) if args.dataset_mode else None
-    given = {"dataroot": str(args.dataroot), "coco_imagedir": args.coco_imagedir, "category_id": args.category_id}
+    root, table = table_place(str(args.dataroot), args.table)
+    dataset_class = (
+        DATASETS.get(args.dataset_mode or ("table" if table else "")) if args.dataset_mode or table else None
+    )
+    given = {"dataroot": root, "table": table, "coco_imagedir": args.coco_imagedir, "category_id": args.category_id}
     options = build(dataset_class.Options, given) if dataset_class else None
-    phases = find_phases(args.dataroot, args.phase, dataset_class, options)
+    phases = find_phases(Path(root), args.phase, dataset_class, options)
     paths = list(dict.fromkeys(path for phase in phases for files in phase.sides.values() for path in files))
     facts = examine_all(
         paths,

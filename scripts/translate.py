@@ -4,6 +4,7 @@ Usage:
     python scripts/translate.py --name RUN photo.jpg --output photo_B.png
     python scripts/translate.py --name RUN FOLDER more/*.tif --output DIR --direction BtoA
     find . -name '*.png' | python scripts/translate.py --name RUN - --output DIR
+    python scripts/translate.py --name RUN clip.mp4 --output clip_B.mp4
     python scripts/translate.py --name RUN map.tif --output map_B.tif --tile 1024 --overlap 128
 Sizes are kept, values are stored as in training, and what large pictures need is said: see docs/translate.md.
 """
@@ -34,14 +35,21 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from models.trained import folder_of, load_run
+from models.exported import default_name, load_exported
+from models.generators import is_forward, own_direction
+from models.trained import folder_of, load_run, remembered_sides
 from models.translation import SMALL, Ready, TilePlan, Translator
+from models.video import translate_video
 from util.background import BackgroundWriter
 from util.exit_code import EXIT_DONE, EXIT_FAILED, report_error, run_command
 from util.images.folder import is_image, require_images
 from util.images.io import IMAGE_SUFFIXES, save_array
+from util.images.video import VideoSource, is_video, read_video
+from util.images.video_writer import WRITTEN_SUFFIXES, check_output
+from util.run.checkpoint import checkpoint_tag
 from util.run.engine import start_engine
 from util.run.inference import ResultNames
+from util.run.sides import read_sides
 
 logger = logging.getLogger("translate")
 
@@ -49,7 +57,8 @@ PROGRAM = "scripts/translate.py"
 READERS = 4
 BATCH_PIXELS = 2**20
 """A batch has no more pixels, unless it has one picture."""
-BATCH = 8
+LARGE_NETWORK = 20_000_000
+"""Weights from which a batch pays on the CPU: they are read from memory once for all of its pictures."""
 
 
 @dataclass(frozen=True)
@@ -100,22 +109,73 @@ def _run(words: list[str]) -> int:
     options = parse_test(words, MODELS, DATASETS, program=PROGRAM, test_record=TranslateOptions)
     asked: TranslateOptions = options.test
     folder_of(options)  # a run that is not there, before anything is read
+    if any(map(is_video, asked.inputs)):
+        return _videos(options, direction)
     jobs = plan_jobs(asked)
     if not jobs:
         logger.info("nothing to do: all results are there already")
         return EXIT_DONE
     translator = open_translator(options, direction)
-    batch_size = options.data.batch_size if "batch_size" in options.given else BATCH
-    if translator.one_by_one:
-        if "batch_size" in options.given and batch_size > 1:
-            logger.warning("--batch_size %d: 1 is used, because the model draws for the batch", batch_size)
-        batch_size = 1
-    count = translate_all(jobs, translator, asked, batch_size)
+    count = translate_all(jobs, translator, asked, _batch_size(options, translator))
     for error in count.errors:
         report_error(PROGRAM, error)
     left_out = f" ({len(count.errors)} left out as they cannot be translated)" if count.errors else ""
     logger.info("%d pictures%s: %s", count.done, left_out, asked.output)
     return EXIT_FAILED if count.errors else EXIT_DONE
+
+
+def usual_batch(translator: Translator) -> int:
+    """How many pictures go through the network together: as many as pay."""
+    if translator.engine.device.type != "cpu":
+        return 8
+    weights = sum(each.numel() for each in translator.generator.module.parameters())
+    return 4 if weights >= LARGE_NETWORK else 1
+
+
+def _batch_size(options: Options, translator: Translator) -> int:
+    batch_size = options.data.batch_size if "batch_size" in options.given else usual_batch(translator)
+    if translator.one_by_one and batch_size > 1:
+        if "batch_size" in options.given:
+            logger.warning("--batch_size %d: 1 is used, because the model draws for the batch", batch_size)
+        return 1
+    return batch_size
+
+
+def _videos(options: Options, direction: str) -> int:
+    """Translate videos, one after the other; returns the exit code."""
+    asked: TranslateOptions = options.test
+    jobs = plan_videos(asked)
+    sources = {job.path: read_video(job.path) for job in jobs}  # a broken one, before the work begins
+    translator = open_translator(options, direction)
+    batch_size = _batch_size(options, translator)
+    failed = 0
+    for job in jobs:
+        try:
+            _video(job, sources[job.path], translator, asked.every, batch_size)
+        except ValueError as error:  # one that is damaged further on
+            report_error(PROGRAM, error)
+            failed += 1
+    return EXIT_FAILED if failed else EXIT_DONE
+
+
+def _video(job: Job, source: VideoSource, translator: Translator, every: int, batch_size: int) -> None:
+    """Translate one video and say what came out; raises as ``translate_video``."""
+    for note in source.notes:
+        logger.warning("%s: %s", job.path, note)
+    job.result.parent.mkdir(parents=True, exist_ok=True)
+    size = max(1, min(batch_size, BATCH_PIXELS // (source.width * source.height)))
+    with tqdm(total=source.count or None, unit=" frames", desc=Path(job.path).name, disable=None) as bar:
+        made = translate_video(translator, source, job.result, every=every, batch_size=size, progress=bar.update)
+    for note in made.notes:
+        logger.warning("%s: %s", job.result, note)
+    logger.info("%s: %dx%d, read as %s", job.path, source.width, source.height, source.colours)
+    logger.info(
+        "%d frames: %s; neighbours differ by %.2f of 255 in the input, by %.2f in the result (see docs/video.md)",
+        made.frames,
+        job.result,
+        made.change_in,
+        made.change_out,
+    )
 
 
 def _direction(words: Sequence[str]) -> tuple[str, list[str]]:
@@ -139,14 +199,41 @@ def open_translator(options: Options, direction: str) -> Translator:
         FileNotFoundError, ValueError: there is no such run, checkpoint or direction.
     """
     asked: TranslateOptions = options.test
-    plan = TilePlan(asked.tile, asked.overlap, asked.max_memory, asked.tile_statistics == "picture")
-    engine = start_engine(**vars(options.engine))
-    translator = load_run(options, engine).translator(direction, maps=asked.save_maps, plan=plan)
+    plan = TilePlan(asked.tile, asked.overlap, asked.max_memory, asked.tile_passes)
+    if asked.exported or asked.engine != "torch":
+        translator = _exported(options, direction, plan)
+    else:
+        engine = start_engine(**vars(options.engine))
+        translator = load_run(options, engine).translator(direction, maps=asked.save_maps, plan=plan)
     fixed = translator.generator.fixed_size
     if fixed is not None and not asked.tile:
         height, width = fixed
         logger.info("this generator works at %dx%d only: pictures are scaled to it and back", width, height)
     return translator
+
+
+def _exported(options: Options, direction: str, plan: TilePlan) -> Translator:
+    """The run's export, or the file of ``--exported``, with the processing of the run; on the CPU."""
+    asked: TranslateOptions = options.test
+    folder = folder_of(options)
+    direction = direction or own_direction(options)
+    tag = checkpoint_tag(options.run.epoch, options.run.load_iter)
+    file = Path(asked.exported or folder / default_name(tag, direction, ("image",), ".onnx"))
+    generator = load_exported(file, asked.engine, direction=direction)
+    if "image" not in generator.inputs:
+        raise ValueError(f"{file}: makes images from noise and translates none")
+    trained = [each for each in folder.glob(f"{tag}_net_*.pth") if each.stat().st_mtime > file.stat().st_mtime]
+    if trained:
+        logger.warning("%s is older than %s: export the run again if it was trained further", file, trained[0])
+    return Translator(
+        generator,
+        options.data,
+        start_engine(**{**vars(options.engine), "gpu_ids": "-1"}),
+        forward=is_forward(options, direction),
+        remembered=remembered_sides(options, read_sides(folder)),
+        seed=options.engine.seed,
+        plan=plan,
+    )
 
 
 # -- what there is to do -------------------------------------------------------------------------------------------
@@ -175,6 +262,34 @@ def plan_jobs(asked: TranslateOptions) -> list[Job]:
         names = ResultNames(Path("."))
         results = [output / f"{names(Path(below))}{suffix}" for _, below in inputs]
     jobs = [Job(path, result, place) for place, ((path, _), result) in enumerate(zip(inputs, results))]
+    return _not_in_the_way(jobs, asked)
+
+
+def plan_videos(asked: TranslateOptions) -> list[Job]:
+    """Every video with its result.
+
+    Raises:
+        FileNotFoundError: one is not there.
+        ValueError: pictures are among them, no such kind of video can be written, or a result would replace something.
+    """
+    if others := [word for word in asked.inputs if not is_video(word)]:
+        raise ValueError(f"INPUT {others[0]}: translate videos and pictures by separate commands")
+    if asked.format or asked.save_maps:
+        flag = f"--format {asked.format}" if asked.format else "--save_maps"
+        raise ValueError(f"{flag}: is for pictures; the suffix of --output says what kind of video is written")
+    output = Path(asked.output)
+    if output.suffix and not output.is_dir():
+        if len(asked.inputs) > 1:
+            raise ValueError(f"--output {output}: a file name, but there are {len(asked.inputs)} videos; name a folder")
+        results = [output]
+    else:
+        names = ResultNames(Path("."))
+        kinds = [Path(word).suffix.lower() for word in asked.inputs]
+        suffixes = [kind if kind in WRITTEN_SUFFIXES else ".mp4" for kind in kinds]
+        results = [output / f"{names(Path(Path(word).name))}{suffix}" for word, suffix in zip(asked.inputs, suffixes)]
+    for result in results:
+        check_output(result)
+    jobs = [Job(path, result, 0) for path, result in zip(asked.inputs, results)]
     return _not_in_the_way(jobs, asked)
 
 
@@ -259,7 +374,7 @@ def _about(translator: Translator) -> str:
     if not reason:
         return ""
     if translator.takes_statistics:
-        return f"; {reason}: a first pass takes them from the whole picture, see docs/translate.md"
+        return f"; {reason}, gathered by --tile_passes {translator.plan.passes}: near to it, see docs/translate.md"
     return f"; the result differs from that of the whole picture: {reason}"
 
 

@@ -349,8 +349,8 @@ class PortGenerator(nn.Module):
             back = self.model_rec[3:](h)
         s = nothing
         if conf and self.model_conf is not None:
-            size = (int(x.shape[-2]), int(x.shape[-1]))
-            s = F.interpolate(self.model_conf(d), size=size, mode="bilinear", align_corners=False)
+            # no int(): it would tie an exported network to the size of its example
+            s = F.interpolate(self.model_conf(d), size=x.shape[-2:], mode="bilinear", align_corners=False)
         return Fork(enc, enc, self.model_dec_upsample(d), back, s)
 
 

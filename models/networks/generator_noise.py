@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
@@ -214,6 +215,15 @@ class NoisyGenerator(InferenceModule):
 
     def has_noise(self) -> bool:
         return self.noise.on and self.noise.draws
+
+    @contextlib.contextmanager
+    def still(self) -> Iterator[None]:
+        was_on = self.noise.on
+        self.noise.switch(False)
+        try:
+            yield
+        finally:
+            self.noise.switch(was_on)
 
     def _reasons(self) -> Iterator[str]:
         yield from super()._reasons()

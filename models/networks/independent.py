@@ -47,9 +47,13 @@ class Independence:
 
     @contextmanager
     def collecting(self) -> Iterator[None]:
-        """Passes in this context are tiles of one picture: their statistics are gathered, and hold for later passes."""
+        """Passes in this context are tiles of one picture: their statistics are gathered, and hold for later passes.
+
+        A layer's statistics are exact if those of all layers before it were: n such contexts make the first n exact,
+        and the others better.
+        """
         for norm in self.norms:
-            norm.moments = Moments()
+            norm.moments = Moments(norm.moments)
         try:
             yield
         finally:
@@ -64,9 +68,14 @@ class Independence:
 
 
 class Moments:
-    """Mean and biased variance of each channel over the tiles of a picture: sums in float64."""
+    """Mean and biased variance of each channel over the tiles of a picture: sums in float64.
 
-    def __init__(self) -> None:
+    Args:
+        before: by which the tiles are normalised meanwhile; None: each by its own.
+    """
+
+    def __init__(self, before: Moments | None = None) -> None:
+        self.before = before
         self._count = 0
         self._sums: Tensor | None = None  # [2, C]: of the values, of their squares
         self.closed = False
@@ -85,14 +94,16 @@ class Moments:
         if self._sums is not None:
             mean, square = self._sums / self._count
             self.mean, self.variance = mean.float(), (square - mean.square()).clamp(min=0).float()
+            self.before = None
 
 
 def _normalise(x: Tensor, moments: Moments | None, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
     """Each image by its own statistics, or by those of the picture whose tile it is."""
-    if moments is not None and moments.closed:
-        return F.batch_norm(x, moments.mean, moments.variance, weight, bias, False, 0.0, eps)
-    if moments is not None:
+    if moments is not None and not moments.closed:
         moments.add(x)
+        moments = moments.before
+    if moments is not None:
+        return F.batch_norm(x, moments.mean, moments.variance, weight, bias, False, 0.0, eps)
     return F.instance_norm(x, weight=weight, bias=bias, use_input_stats=True, eps=eps)
 
 

@@ -61,10 +61,20 @@ def init_weights(net: nn.Module, init_type: str = "normal", init_gain: float = 0
 class _NoDraws(TorchFunctionMode):
     """Tensors that would be filled with random numbers stay as they are."""
 
-    _FILLS = (torch.Tensor.normal_, torch.Tensor.uniform_)
+    # What a function calls inside does not come by here again: so the outer ones too.
+    _FILLS: tuple[Any, ...] = (
+        torch.Tensor.normal_,
+        torch.Tensor.uniform_,
+        nn.init.normal_,
+        nn.init.uniform_,
+        nn.init.orthogonal_,
+    )
+    _FILLS += (nn.init.kaiming_uniform_, nn.init.kaiming_normal_, nn.init.xavier_uniform_, nn.init.xavier_normal_)
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return args[0] if func in self._FILLS else func(*args, **(kwargs or {}))
+        if func in self._FILLS:
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **(kwargs or {}))
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
@@ -112,6 +113,14 @@ def skip_cancelled_biases(net: nn.Module) -> nn.Module:
             if cancels and type(conv) in kinds and conv.bias is not None:
                 conv.__class__ = kinds[type(conv)]
     return net
+
+
+def without_autocast(x: Tensor) -> contextlib.AbstractContextManager[Any]:
+    """A context in which operations keep the precision of their inputs, on the device of ``x``.
+
+    An exported network has none: nothing casts there, and torch cannot load what it saved with this context in it.
+    """
+    return contextlib.nullcontext() if torch.compiler.is_exporting() else torch.autocast(x.device.type, enabled=False)
 
 
 def float_or_wider(x: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from models.networks.inference import InferenceModule
-from models.networks.norm import float_or_wider
+from models.networks.norm import float_or_wider, without_autocast
 from models.networks.spectral import SpectralConv2d, SpectralLinear
 
 EPS = 1e-5
@@ -105,7 +105,7 @@ def layer_instance_norm(x: Tensor, rho: Tensor, gamma: Tensor, beta: Tensor, *, 
     Returns:
         ``[N, C, h, w]`` of the dtype of x.
     """
-    with torch.autocast(x.device.type, enabled=False):
+    with without_autocast(x):
         rho, gamma, beta = (float_or_wider(each) for each in (rho, gamma, beta))
         pixels, channels = x.shape[2] * x.shape[3], x.shape[1]
         mean_I, var_I = _Moments.apply(x)
@@ -182,7 +182,7 @@ class _Attention(nn.Module):
 
     def attend(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """``[N, D, h, w]`` -> logits ``[N, 2]`` and ``conv1x1([x w_gap, x w_gmp])`` ``[N, D, h, w]``."""
-        with torch.autocast(x.device.type, enabled=False):  # their loss weighs 1000: no rounding here
+        with without_autocast(x):  # their loss weighs 1000: no rounding here
             dtype = torch.promote_types(x.dtype, torch.float32)
             means = x.mean(dim=(2, 3), dtype=dtype)
             maxima = F.adaptive_max_pool2d(x, 1).flatten(1).to(dtype)

@@ -75,6 +75,17 @@ def read_image(
         raise FileNotFoundError(f"{name}: there is no such file") from None
     except OSError as error:
         raise ValueError(f"{name}: cannot be opened ({error.strerror or error})") from error
+    return picture_of(name, data, alpha=alpha, palette=palette, allow_nonfinite=allow_nonfinite)
+
+
+def picture_of(
+    name: str, data: bytes, *, alpha: Alpha = "drop", palette: Palette = "colours", allow_nonfinite: bool = False
+) -> Picture:
+    """``read_image`` of the bytes of a file that is called ``name``.
+
+    Raises:
+        ValueError: as ``read_image`` does.
+    """
     if not data:
         raise ValueError(f"{name}: the file is empty (0 bytes): {_REMEDY}")
     with _naming(name):
