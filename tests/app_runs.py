@@ -40,12 +40,15 @@ def colours_of(ids: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def draw_facades(root: Path, count: int = 2) -> Path:
-    """Pairs, the photo left and the label map right, with a ``palette.json``."""
-    (root / "test").mkdir(parents=True)
+    """Pairs, the photo left and the label map right, with a ``palette.json``; in testA and testB the sides alone."""
+    for folder in ("test", "testA", "testB"):
+        (root / folder).mkdir(parents=True)
     for number in range(count):
         photo = draw_facade(np.random.default_rng(number), SIZE)[:, :SIZE]
         pair = np.concatenate([photo, colours_of(np.roll(facade_map(), number, axis=1))], axis=1)
         Image.fromarray(pair).save(root / "test" / f"{number}.png")
+        for side, half in zip("AB", np.split(pair, 2, axis=1)):
+            Image.fromarray(half).save(root / f"test{side}" / f"{number}.png")
     lines = ", ".join(f'"{name}": "{colour}"' for name, colour in LABELS.items())
     (root / "palette.json").write_text("{" + lines + "}")
     return root
