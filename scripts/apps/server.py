@@ -31,6 +31,7 @@ _QUEUE = 200  # requests that wait; further ones are told so
 _KEEP = 1800  # seconds that uploads and results stay
 _CLEAN = 300  # seconds between looks for old ones
 _SESSIONS = 100  # visitors, and calls of programs, that gradio remembers: 0.4 MB each
+_THREADS = 8  # of handlers: networks run one at a time, and each thread keeps memory of its own
 _ROOM = 65536  # bytes of a request beside an upload
 
 
@@ -84,6 +85,7 @@ def serve(page: gr.Blocks, actions: Actions, *, host: str, port: int, auth: tupl
         auth=auth,
         app_kwargs={"middleware": [guard]},
         state_session_capacity=_SESSIONS,
+        max_threads=_THREADS,
         max_file_size=actions.limits.max_bytes,
         css=CSS,
         footer_links=[],
