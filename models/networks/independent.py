@@ -6,6 +6,7 @@ a batch of N images gives what N batches of one image would: numbers of the same
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -19,11 +20,12 @@ class Independence:
 
     Attributes:
         generators: one for each image of the batch, on the CPU, for dropout; empty: torch's own for all.
-        norms: the layers that take statistics from the picture, in no order.
+        norms: the layers that take statistics from the picture; after a pass in the order in which they compute.
     """
 
     def __init__(self, net: nn.Module) -> None:
         self.generators: Sequence[torch.Generator] = ()
+        self._passes = 0  # over all tiles of the present picture
         self.norms: list[_PictureBatchNorm2d | _PictureInstanceNorm2d] = []
         for layer in net.modules():
             if isinstance(layer, (_PictureBatchNorm2d, _PictureInstanceNorm2d)):  # of an earlier call
@@ -49,20 +51,25 @@ class Independence:
     def collecting(self) -> Iterator[None]:
         """Passes in this context are tiles of one picture: their statistics are gathered, and hold for later passes.
 
-        A layer's statistics are exact if those of all layers before it were: n such contexts make the first n exact,
-        and the others better.
+        A layer's statistics are exact if those of all layers before it are: n such contexts make the first n exact. The
+        others see each tile normalised by its own: those of a pass before, which belong to other inputs, would let
+        errors grow from layer to layer.
         """
-        for norm in self.norms:
-            norm.moments = Moments(norm.moments)
+        numbers = itertools.count()
+        for place, norm in enumerate(self.norms):
+            norm.moments = Moments(numbers, norm.moments if place < self._passes else None)
         try:
             yield
         finally:
+            self._passes += 1
+            self.norms.sort(key=lambda norm: norm.moments.number if norm.moments is not None else 0)
             for norm in self.norms:
                 if norm.moments is not None:
                     norm.moments.close()
 
     def forget(self) -> None:
         """The end of the picture: each tensor has its own statistics again."""
+        self._passes = 0
         for norm in self.norms:
             norm.moments = None
 
@@ -71,11 +78,13 @@ class Moments:
     """Mean and biased variance of each channel over the tiles of a picture: sums in float64.
 
     Args:
+        numbers: of the layers in the order in which they compute.
         before: by which the tiles are normalised meanwhile; None: each by its own.
     """
 
-    def __init__(self, before: Moments | None = None) -> None:
-        self.before = before
+    def __init__(self, numbers: Iterator[int], before: Moments | None = None) -> None:
+        self._numbers, self.before = numbers, before
+        self.number = -1
         self._count = 0
         self._sums: Tensor | None = None  # [2, C]: of the values, of their squares
         self.closed = False
@@ -83,6 +92,8 @@ class Moments:
 
     def add(self, x: Tensor) -> None:
         """Take ``[N, C, h, w]`` in."""
+        if self.number < 0:
+            self.number = next(self._numbers)
         values = x.detach().double()
         sums = torch.stack((values.sum((0, 2, 3)), values.square().sum((0, 2, 3))))
         self._sums = sums if self._sums is None else self._sums + sums

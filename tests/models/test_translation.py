@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -98,13 +99,12 @@ def test_a_first_pass_brings_tiles_near_to_the_whole(workdir):
         ready = translator.ready(picture_of(image), "x")
         expected = translator.translate(translator.tensor(ready)[None], [0])[0][0].numpy()
         errors.append(float(np.abs(strips_of(translator, ready) - expected).mean()))
-        print(passes, errors)
     assert errors[0] > 1.5 * errors[1] > 3 * errors[2]
 
 
 def test_moments_are_those_of_all_tiles_together():
     values = torch.randn(1, 3, 8, 10, generator=torch.Generator().manual_seed(0)) * 3 + 5
-    moments = Moments()
+    moments = Moments(itertools.count())
     for part in values.split(4, dim=3):
         moments.add(part)
     moments.close()

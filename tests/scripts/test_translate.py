@@ -160,7 +160,10 @@ def test_results_that_are_there(workdir, said):
         (["in"], "the following arguments are required: --output"),
         (["--output", "out"], "the following arguments are required: INPUT"),
         (["in", "--output", "in/notes.txt"], "--output in/notes.txt: is a file of another kind"),
-        (["in", "--output", "out", "--engine", "openvino"], "--engine openvino: give by --exported the FILE"),
+        (
+            ["in", "--output", "out", "--engine", "openvino"],
+            "latest_AtoB.onnx: there is no such file",
+        ),
     ],
 )
 def test_bad_input_ends_with_one_line_and_writes_nothing(words, message, workdir, said):
