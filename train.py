@@ -77,7 +77,9 @@ class Session:
         if self.engine.world.is_main:
             p = self.progress
             shown = self.model.visuals(), self.model.extras()
-            self.loggers.log_images(sample_record(batch, *shown, p.epoch, p.total_iters))
+            storage = Storage(labels=self.options.data.labels())
+            labels = {name: storage.labels_of(kind) for name, kind in self.model.visual_kinds.items()}
+            self.loggers.log_images(sample_record(batch, *shown, p.epoch, p.total_iters, labels=labels))
 
     @property
     def state(self) -> RunState:
@@ -320,9 +322,10 @@ def _evaluation_of(
     check_needs(needs, dataset, "--eval_freq", options.run.dataset_mode, model_class.dataset_mode)
     m.for_classes(dataset.class_names)
     make = functools.partial(model_class, m, engine.alone())
-    pictures = functools.partial(held_out_pictures, make, loader, root=dataset.root, seed=seed)
+    data, labels = options.data, options.data.labels()
+    storage = Storage(data.ranges(), labels=labels, opacity=data.alpha == "keep")
     return start_evaluation(
-        functools.partial(pictures, storage=Storage(options.data.ranges(), opacity=options.data.alpha == "keep")),
+        functools.partial(held_out_pictures, make, loader, root=dataset.root, seed=seed, storage=storage),
         engine,
         phase=phase,
         num_images=loader.num_images,
@@ -332,6 +335,7 @@ def _evaluation_of(
         paired=dataset_class.paired,
         steering={"--save_best": e.save_best, "--plateau_metric": options.schedule.plateau_metric},
         patience=e.early_stop,
+        labelled=[domain for domain in "AB" if labels[domain]],
         settings=vars(options.metric),
     )
 
@@ -375,7 +379,9 @@ def _sides(s: Session) -> dict[str, SideFormat]:
         side = data.domain(domain)
         if f"{side.name}_format" in sample:
             channels = int(sample[side.name].shape[0])
-            found[domain] = SideFormat(sample[f"{side.name}_format"], side.value_range, channels, side.unit)
+            found[domain] = SideFormat(
+                sample[f"{side.name}_format"], side.value_range, channels, side.unit, side.label_nc
+            )
     return found
 
 

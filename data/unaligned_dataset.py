@@ -42,6 +42,11 @@ class UnalignedDataset(BaseDataset):
         remedy = "--dataset_mode unaligned reads <phase>A and <phase>B"
         if {"A", "B"} <= set(subfolders(self.dataroot / o.phase)):
             remedy += "; folders <phase>/A and <phase>/B are read by --dataset_mode aligned"
+        elif {"A", "B"} <= set(subfolders(self.dataroot)):
+            there = (
+                self.dataroot / side / o.phase if (self.dataroot / side / o.phase).is_dir() else self.dataroot / side
+            )
+            remedy += f"; move {there} to {self.dataroot / f'{o.phase}{side}'}"
         folder, other = (self.dataroot / f"{o.phase}{each}" for each in (side, "B" if side == "A" else "A"))
         if o.phase != "train" and not folder.is_dir() and other.is_dir():
             suffix = "_B" if (side == "A") == (o.direction == "AtoB") else "_A"

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -399,14 +398,14 @@ class AUGANModel(BaseModel):
 
     def _l1(self, image: str, side: str) -> Tensor:
         """Mean absolute difference of a made image and the real one of a side."""
-        return masked_l1(self.images[image].float(), self.real[side], self.masks.get(side))
+        return self.masked_l1(self.images[image].float(), self.real[side], side)
 
     def _uncertainty_loss(self) -> Tensor:
         """Of the cycle A -> B -> A; in the port of the translations themselves, and without uncertainty for B."""
-        A, conf = self.real["A"], self.forks["A"].conf
+        A, conf, there = self.real["A"], self.forks["A"].conf, (self.masks.get("A"), self.present("A"))
         if self.options.conf_is_cycle:
-            return uncertain_l1(A, self.images["fake_A_"], conf)
-        return uncertain_l1(A, self.images["fake_B"], conf) + self._l1("fake_A", "B")
+            return uncertain_l1(A, self.images["fake_A_"], conf, *there)
+        return uncertain_l1(A, self.images["fake_B"], conf, *there) + self._l1("fake_A", "B")
 
     def discriminator_losses(self) -> Step:
         """Each discriminator's half of real plus fake, the mean over what it judges; with ``wgangp`` also half of the
@@ -448,13 +447,14 @@ class AUGANModel(BaseModel):
                 terms = [self._gan(netD(crop), True, for_discriminator=False) for crop in crops]
                 losses[each.loss + INST] = o.lambda_inst * each.weight * self._mean(terms)
         for side, weight in (("A", o.lambda_A), ("B", o.lambda_B)):
-            real = self._crops(self.real[side], side)
+            real, mask = self._crops(self.real[side], side), self.masks.get(side)
+            there: Sequence[Tensor | None] = [None] * len(real) if mask is None else self._crops(mask, side)
             for name, image, factor in (
                 (f"cycle_{side}", f"fake_{side}_", weight),
                 (f"{side}_rec", f"rec_{side}", o.lambda_rec),
             ):
                 made = self._crops(self.images[image], side)
-                terms = [F.l1_loss(ours.float(), theirs) for ours, theirs in zip(made, real)]
+                terms = [masked_l1(x.float(), y, present) for x, y, present in zip(made, real, there)]
                 losses[name + INST] = o.lambda_inst * factor * self._mean(terms)
         return losses
 

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from models import MODELS
 from models.base_model import BaseModel, Step, pictures
-from models.losses.masked import masked_l1
 from models.losses.penalties import unpaired_gradient_penalty
 from models.networks.inference import InferenceModule, OneImage
 from options.base_options import CycleOptions
@@ -108,14 +107,14 @@ class CycleGANModel(BaseModel):
         losses = {
             "G_A": self.criterion_GAN(self.netD_A(made["fake_B"]), True, for_discriminator=False),
             "G_B": self.criterion_GAN(self.netD_B(made["fake_A"]), True, for_discriminator=False),
-            "cycle_A": o.lambda_A * masked_l1(made["rec_A"].float(), real_A, self.masks.get("A")),
-            "cycle_B": o.lambda_B * masked_l1(made["rec_B"].float(), real_B, self.masks.get("B")),
+            "cycle_A": o.lambda_A * self.masked_l1(made["rec_A"].float(), real_A, "A"),
+            "cycle_B": o.lambda_B * self.masked_l1(made["rec_B"].float(), real_B, "B"),
         }
         if o.lambda_identity:  # G_A makes images of B, so that it should leave one as it is: the weight is lambda_B
             made["idt_A"], made["idt_B"] = self.netG_A(real_B), self.netG_B(real_A)
             same_A, same_B = made["idt_A"].float(), made["idt_B"].float()
-            losses["idt_A"] = o.lambda_identity * o.lambda_B * masked_l1(same_A, real_B, self.masks.get("B"))
-            losses["idt_B"] = o.lambda_identity * o.lambda_A * masked_l1(same_B, real_A, self.masks.get("A"))
+            losses["idt_A"] = o.lambda_identity * o.lambda_B * self.masked_l1(same_A, real_B, "B")
+            losses["idt_B"] = o.lambda_identity * o.lambda_A * self.masked_l1(same_B, real_A, "A")
         return torch.stack(list(losses.values())).sum(), losses
 
     def discriminator_losses(self) -> Step:

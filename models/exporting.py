@@ -71,7 +71,14 @@ def without_noise(generator: Generator) -> Iterator[dict[str, str]]:
     if any(each.training and each.p > 0 for each in dropouts):
         found["dropout"] = "off; the run draws it in a test without --eval, and an exported file never does"
     if not isinstance(module, InferenceModule):
-        yield found
+        active = [each for each in dropouts if each.training]
+        for each in active:
+            each.eval()
+        try:
+            yield found
+        finally:
+            for each in active:
+                each.train()
         return
     drew = module.draws()
     with module.still():

@@ -130,4 +130,4 @@ def _side(run: OpenedRun, module: InferenceModule, name: str, *, is_source: bool
     format: Format = known.format if known else "uint8"
     channels = {"A": options.model.input_nc, "B": options.model.output_nc}[name]
     own = options.data.domain(name)
-    return SideFormat(format, tuple(own.value_range), channels, own.unit)
+    return SideFormat(format, tuple(own.value_range), channels, own.unit, own.label_nc)

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from models import MODELS
 from models.base_model import BaseModel, Step, pictures
 from models.losses.feature_matching import feature_matching
-from models.losses.masked import masked_l1
 from models.losses.penalties import gradient_penalty
 from models.networks.inference import InferenceModule, OneImage, no_direction
 from options.base_options import ModelOptions
@@ -170,4 +169,4 @@ class Pix2PixModel(BaseModel):
 
     def L1_loss(self) -> Tensor:
         """``lambda_L1 * mean |fake_B - real_B|``, over the pixels that are not missing in B."""
-        return self.options.lambda_L1 * masked_l1(self.fake_B.float(), self.real_B.float(), self.masks.get("B"))
+        return self.options.lambda_L1 * self.masked_l1(self.fake_B.float(), self.real_B.float(), "B")

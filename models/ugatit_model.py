@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from models import MODELS
 from models.base_model import BaseModel, Step
-from models.losses.masked import masked_l1
 from models.networks.inference import InferenceModule, no_direction
 from models.networks.norm import float_or_wider
 from models.ugatit.networks import (
@@ -258,8 +257,7 @@ class UGATITModel(BaseModel):
     def _distance(self, kind: str) -> Tensor:
         """Mean absolute difference of ``rec`` or ``idt`` and the real images, summed over both sides."""
         a, b = (
-            masked_l1(float_or_wider(self._made[f"{kind}_{side}"].out), self.real[side], self.masks.get(side))
-            for side in "AB"
+            self.masked_l1(float_or_wider(self._made[f"{kind}_{side}"].out), self.real[side], side) for side in "AB"
         )
         return a + b
 

@@ -273,6 +273,10 @@ class DataOptions(OptionRecord):
         """Domain -> values that -1 and 1 stand for; empty for the full scale."""
         return {name: self.domain(name).value_range for name in "AB"}
 
+    def labels(self) -> dict[str, int]:
+        """Domain -> labels of its index maps; 0 for pictures."""
+        return {name: self.domain(name).label_nc for name in "AB"}
+
     def exchanged(self) -> DataOptions:
         """The same options with those of A and B exchanged: the images of B are read from one folder."""
         pairs = [(f"{name}_A", f"{name}_B") for name in _OF_A_SIDE]

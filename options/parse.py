@@ -150,6 +150,23 @@ def parse_test(
     return _resolve(line, {**saved, **_place(line)})
 
 
+def split_direction(words: Sequence[str]) -> tuple[str, list[str]]:
+    """``--direction`` of a command that translates, empty if it is not given, and the other words.
+
+    It asks for a generator; that of the training, by which files and ranges of both sides go, stays as it is.
+    """
+    found, rest, left = "", [], list(words)
+    while left:
+        word = left.pop(0)
+        if word == "--direction" and left:
+            found = left.pop(0)
+        elif word.startswith("--direction="):
+            found = word.partition("=")[2]
+        else:
+            rest.append(word)
+    return found, rest
+
+
 def parse_command(
     program: str,
     records: Mapping[str, tuple[type[OptionRecord], str]],

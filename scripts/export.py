@@ -10,7 +10,6 @@ is written to results/RUN/export_latest. Exit code 1: the file differs by more t
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import json
 import logging
@@ -55,7 +54,7 @@ from models.exporting import (
 from models.generators import Generator, generator_of, is_forward, own_direction
 from models.trained import TrainedRun, load_run, result_folder
 from options.export_options import ExportOptions
-from options.parse import Options, parse_test
+from options.parse import Options, parse_test, split_direction
 from util.exit_code import EXIT_DONE, EXIT_FAILED, report_error, run_command
 from util.files import drafted, replace_text
 from util.images.io import save_array, to_display
@@ -82,13 +81,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(argv: list[str]) -> int:
-    # The direction asked for is no option of the data, which keep the training's.
-    way = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    way.add_argument("--direction", default="")
-    asked, words = way.parse_known_args(argv)
+    asked, words = split_direction(argv)
     options = parse_test(words, MODELS, DATASETS, program="scripts/export.py", test_record=ExportOptions)
     o: ExportOptions = options.test
-    direction = asked.direction or own_direction(options)
+    direction = asked or own_direction(options)
     is_forward(options, direction)  # refuses other words
     engine = ENGINE_OF[o.format]
     check_packages(o.format, engine)
@@ -103,6 +99,10 @@ def _run(argv: list[str]) -> int:
     if file.suffix != SUFFIX[o.format]:
         raise ValueError(f"--output {o.output}: a file of --format {o.format} ends with {SUFFIX[o.format]}")
     graph = _graph(run, generator, direction, o)
+    source = "drawn numbers"
+    pictures: Iterator[tuple[str, Tensor]] = iter(())
+    if "image" in graph.facts.inputs:  # before anything is written: --images may not be there
+        source, pictures = _pictures(options, graph.facts, forward=is_forward(options, direction))
     made = write(graph, file, o.format, external_data=o.external_data, opset=o.opset)
     _tell(graph, made)
 
@@ -110,13 +110,10 @@ def _run(argv: list[str]) -> int:
     parity = Parity(session, generator, facts, o.tolerance)
     for count, size in other_sizes(generator, facts):
         example = example_of(generator, facts, batch=count, size=size, seed=1)
-        shape = f"{size[0]}x{size[1]}" if size else f"{count} images"
+        shape = f"{size[0]}x{size[1]}" if size else "z and label"
         parity.add(f"drawn numbers, batch of {count}, {shape}", example)
-    source = "drawn numbers"
-    if "image" in facts.inputs:
-        source, pictures = _pictures(options, facts, forward=is_forward(options, direction))
-        for name, picture in pictures:
-            parity.add(name, (picture,), is_picture=True)
+    for name, picture in pictures:
+        parity.add(name, (picture,), is_picture=True)
     folder = Path(o.report) if o.report else result_folder(options, "export")
     with drafted(folder, f"--report {folder}") as draft:
         _write_report(draft, parity, graph, made, engine, source)

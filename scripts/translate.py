@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from data import DATASETS
 from models import MODELS
-from options.parse import Options, answer_help, parse_test
+from options.parse import Options, answer_help, parse_test, split_direction
 from options.translate_options import TranslateOptions
 
 if __name__ == "__main__":
@@ -105,7 +105,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(words: list[str]) -> int:
-    direction, words = _direction(words)
+    direction, words = split_direction(words)
     options = parse_test(words, MODELS, DATASETS, program=PROGRAM, test_record=TranslateOptions)
     asked: TranslateOptions = options.test
     folder_of(options)  # a run that is not there, before anything is read
@@ -176,20 +176,6 @@ def _video(job: Job, source: VideoSource, translator: Translator, every: int, ba
         made.change_in,
         made.change_out,
     )
-
-
-def _direction(words: Sequence[str]) -> tuple[str, list[str]]:
-    """``--direction``, and the other words: that of the training, which files and ranges go by, stays as it is."""
-    found, rest, words = "", [], list(words)
-    while words:
-        word = words.pop(0)
-        if word == "--direction" and words:
-            found = words.pop(0)
-        elif word.startswith("--direction="):
-            found = word.partition("=")[2]
-        else:
-            rest.append(word)
-    return found, rest
 
 
 def open_translator(options: Options, direction: str) -> Translator:

@@ -19,6 +19,7 @@ OF_A_RUN = {
     "scripts/morph.py": "MorphOptions",
     "scripts/match.py": "MatchOptions",
     "scripts/translate.py": "TranslateOptions",
+    "scripts/export.py": "ExportOptions",
 }
 """Commands with the flags of test.py and those of this record."""
 

@@ -10,8 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from models.losses.masked import masked_mean
 
-def uncertain_l1(x: Tensor, y: Tensor, s: Tensor) -> Tensor:
+
+def uncertain_l1(x: Tensor, y: Tensor, s: Tensor, mask: Tensor | None = None, present: Tensor | None = None) -> Tensor:
     """``mean(5 exp(-s) |x - y| + s / 2)``: L1 that counts less where ``s`` says that the pixel is uncertain.
 
     For an error e it is least at ``s = log(10 |e|)``, or at 0 for errors below 0.1.
@@ -20,12 +22,15 @@ def uncertain_l1(x: Tensor, y: Tensor, s: Tensor) -> Tensor:
         x: ``[N, C, H, W]``.
         y: the same shape.
         s: uncertainty, at least 0, ``[N, 1, H, W]`` or ``[N, C, H, W]``.
+        mask: ``[N, 1, H, W]``, where pixels of x are there, see ``models.losses.masked``.
+        present: see ``masked_mean``.
 
     Returns:
         A 0-dim float32 tensor.
     """
     s = s.float()
-    return (5 * torch.exp(-s) * (x.float() - y.float()).abs() + s / 2).mean()
+    values = 5 * torch.exp(-s) * (x.float() - y.float()).abs() + s / 2
+    return values.mean() if mask is None else masked_mean(values, mask, present)
 
 
 def mean_feature_distance(x: Tensor, y: Tensor) -> Tensor:
