@@ -15,9 +15,11 @@ from typing import Any
 from data import DATASETS
 from models import MODELS
 from options.parse import Options, answer_help, parse_train
+from util.openmp import share_processors
 
 if __name__ == "__main__":
-    answer_help("train.py", MODELS, DATASETS)  # before torch is imported, so that it answers at once
+    share_processors()
+    answer_help("train.py", MODELS, DATASETS)  # both before torch is imported; help answers at once
 
 import functools
 
