@@ -15,11 +15,13 @@ from typing import Any
 from data import DATASETS
 from models import MODELS
 from options.parse import Options, answer_help, parse_train
+from util.memory import keep_freed_memory
 from util.openmp import share_processors
 
 if __name__ == "__main__":
     share_processors()
-    answer_help("train.py", MODELS, DATASETS)  # both before torch is imported; help answers at once
+    keep_freed_memory()
+    answer_help("train.py", MODELS, DATASETS)  # all before torch is imported; help answers at once
 
 import functools
 
