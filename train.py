@@ -24,6 +24,7 @@ if __name__ == "__main__":
     answer_help("train.py", MODELS, DATASETS)  # all before torch is imported; help answers at once
 
 import functools
+import itertools
 
 from data.base_dataset import BaseDataset, check_needs, fingerprint, sample_size
 from data.check import quick_check
@@ -33,7 +34,7 @@ from options.files import format_options, write_options
 from util.exit_code import EXIT_DONE, run_command
 from util.loggers.group import LoggerGroup, build_loggers
 from util.metrics.evaluation import Evaluation, start_evaluation
-from util.run import distributed
+from util.run import distributed, speed
 from util.run.checkpoint import Checkpointer, checkpoint_tag
 from util.run.class_names import CLASSES_FILE, check_labels, write_class_names
 from util.run.device import peak_memory_mb
@@ -46,7 +47,7 @@ from util.run.schedule import TrainingSchedule, current_lr, set_lr_factor
 from util.run.sides import SideFormat, Storage, write_sides
 from util.run.state import RunState
 from util.run.stop import StopSignal
-from util.types import paths_of
+from util.types import Losses, paths_of
 
 logger = logging.getLogger("train")
 
@@ -235,17 +236,67 @@ def _run(options: Options) -> int:
         owner = engine.world.is_main and not loop.dry_run
         if owner and loop.continue_train:  # before anything is read from it; a new run's folder is made last
             lock = open_run_folder(folder, overwrite=False)
+        setting, trials = _speed_setting(options, engine, folder)
+        if setting:
+            engine = engine.tuned(setting, options.engine.seed)
         session = _compose(options, engine, folder)
         if loop.dry_run:
             return _dry_run(session)
         if owner and lock is None:
             lock = open_run_folder(folder, overwrite=loop.overwrite)
+        if owner and trials:
+            speed.write_setting(folder, setting, trials)
         with StopSignal(engine.world, engine.device) as stop:
             return _train_and_log(session, folder, stop)
     finally:
         if lock is not None:
             lock.close()
         distributed.stop()
+
+
+def _speed_setting(options: Options, engine: Engine, folder: Path) -> tuple[speed.Setting, list[speed.Trial]]:
+    """How the run computes: as it did before, as ``--auto_speed`` finds, or as the flags say.
+
+    Flags of this start win over what a resumed run has kept.
+
+    Returns:
+        the setting; what was tried, or the answer of ``--precision auto``, which the run is to keep.
+    """
+    flags = speed.Setting(engine.precision, engine.channels_last, engine.compile)
+    kept = speed.read_setting(folder) if options.loop.continue_train else None
+    if kept:
+        names = {"precision", "channels_last", "compile"} & options.given
+        given = {name: getattr(flags, name) for name in names if getattr(options.engine, name) != "auto"}
+        return replace(kept, **given), []
+    if not options.loop.auto_speed:
+        return flags, [speed.Trial(flags, 0.0, {})] if options.engine.precision == "auto" else []
+    trials = _try_settings(options, engine, folder)
+    logger.info("%s", "\n".join(["--auto_speed tried:", *speed.table(trials)]))
+    return engine.gather(speed.chosen(trials))[0], trials
+
+
+def _try_settings(options: Options, engine: Engine, folder: Path) -> list[speed.Trial]:
+    """Train models of their own on the first batch of the run, with one setting after the other."""
+    session = _compose(options, engine, folder)
+    batch = next(iter(session.loader.batches(session.progress.epoch)))
+    session.loader.close()
+    seed, o = options.engine.seed, options.engine
+
+    def make_step(setting: speed.Setting) -> speed.Step:
+        model = _make_model(session.options, engine.tuned(setting, seed), session.loader.num_images)
+        model.train()
+        numbers = itertools.count()
+
+        def step() -> Losses:
+            seed_step(seed, next(numbers), engine.world.rank)
+            model.set_input(batch)
+            return model.optimize_parameters()
+
+        return step
+
+    settings = speed.settings_for(engine.device, compile=o.compile, precision=o.precision)
+    threads = speed.thread_counts() if engine.device.type == "cpu" else []
+    return speed.try_all(settings, threads, make_step, engine.gather)
 
 
 def _compose(options: Options, engine: Engine, folder: Path) -> Session:

@@ -58,6 +58,11 @@ class LoopOptions(OptionRecord):
         False, of="start", help="go on with the run --name where it stopped; its saved options hold"
     )
     overwrite: bool = arg(False, of="start", help="delete an existing run of this --name and start afresh")
+    auto_speed: bool = arg(
+        False,
+        help="before a new run, try --precision, --channels_last, --compile and numbers of threads at its sizes, and "
+        "keep the fastest whose losses agree with fp32",
+    )
     dry_run: bool = arg(False, of="start", help="print the resolved run (networks, data, memory, steps) and stop")
     save_latest_freq: int = arg(5000, minimum=1, help="images between two saves of `latest`")
     save_epoch_freq: int = arg(5, minimum=1, help="epochs between two checkpoints that are kept")
