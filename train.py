@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,7 @@ from util.run.device import peak_memory_mb
 from util.run.engine import Engine, seed_step, start_engine
 from util.run.folder import check_name, check_run_folder, open_run_folder
 from util.run.inference import Snapshot, held_out_pictures, sample_record
+from util.run.profile import StepProfiler
 from util.run.progress import Meter, Progress
 from util.run.report import describe_run, describe_step, measure_model
 from util.run.schedule import TrainingSchedule, current_lr, set_lr_factor
@@ -68,6 +69,7 @@ class Session:
     checkpointer: Checkpointer
     engine: Engine
     evaluation: Evaluation | None = None
+    profiler: StepProfiler = field(default_factory=StepProfiler)
     logs_until: int | None = None  # images up to which a continued run keeps its logs; None: a new run
 
     def log_scalars(self) -> None:
@@ -150,7 +152,7 @@ def train(session: Session, stop: StopSignal) -> int:
         s.model.begin_epoch(s.progress.epoch)
         s.loggers.start_epoch(s.progress.epoch, s.plan.last_epoch, s.loader.num_images, s.progress.epoch_iter)
         batches = s.loader.batches(s.progress.epoch, done=s.progress.epoch_iter)
-        for batch in s.meter.waiting(batches):
+        for batch in s.profiler.steps(s.meter.waiting(batches)):
             set_lr_factor(s.model.optimizers, s.plan.factor(s.progress))
             seed_step(s.options.engine.seed, s.progress.steps, s.engine.world.rank)
             s.model.set_input(batch)
@@ -214,6 +216,12 @@ def _make_model(options: Options, engine: Engine, dataset_size: int) -> BaseMode
     for flag in sorted(options.given & without_effect(type(model))) if engine.world.is_main else ():
         logger.warning("warning: --%s has no effect on --model %s", flag, options.run.model)
     model.setup_training(dataset_size)
+    if engine.compile and engine.world.is_main and "crop" not in options.data.preprocess:
+        logger.warning(
+            "warning: --compile with --preprocess %s: torch compiles again for almost every size of image, which takes "
+            "minutes each time; choose a --preprocess with crop, or leave out --compile",
+            options.data.preprocess,
+        )
     if "one_size" in model.needs and "crop" in options.data.preprocess:
         model.check_size(options.data.crop_size, options.data.crop_size)
     for name, net in model.networks.items() if options.run.verbose else ():
@@ -405,9 +413,12 @@ def _train_and_log(s: Session, folder: Path, stop: StopSignal) -> int:
         if s.dataset.class_names:
             write_class_names(folder / CLASSES_FILE, s.dataset.class_names)
     s.loggers = LoggerGroup((*s.loggers.loggers, *s.model.loggers(folder)))
+    if s.engine.world.is_main:
+        s.profiler = StepProfiler(o.loop.profile, folder, s.engine.device)
     try:
         code = train(s, stop)
     finally:
+        s.profiler.close()
         s.loggers.close()
     if code:
         where = "" if o.run.checkpoints_dir == "./checkpoints" else f" --checkpoints_dir {o.run.checkpoints_dir}"

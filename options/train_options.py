@@ -63,6 +63,13 @@ class LoopOptions(OptionRecord):
         help="before a new run, try --precision, --channels_last, --compile and numbers of threads at its sizes, and "
         "keep the fastest whose losses agree with fp32",
     )
+    profile: int = arg(
+        0,
+        minimum=0,
+        of="start",
+        metavar="N",
+        help="profile N steps after the first few: a trace in the run's folder, the costly operations, the wait for data",
+    )
     dry_run: bool = arg(False, of="start", help="print the resolved run (networks, data, memory, steps) and stop")
     save_latest_freq: int = arg(5000, minimum=1, help="images between two saves of `latest`")
     save_epoch_freq: int = arg(5, minimum=1, help="epochs between two checkpoints that are kept")
