@@ -68,7 +68,7 @@ class LoopOptions(OptionRecord):
         minimum=0,
         of="start",
         metavar="N",
-        help="profile N steps after the first few: a trace in the run's folder, the costly operations, the wait for data",
+        help="profile N steps after the first few: a trace in the run folder, the costly operations, the wait for data",
     )
     dry_run: bool = arg(False, of="start", help="print the resolved run (networks, data, memory, steps) and stop")
     save_latest_freq: int = arg(5000, minimum=1, help="images between two saves of `latest`")

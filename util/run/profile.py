@@ -25,11 +25,11 @@ class StepProfiler:
     Args:
         steps: how many; 0 profiles nothing.
         folder: gets the trace, for chrome://tracing or https://ui.perfetto.dev.
-        device: of the run.
+        device: of the run; None for the CPU.
     """
 
-    def __init__(self, steps: int = 0, folder: Path = Path(), device: torch.device = torch.device("cpu")) -> None:
-        self._steps, self._folder, self._device = steps, folder, device
+    def __init__(self, steps: int = 0, folder: Path = Path(), device: torch.device | None = None) -> None:
+        self._steps, self._folder, self._device = steps, folder, device or torch.device("cpu")
         self._seen, self._begin, self._waited = 0, 0.0, 0.0
         self._profile: profile | None = None
 
