@@ -38,9 +38,10 @@ from options.files import write_options
 from util.background import BackgroundWriter
 from util.exit_code import EXIT_DONE, EXIT_FAILED, report_error, run_command
 from util.images.io import fitting_format, save_array, scale_of, to_display, write_image, written_path
+from util.images.labels import displayed, label_map, write_label_map
 from util.loggers.base import Logger
 from util.loggers.wandb_log import WandbLogger
-from util.pages.html import HTML
+from util.pages.html import HTML, SHOWN
 from util.run.engine import Engine, start_engine
 from util.run.inference import ResultNames, all_kinds, caption, translate
 from util.run.origin import Origin, origin_of
@@ -93,7 +94,7 @@ def _run(options: Options) -> int:
     remembered = (
         exchanged(trained.sides) if str(options.values.get("model_suffix", "")).endswith("_B") else trained.sides
     )
-    storage = Storage(options.data.ranges(), remembered, source="B" if one_way else "A")
+    storage = Storage(options.data.ranges(), remembered, "B" if one_way else "A", options.data.labels())
     model.check_size(*sample_size(_first_readable(dataset, loader.order(1)[:total])), what=options.data.size_flags)
 
     title = f"Experiment = {run.name}, Phase = {options.data.phase}, Epoch = {run.epoch}"
@@ -196,7 +197,8 @@ def _translate(
                     writer.submit(save_array, page.get_image_dir() / f"{name}_{label}.npy", values[row])
             done += 1
             shown = tuple(name for _, name, _ in parts)
-            live.log_images(ImageRecord(1, done, {k: to_display(v) for k, v in images.items()}, shown))
+            pictures = {label: displayed(image, stored[label].labels) for label, image in images.items()}
+            live.log_images(ImageRecord(1, done, pictures, shown))
             bar.update()
     page.save()
     write_sides(page.web_dir, sides)
@@ -223,10 +225,16 @@ def _write(
 
     A result at the place of a GeoTIFF is one too.
     """
-    files = []
+    files, shown = [], []
     for label, image in visuals.items():
         image = _stretch(image, options.result.aspect_ratio)
         file = page.get_image_dir() / f"{name}_{label}.png"
+        files.append(f"{name}_{label}.png")
+        shown.append(files[-1])
+        if stored[label].labels:
+            geo = origins[label].of_size(*image.shape[-2:]).geo
+            writer.submit(write_label_map, file, label_map(image), geo=geo)
+            continue
         format, value_range = stored[label].format, stored[label].value_range or None
         alpha = options.data.alpha == "keep" and image.shape[0] in (2, 4)
         from_file = origins[label].of_size(*image.shape[-2:])
@@ -242,9 +250,11 @@ def _write(
             writer.submit(save_array, file, to_display(image))
         else:
             writer.submit(write_image, file, image, format, **how)
-        files.append(f"{name}_{label}.png")
+            if value_range and value_range != scale_of(kind):  # 0 to 1200 of 65535 is black in a browser
+                writer.submit(save_array, page.web_dir / SHOWN / files[-1], to_display(image))
+                shown[-1] = f"../{SHOWN}/{files[-1]}"
     page.add_header(name)
-    page.add_images(files, [caption(label) for label in visuals], files, width=options.result.display_winsize)
+    page.add_images(shown, [caption(label) for label in visuals], files, width=options.result.display_winsize)
 
 
 def _origin(options: Options, storage: Storage, batch: Batch, row: int, side: str, kind: Visual) -> Origin:

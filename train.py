@@ -1,6 +1,6 @@
 """Train a model: ``python train.py --dataroot DIR --name RUN --model pix2pix``.
 
-As a library: ``main(argv) -> exit code``, ``build_model(argv, dataset_size)``, ``train(session)``.
+As a library: ``main(argv) -> exit code``, ``build_model(argv, dataset_size)``, ``train(session, stop, limit)``.
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ from util.run.schedule import TrainingSchedule, current_lr, set_lr_factor
 from util.run.sides import SideFormat, Storage, write_sides
 from util.run.state import RunState
 from util.run.stop import StopSignal
+from util.run.time_limit import TimeLimit
 from util.types import Losses, paths_of
 
 logger = logging.getLogger("train")
@@ -83,7 +84,9 @@ class Session:
         if self.engine.world.is_main:
             p = self.progress
             shown = self.model.visuals(), self.model.extras()
-            self.loggers.log_images(sample_record(batch, *shown, p.epoch, p.total_iters))
+            storage = Storage(labels=self.options.data.labels())
+            labels = {name: storage.labels_of(kind) for name, kind in self.model.visual_kinds.items()}
+            self.loggers.log_images(sample_record(batch, *shown, p.epoch, p.total_iters, labels=labels))
 
     @property
     def state(self) -> RunState:
@@ -140,7 +143,7 @@ class Session:
         return self.plan.finished(self.progress) or bool(self.evaluation and self.evaluation.best.exhausted)
 
 
-def train(session: Session, stop: StopSignal) -> int:
+def train(session: Session, stop: StopSignal, limit: TimeLimit) -> int:
     """The loop: it knows counters and when, never what. Returns the exit code.
 
     Raises:
@@ -153,7 +156,7 @@ def train(session: Session, stop: StopSignal) -> int:
         s.loggers.start_epoch(s.progress.epoch, s.plan.last_epoch, s.loader.num_images, s.progress.epoch_iter)
         batches = s.loader.batches(s.progress.epoch, done=s.progress.epoch_iter)
         for batch in s.profiler.steps(s.meter.waiting(batches)):
-            set_lr_factor(s.model.optimizers, s.plan.factor(s.progress))
+            set_lr_factor(s.model.optimizers, s.plan.factor(limit.due(s.progress)))
             seed_step(s.options.engine.seed, s.progress.steps, s.engine.world.rank)
             s.model.set_input(batch)
             losses = s.model.optimize_parameters()
@@ -171,6 +174,10 @@ def train(session: Session, stop: StopSignal) -> int:
             if stop.requested(s.progress.steps):
                 s.save("latest")
                 return stop.exit_code
+            if limit.is_over(s.progress.steps) and not s.plan.finished(s.progress):
+                s.save("latest")
+                logger.info("--max_minutes %g: the time is over in epoch %d", limit.minutes, s.progress.epoch)
+                return EXIT_DONE
             if s.plan.finished(s.progress):
                 break
         s.end_epoch()
@@ -378,9 +385,10 @@ def _evaluation_of(
     check_needs(needs, dataset, "--eval_freq", options.run.dataset_mode, model_class.dataset_mode)
     m.for_classes(dataset.class_names)
     make = functools.partial(model_class, m, engine.alone())
-    pictures = functools.partial(held_out_pictures, make, loader, root=dataset.root, seed=seed)
+    data, labels = options.data, options.data.labels()
+    storage = Storage(data.ranges(), labels=labels, opacity=data.alpha == "keep")
     return start_evaluation(
-        functools.partial(pictures, storage=Storage(options.data.ranges(), opacity=options.data.alpha == "keep")),
+        functools.partial(held_out_pictures, make, loader, root=dataset.root, seed=seed, storage=storage),
         engine,
         phase=phase,
         num_images=loader.num_images,
@@ -390,6 +398,7 @@ def _evaluation_of(
         paired=dataset_class.paired,
         steering={"--save_best": e.save_best, "--plateau_metric": options.schedule.plateau_metric},
         patience=e.early_stop,
+        labelled=[domain for domain in "AB" if labels[domain]],
         settings=vars(options.metric),
     )
 
@@ -416,14 +425,14 @@ def _train_and_log(s: Session, folder: Path, stop: StopSignal) -> int:
     if s.engine.world.is_main:
         s.profiler = StepProfiler(o.loop.profile, folder, s.engine.device)
     try:
-        code = train(s, stop)
+        code = train(s, stop, TimeLimit(o.loop.max_minutes, s.plan, s.progress, s.engine.world, s.engine.device))
     finally:
         s.profiler.close()
         s.loggers.close()
-    if code:
+    if code or not s.finished:
         where = "" if o.run.checkpoints_dir == "./checkpoints" else f" --checkpoints_dir {o.run.checkpoints_dir}"
         logger.warning("saved; go on with: python train.py --name %s%s --continue_train", o.run.name, where)
-    elif not values["no_html"]:
+    if not code and not values["no_html"]:
         logger.info("done; pictures and curves: %s", folder / "web" / "index.html")
     return code
 
@@ -436,7 +445,9 @@ def _sides(s: Session) -> dict[str, SideFormat]:
         side = data.domain(domain)
         if f"{side.name}_format" in sample:
             channels = int(sample[side.name].shape[0])
-            found[domain] = SideFormat(sample[f"{side.name}_format"], side.value_range, channels, side.unit)
+            found[domain] = SideFormat(
+                sample[f"{side.name}_format"], side.value_range, channels, side.unit, side.label_nc
+            )
     return found
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from data import DATASETS
-from data.base_dataset import BaseDataset, Side
+from data.base_dataset import BaseDataset, Side, check_same_size
 from data.transforms import Prepared
 from options.base_options import DataOptions
 from options.schema import Given, arg
-from util.images.folder import describe, has_images, listed, require_images, stem, subfolders
+from util.images.folder import describe, has_images, listed, require_images, scan, stem, subfolders
 from util.images.io import Header, Picture
 
 _ONE_SIDED = "for images without a partner use --model test --dataset_mode single"
@@ -53,6 +53,7 @@ class AlignedDataset(BaseDataset):
         folder = self.dataroot / options.phase
         flags = f"--dataroot {options.dataroot} --phase {options.phase}"
         self.side_by_side = not _check_layout(folder, flags)
+        self._other_names = _hint_of_names(folder) if self.side_by_side else ""
         if self.side_by_side:
             self._a_paths = self._b_paths = require_images(folder, flags=flags, max_size=options.max_dataset_size)
             self.root = folder
@@ -84,7 +85,10 @@ class AlignedDataset(BaseDataset):
     def halves(self, path: str) -> tuple[Picture, Picture]:
         """A and B of one file, which is read twice where one of them is to be read in another way."""
         portrait = getattr(self.options, "portrait_pairs", False)
-        a, b = split(self.read(path), path, portrait=portrait)
+        try:
+            a, b = split(self.read(path), path, portrait=portrait)
+        except ValueError as error:
+            raise ValueError(f"{error}{self._other_names}") from None
         A, B = self.options.side("A"), self.options.side("B")
         alike = (bool(A.label_nc), bool(A.nodata)) == (bool(B.label_nc), bool(B.nodata))
         return a, (b if alike else split(self.read(path, "B"), path, portrait=portrait)[1])
@@ -95,11 +99,7 @@ class AlignedDataset(BaseDataset):
             a, b = self.halves(a_path)
         else:
             a, b = self.read(a_path), self.read(b_path, "B")
-            if a.array.shape[:2] != b.array.shape[:2]:
-                raise ValueError(
-                    f"the sides of a pair differ in size: {a_path} is {_size(a)}, {b_path} is {_size(b)}: "
-                    f"scale one of them (datasets/combine_A_and_B.py can), or take the pair out"
-                )
+            check_same_size(a, a_path, b, b_path)
         return {"A": self.prepare_side(a, "A", a_path), "B": self.prepare_side(b, "B", b_path)}
 
 
@@ -174,6 +174,12 @@ def _check_layout(folder: Path, flags: str) -> bool:
                 f"{flags}: {folder} has a folder {here} but no {missing}: pairs need both; {_ONE_SIDED} "
                 f"--dataroot {folder / here}"
             )
+    if not folder.is_dir() and {"A", "B"} <= set(subfolders(folder.parent)):
+        raise FileNotFoundError(
+            f"{flags}: {describe(folder.parent)}, but the sides of pairs lie below the phase: move them to "
+            f"{folder / 'A'} and {folder / 'B'}, or join them by datasets/combine_A_and_B.py --fold_A "
+            f"{folder.parent / 'A'} --fold_B {folder.parent / 'B'} --fold_AB NEW"
+        )
     if not folder.is_dir() and {f"{folder.name}A", f"{folder.name}B"} <= set(subfolders(folder.parent)):
         raise FileNotFoundError(
             f"{flags}: {describe(folder.parent)}, which is the layout of unpaired data: use --dataset_mode unaligned "
@@ -182,5 +188,12 @@ def _check_layout(folder: Path, flags: str) -> bool:
     return False
 
 
-def _size(picture: Picture) -> str:
-    return f"{picture.array.shape[1]}x{picture.array.shape[0]}"
+def _hint_of_names(folder: Path) -> str:
+    """For messages: that two folders of equal file names must be called A and B to be pairs; empty for others."""
+    inside = subfolders(folder)
+    if len(inside) != 2 or has_images(folder):
+        return ""
+    first, second = ({stem(path, folder / name) for path in scan(folder / name)} for name in inside)
+    if first != second:
+        return ""
+    return f"; if {folder / inside[0]} and {inside[1]} hold the sides of pairs, call these folders A and B"

@@ -8,7 +8,7 @@ import random
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, cast
 
@@ -16,12 +16,19 @@ import torch.utils.data
 from torch import Tensor
 
 from data.cache import PixelCache, fill
+from data.disk_cache import DiskCache, default_folder, fill_disk
 from data.transforms import Placement, Prepared, chosen_bands, draw_placement, final_size, finish, prepare, present
 from options.base_options import DataOptions
 from util.images.folder import describe, nearest
 from util.images.io import Alpha, Header, Picture, read_header, read_image
 
 Side = Literal["A", "B"]
+
+_NOT_DECODED = {
+    *("dataroot", "phase", "max_dataset_size", "table", "cache", "cache_dir"),
+    *("batch_size", "num_threads", "serial_batches", "no_flip", "unit_A", "unit_B"),
+}
+"""Options that a decoded picture does not depend on."""
 
 
 class BaseDataset(torch.utils.data.Dataset[dict[str, Any]], ABC):
@@ -70,14 +77,23 @@ class BaseDataset(torch.utils.data.Dataset[dict[str, Any]], ABC):
                 "--dataroot is missing: name the folder of the data set, e.g. --dataroot data/facades"
             )
         self.options, self.input_nc, self.output_nc, self.seed = options, input_nc, output_nc, seed
-        self.dataroot = Path(options.dataroot)
-        if not self.dataroot.is_dir():
-            there = describe(nearest(self.dataroot))
+        self.dataroot = self.find_root()
+        self._cache: PixelCache | DiskCache | None = None
+
+    def find_root(self) -> Path:
+        """The folder that ``--dataroot`` names.
+
+        Raises:
+            FileNotFoundError: there is none.
+        """
+        root = Path(self.options.dataroot)
+        if not root.is_dir():
+            there = describe(nearest(root))
             raise FileNotFoundError(
-                f"--dataroot {options.dataroot}: there is no such folder; {there}; of data that were moved give the "
-                "new place by --dataroot"
+                f"--dataroot {self.options.dataroot}: there is no such folder; {there}; of data that were moved give "
+                "the new place by --dataroot"
             )
-        self._cache: PixelCache | None = None
+        return root
 
     @abstractmethod
     def __len__(self) -> int:
@@ -111,6 +127,16 @@ class BaseDataset(torch.utils.data.Dataset[dict[str, Any]], ABC):
             **{key: each for side, prepared in sides.items() for key, each in self.gaps(side, prepared, placement)},
             "index": index,
         }
+
+    @classmethod
+    def phases(cls, options: DataOptions) -> tuple[str, ...]:
+        """Names of the phases that there may be, for scripts/check_data.py."""
+        return ("train", "val", "test")
+
+    def sides(self) -> dict[Side, list[str]]:
+        """The files of each side, for scripts/check_data.py; here one side for each file of a unit."""
+        columns = zip(*(self.unit_paths(unit) for unit in range(self.num_units())))
+        return dict(zip(cast(tuple[Side, ...], ("A", "B")), map(list, columns)))
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -154,20 +180,33 @@ class BaseDataset(torch.utils.data.Dataset[dict[str, Any]], ABC):
             return None, [error]
 
     def fetch(self, unit: int) -> dict[str, Prepared]:
-        """``decode``, or its kept result with ``--cache ram``."""
+        """``decode``, or its kept result with ``--cache ram`` or ``disk``."""
         return self.decode(unit) if self._cache is None else self._cache[unit]
 
     def fill_cache(self, copies: int = 1) -> None:
-        """With ``--cache ram``: decode everything once, before the workers start; else nothing.
+        """With ``--cache ram`` or ``disk``: decode what is not there yet, before the workers start; else nothing.
 
         Args:
             copies: processes on this machine that will each hold one.
 
         Raises:
-            ValueError: a broken file, or more memory needed than is free.
+            ValueError: a broken file, or more memory or disk needed than is free.
         """
-        if self.options.cache == "ram" and self._cache is None:
+        if self._cache is not None:
+            return
+        if self.options.cache == "ram":
             self._cache = fill(self.decode, self.num_units(), copies=copies)
+        if self.options.cache == "disk":
+            asked = {field.name: getattr(self.options, field.name) for field in fields(self.options)}
+            settings = {name: value for name, value in asked.items() if name not in _NOT_DECODED}
+            channels = {"input_nc": self.input_nc, "output_nc": self.output_nc, "class": type(self).__qualname__}
+            folder = Path(self.options.cache_dir) if self.options.cache_dir else default_folder()
+            how: dict[str, Any] = {"folder": folder, "settings": {**settings, **channels}}
+            self._cache = fill_disk(self.decode, self._cached_as, self.num_units(), **how)
+
+    def _cached_as(self, unit: int) -> tuple[str, tuple[str, ...]]:
+        """What tells units of equal files apart, e.g. their side, and the files, for ``--cache disk``."""
+        return "", self.unit_paths(unit)
 
     def rng(self, epoch: int, index: int) -> random.Random:
         """The random numbers of a sample: a stream of (seed, epoch, index) and of nothing else."""
@@ -176,12 +215,20 @@ class BaseDataset(torch.utils.data.Dataset[dict[str, Any]], ABC):
     def read(self, path: str, side: Side = "A") -> Picture:
         """The picture of a file of a side: transparency treated by ``--alpha``, of ``--label_nc`` the indices."""
         own = self.options.side(side)
-        return read_image(
+        return self.load(
             path,
             alpha=cast(Alpha, self.options.alpha),
             palette="indices" if own.label_nc else "colours",
             allow_nonfinite=bool(own.nodata),
         )
+
+    def load(self, path: str, **how: Any) -> Picture:
+        """``util.images.io.read_image`` of what ``unit_paths`` names."""
+        return read_image(path, **how)
+
+    def header(self, path: str) -> Header:
+        """``util.images.io.read_header`` of what ``unit_paths`` names."""
+        return read_header(path)
 
     def pictures(self, unit: int) -> dict[Side, Picture]:
         """The sides of a unit as its files hold them, of the bands chosen, for the look at their values."""
@@ -222,7 +269,7 @@ class BaseDataset(torch.utils.data.Dataset[dict[str, Any]], ABC):
 
     def headers(self, count: int) -> list[tuple[str, Header]]:
         """Path and header of the files of ``count`` units, see ``probe_units``."""
-        return [(path, read_header(path)) for unit in self.probe_units(count) for path in self.unit_paths(unit)]
+        return [(path, self.header(path)) for unit in self.probe_units(count) for path in self.unit_paths(unit)]
 
     def summary(self) -> dict[str, Any]:
         """What ``--dry_run`` shows: counts, and from up to 16 files: sizes, channels, depth, size of the tensors."""
@@ -249,6 +296,20 @@ class FileDataset(BaseDataset):
 
     def unit_paths(self, unit: int) -> tuple[str, ...]:
         return (self._paths[unit],)
+
+
+def check_same_size(a: Picture, a_path: str, b: Picture, b_path: str) -> None:
+    """Refuse the two files of a pair if they differ in width or height.
+
+    Raises:
+        ValueError: they do.
+    """
+    if a.array.shape[:2] != b.array.shape[:2]:
+        sizes = [f"{picture.array.shape[1]}x{picture.array.shape[0]}" for picture in (a, b)]
+        raise ValueError(
+            f"the sides of a pair differ in size: {a_path} is {sizes[0]}, {b_path} is {sizes[1]}: scale one of them "
+            "(datasets/combine_A_and_B.py can), or take the pair out"
+        )
 
 
 def fingerprint(dataset: BaseDataset) -> dict[str, Any]:

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from data.base_dataset import BaseDataset
 from data.class_folder_dataset import PHASES, ClassFolders, class_root, find_classes
 from data.coco import CocoImages, image_folder, read_coco
-from data.transforms import final_size
+from data.examine import FileFacts, Sides
+from data.transforms import final_size, missing_pixels
 from data.unaligned_coco_dataset import UnalignedCocoOptions
 from data.values import Values, described, merged, phase_warnings, side_warnings, values_of
-from options.base_options import DataOptions
+from options.base_options import DataOptions, SideOptions
 from util.images.folder import describe, has_images, left_out, listed, scan, stem, subfolders
-from util.images.io import Header, Picture, read_header, read_image
+from util.images.io import Header, read_header
 
 
 @dataclass(frozen=True)
@@ -28,11 +26,12 @@ class Phase:
     """One phase of a data set on disk: its layout, and the files of its sides (``A`` alone where there is no B)."""
 
     name: str
-    layout: str  # side_by_side, folders, unaligned, single, class_folders; files, as the data set lists them
+    layout: str  # side_by_side, folders, unaligned, single, class_folders; pairs, files: as the data set lists them
     sides: dict[str, list[str]]
     folders: dict[str, Path]
     annotations: dict[str, CocoImages] = field(default_factory=dict)  # of unaligned_coco, by side
     classes: ClassFolders | None = None  # of class_folders
+    remarks: tuple[str, ...] = ()  # of the data set
 
 
 def find_phases(
@@ -74,15 +73,15 @@ def listed_phases(dataset_class: type[BaseDataset], options: DataOptions, names:
         FileNotFoundError: no such phase.
     """
     phases, reasons = [], []
-    for name in list(names) or PHASES:
+    for name in list(names) or dataset_class.phases(options):
         try:
             dataset = dataset_class(replace(options, phase=name), input_nc=3, output_nc=3)
         except FileNotFoundError as error:
             reasons.append(error)
             continue
-        columns = zip(*(dataset.unit_paths(unit) for unit in range(dataset.num_units())))
-        sides = {side: list(paths) for side, paths in zip("AB", columns)}
-        phases.append(Phase(name, "files", sides, dict.fromkeys(sides, dataset.root)))
+        sides: dict[str, list[str]] = dict(dataset.sides().items())
+        pairs = "pairs" if dataset.paired and len(sides) == 2 else "files"
+        phases.append(Phase(name, pairs, sides, dict.fromkeys(sides, dataset.root), remarks=tuple(dataset.remarks)))
     if reasons and (names or not phases):
         raise reasons[0]
     return phases
@@ -208,24 +207,6 @@ _LOOK_SECONDS = 0.5
 _IMBALANCE = 10  # times as many images as the smallest class has
 
 
-@dataclass(frozen=True)
-class FileFacts:
-    """What decoding one file told.
-
-    Attributes:
-        header: size, channels, depth; None if the file is broken.
-        error: one line; empty if the file is sound.
-        digest: of the file's bytes; equal for copies.
-        values: of the left and of the right half; empty if the file is broken.
-    """
-
-    path: str
-    header: Header | None
-    error: str
-    digest: bytes
-    values: tuple[Values, ...] = ()
-
-
 @dataclass
 class Report:
     """What was found: ``problems`` stop a training, ``warnings`` may be meant so, ``facts`` are for reading."""
@@ -297,12 +278,11 @@ def _value_warnings(dataset: BaseDataset) -> list[str]:
         if time.monotonic() > end and found:
             break
         for name, picture in dataset.pictures(unit).items():
-            found[name].append(values_of(picture))
+            found[name].append(values_of(picture, missing_pixels(picture, dataset.options.side(name))))
     warnings = []
     for side, values in found.items():
         own = dataset.options.side(side)
-        flags: dict[str, Any] = {"resample": own.resample, "label_nc": own.label_nc}
-        warnings += side_warnings(merged(values), side, ranged=bool(own.value_range), **flags)
+        warnings += side_warnings(merged(values), own)
     return warnings
 
 
@@ -318,7 +298,7 @@ def _clipped_shares(clipped: Mapping[str, list[float]]) -> list[str]:
 def unread_files(dataset: BaseDataset) -> list[str]:
     """One line on the files beside the images that are of other kinds; none where there are none."""
     folders = {os.path.dirname(path) for unit in range(dataset.num_units()) for path in dataset.unit_paths(unit)}
-    unread = left_out(folders)
+    unread = left_out(folder for folder in folders if os.path.isdir(folder))
     return [f"{dataset.dataroot}: {unread}"] if unread else []
 
 
@@ -345,31 +325,19 @@ def _header_warnings(named: list[tuple[str, Header]], alpha: str) -> list[str]:
     return warnings
 
 
-def examine(path: str) -> FileFacts:
-    """Decode one file in full; an unreadable one becomes a fact, not an exception."""
-    try:
-        digest = hashlib.blake2b(Path(path).read_bytes(), digest_size=16).digest()
-        picture = read_image(path, alpha="keep")
-        return FileFacts(path, read_header(path), "", digest, _half_values(picture))
-    except (ValueError, OSError) as error:
-        return FileFacts(path, None, str(error), b"")
+def reading_of(phases: Iterable[Phase], sides: Mapping[str, SideOptions]) -> dict[str, Sides]:
+    """Path -> how it is read: as the side it belongs to, of a side-by-side file each half as its own."""
+    found: dict[str, Sides] = {}
+    for phase in phases:
+        for side, files in phase.sides.items():
+            own = (sides["A"], sides["B"]) if phase.layout == "side_by_side" else (sides[side],)
+            found.update(dict.fromkeys(files, own))
+    return found
 
 
-def _half_values(picture: Picture) -> tuple[Values, ...]:
-    """The values of the left and of the right half, which are those of A and B where pairs lie side by side."""
-    half = max(picture.array.shape[1] // 2, 1)
-    halves = (picture.array[:, :half], picture.array[:, half:])
-    return tuple(values_of(replace(picture, array=each)) for each in halves if each.size)
-
-
-def examine_all(paths: list[str], *, progress: Callable[[Any], Any] = iter, threads: int = 4) -> dict[str, FileFacts]:
-    """``examine`` for many files at a time; ``progress`` wraps the iterator of results, e.g. tqdm."""
-    with ThreadPoolExecutor(threads) as pool:
-        return {facts.path: facts for facts in progress(pool.map(examine, paths))}
-
-
-def report(phases: list[Phase], facts: dict[str, FileFacts]) -> Report:
-    """Judge the phases from the facts about their files."""
+def report(phases: list[Phase], facts: dict[str, FileFacts], sides: Mapping[str, SideOptions] | None = None) -> Report:
+    """Judge the phases from the facts about their files; ``sides`` says how those of A and B are read."""
+    sides = sides or {side: SideOptions(side) for side in "AB"}
     result = Report()
     for phase in phases:
         counts = ", ".join(f"{side} {len(files)}" for side, files in phase.sides.items())
@@ -390,6 +358,10 @@ def report(phases: list[Phase], facts: dict[str, FileFacts]) -> Report:
             _check_halves(phase, facts, result)
         if phase.layout == "folders":
             _check_partners(phase, facts, result)
+        if phase.layout == "pairs":
+            pairs = zip(phase.sides["A"], phase.sides["B"])
+            _check_pair_sizes(phase.name, {f"{a} | {b}": (a, b) for a, b in pairs}, facts, result)
+        result.warnings += [line for line in phase.remarks if line not in result.warnings]
         for side, images in phase.annotations.items():
             _check_boxes(f"{phase.name} {side}", images, facts, result)
         if phase.layout == "unaligned":
@@ -397,7 +369,7 @@ def report(phases: list[Phase], facts: dict[str, FileFacts]) -> Report:
                 if not files:
                     result.problems.append(f"{phase.name}: no images in {phase.folders[side]}")
     _check_left_out(phases, result)
-    _check_values(phases, facts, result)
+    _check_values(phases, facts, sides, result)
     _check_layouts(phases, result)
     _check_labels(phases, result)
     _check_copies(phases, facts, result)
@@ -413,7 +385,9 @@ def _check_left_out(phases: list[Phase], result: Report) -> None:
             result.warnings.append(f"{phase.name}: {unread}")
 
 
-def _check_values(phases: list[Phase], facts: dict[str, FileFacts], result: Report) -> None:
+def _check_values(
+    phases: list[Phase], facts: dict[str, FileFacts], options: Mapping[str, SideOptions], result: Report
+) -> None:
     """The range of values of each side in each phase, and what is strange about it."""
     order = sorted(phases, key=lambda phase: phase.name != "train")
     sides: dict[str, dict[str, list[Values]]] = defaultdict(dict)
@@ -429,7 +403,7 @@ def _check_values(phases: list[Phase], facts: dict[str, FileFacts], result: Repo
             for each in values:
                 result.facts.append(f"  {name} {side}: {each.format} {described(each)}")
         everything = merged(each for values in by_phase.values() for each in values)
-        result.warnings += side_warnings(everything, side, ranged=False, resample="bicubic", label_nc=0)
+        result.warnings += side_warnings(everything, options[side])
         result.warnings += phase_warnings(by_phase, side)
 
 
@@ -505,11 +479,18 @@ def _check_partners(phase: Phase, facts: dict[str, FileFacts], result: Report) -
                 f"{phase.name}: {len(alone)} of {len(by_stem[side])} files in {side} "
                 f"have no partner in {partner}: {names}"
             )
-    for key in by_stem["A"].keys() & by_stem["B"].keys():
-        first, second = (facts[by_stem[side][key]].header for side in "AB")
+    both = by_stem["A"].keys() & by_stem["B"].keys()
+    _check_pair_sizes(phase.name, {key: (by_stem["A"][key], by_stem["B"][key]) for key in both}, facts, result)
+
+
+def _check_pair_sizes(
+    phase: str, pairs: Mapping[str, tuple[str, str]], facts: dict[str, FileFacts], result: Report
+) -> None:
+    for key, files in pairs.items():
+        first, second = (facts[path].header for path in files)
         if first and second and (first.width, first.height) != (second.width, second.height):
             result.problems.append(
-                f"{phase.name}: the sides of pair {key} differ in size: "
+                f"{phase}: the sides of pair {key} differ in size: "
                 f"{first.width}x{first.height} and {second.width}x{second.height}"
             )
 

@@ -86,18 +86,8 @@ def prepare(
         ValueError: the channels, bands or labels do not fit, values lie outside the range, or the picture is smaller
             than the crop.
     """
-    array = stored = chosen_bands(picture.array, side, path)
-    resample, clipped = side.resample, 0.0
-    missing = nodata = None
-    if side.label_nc:
-        array, resample = index_map(array, side.label_nc, channels, path=path, flag=flag, side=side.name), "nearest"
-    else:
-        if side.nodata:
-            nodata = picture.nodata if side.nodata == "file" else float(side.nodata)
-            stored, missing = filled(array, side, nodata, path)
-        array = in_range(stored, side, path)
-        clipped = 0.0 if array is stored else clipped_share(stored, side)
-        array = to_channels(array, channels, path=path, flag=flag, alpha=options.alpha)
+    whole = unscaled(picture, channels, options, path=path, flag=flag, side=side)
+    array, missing, resample = whole.array, whole.missing, "nearest" if side.label_nc else side.resample
     height, width = array.shape[:2]
     size = scaled_size(width, height, options)
     if "crop" in options.preprocess and min(size) < options.crop_size:
@@ -108,8 +98,27 @@ def prepare(
     if missing is not None and size != (width, height):
         marked = resize(missing[:, :, None].astype(np.float32), size, resample)[:, :, 0]
         missing = np.abs(marked) > 1e-6
+    return replace(whole, array=resize(array, size, resample), missing=missing)
+
+
+def unscaled(
+    picture: Picture, channels: int, options: DataOptions, *, path: str, flag: str, side: SideOptions
+) -> Prepared:
+    """The picture with its channels, in its own size. Arguments and errors as of ``prepare``."""
+    array = stored = chosen_bands(picture.array, side, path)
+    clipped = 0.0
+    missing = nodata = None
+    if side.label_nc:
+        array = index_map(array, side.label_nc, channels, path=path, flag=flag, side=side.name)
+    else:
+        if side.nodata:
+            nodata = nodata_of(picture, side)
+            stored, missing = filled(array, side, nodata, path)
+        array = in_range(stored, side, path, unread=None if side.nodata else picture.nodata)
+        clipped = 0.0 if array is stored else clipped_share(stored, side)
+        array = to_channels(array, channels, path=path, flag=flag, alpha=options.alpha)
     return Prepared(
-        resize(array, size, resample),
+        array,
         picture.format,
         side.value_range,
         labels=side.label_nc,
@@ -148,6 +157,33 @@ def index_map(array: NDArray[Any], labels: int, channels: int, *, path: str, fla
         remedy = f"give --label_nc_{side} {most + 1}, or " if least >= 0 and most < 256 else ""
         raise ValueError(f"{path}: has label {wrong}, but {name} allows 0 to {labels - 1}: {remedy}change the file")
     return array.astype(np.uint8)
+
+
+def nodata_of(picture: Picture, side: SideOptions) -> float | None:
+    """The number that stands for missing pixels, NaN for NaN; None without ``--nodata``, or where the file has none."""
+    if not side.nodata:
+        return None
+    return picture.nodata if side.nodata == "file" else float(side.nodata)
+
+
+def missing_pixels(picture: Picture, side: SideOptions) -> NDArray[np.bool_] | None:
+    """``[H, W]``, pixels of which a band is missing; None where nothing stands for that."""
+    nodata = nodata_of(picture, side)
+    return None if nodata is None else np.asarray(missing_values(picture.array, nodata).any(axis=2))
+
+
+def checked_values(picture: Picture, side: SideOptions, path: str) -> NDArray[np.bool_] | None:
+    """The missing pixels of a picture ``[H, W]``, None where nothing stands for them, after a look at the others.
+
+    Raises:
+        ValueError: labels beyond those of the side, or NaN that its ``--nodata`` does not name; the message has the
+            file.
+    """
+    if side.label_nc:
+        index_map(picture.array, side.label_nc, side.label_nc, path=path, flag="input_nc", side=side.name)
+    elif side.nodata:
+        return filled(picture.array, side, nodata_of(picture, side), path)[1]
+    return None
 
 
 def filled(
@@ -369,8 +405,10 @@ def chosen_bands(array: NDArray[Any], side: SideOptions, path: str) -> NDArray[A
     return np.ascontiguousarray(array[:, :, [band - 1 for band in side.bands]])
 
 
-def in_range(array: NDArray[Any], side: SideOptions, path: str) -> NDArray[Any]:
+def in_range(array: NDArray[Any], side: SideOptions, path: str, *, unread: float | None = None) -> NDArray[Any]:
     """The values, clipped to the side's range with ``--clip_range``.
+
+    ``unread`` is the number that the file has for missing pixels, where no flag asks for it.
 
     Raises:
         ValueError: without it, values lie outside the range.
@@ -392,10 +430,12 @@ def in_range(array: NDArray[Any], side: SideOptions, path: str) -> NDArray[Any]:
         if side.value_range
         else f"the range {low:g} to {high:g} of {array.dtype} files"
     )
-    raise ValueError(
-        f"{path}: values from {least:g} to {most:g} lie outside {given}: give --value_range_{side.name} LOW,HIGH that "
-        "covers every file, or --clip_range"
-    )
+    found = f"{path}: values from {least:g} to {most:g} lie outside {given}"
+    if unread is not None and missing_values(array, unread).any():
+        raise ValueError(
+            f"{found}, where {unread:g} stands for missing pixels by the file's tag: give --nodata_{side.name} file"
+        )
+    raise ValueError(f"{found}: give --value_range_{side.name} LOW,HIGH that covers every file, or --clip_range")
 
 
 def clipped_share(array: NDArray[Any], side: SideOptions) -> float:

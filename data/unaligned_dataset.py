@@ -42,6 +42,11 @@ class UnalignedDataset(BaseDataset):
         remedy = "--dataset_mode unaligned reads <phase>A and <phase>B"
         if {"A", "B"} <= set(subfolders(self.dataroot / o.phase)):
             remedy += "; folders <phase>/A and <phase>/B are read by --dataset_mode aligned"
+        elif {"A", "B"} <= set(subfolders(self.dataroot)):
+            there = (
+                self.dataroot / side / o.phase if (self.dataroot / side / o.phase).is_dir() else self.dataroot / side
+            )
+            remedy += f"; move {there} to {self.dataroot / f'{o.phase}{side}'}"
         folder, other = (self.dataroot / f"{o.phase}{each}" for each in (side, "B" if side == "A" else "A"))
         if o.phase != "train" and not folder.is_dir() and other.is_dir():
             suffix = "_B" if (side == "A") == (o.direction == "AtoB") else "_A"
@@ -60,9 +65,15 @@ class UnalignedDataset(BaseDataset):
     def counts(self) -> dict[str, int]:
         return {"A": len(self._a_paths), "B": len(self._b_paths)}
 
+    def sides(self) -> dict[Side, list[str]]:
+        return {side: self._paths(side) for side in SIDES}
+
     def unit_paths(self, unit: int) -> tuple[str, ...]:
         of_b = unit - len(self._a_paths)
         return (self._a_paths[unit] if of_b < 0 else self._b_paths[of_b],)
+
+    def _cached_as(self, unit: int) -> tuple[str, tuple[str, ...]]:
+        return ("A" if unit < len(self._a_paths) else "B"), self.unit_paths(unit)
 
     def pictures(self, unit: int) -> dict[Side, Picture]:
         side: Side = "A" if unit < len(self._a_paths) else "B"

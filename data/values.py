@@ -9,8 +9,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from util.images.io import Format, Picture
+from options.base_options import SideOptions
+from util.images.io import Format, Picture, missing_values
 
 _SMALL_SHARE = 0.25  # of the full scale
 _FEW_COLOURS = 64
@@ -32,6 +34,7 @@ class Values:
         channels: of the pictures; 0 where they differ.
         colours: the different pixels, each as its bytes; None where there are more than 64.
         flat: every picture has one colour only.
+        nodata: a number among the values which the files say stands for missing pixels.
     """
 
     format: Format
@@ -40,20 +43,24 @@ class Values:
     channels: int
     colours: frozenset[bytes] | None
     flat: bool = False
+    nodata: float | None = None
 
     @property
     def span(self) -> float:
         return self.high - self.low
 
 
-def values_of(picture: Picture) -> Values:
-    """Range and colours of a picture, its opacity left out."""
+def values_of(picture: Picture, missing: NDArray[np.bool_] | None = None) -> Values:
+    """Range and colours of a picture, its opacity and its missing pixels ``[H, W]`` left out."""
     array = picture.array[:, :, :-1] if picture.alpha else picture.array
+    array = array if missing is None else array[~missing][:, None]
+    marked = missing is None and picture.nodata is not None and missing_values(array, picture.nodata).any()
     finite = array[np.isfinite(array)] if array.dtype.kind == "f" else array
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (float("inf"), float("-inf"))
     colours = None if array.dtype.kind == "f" else _colours(array)
     flat = colours is not None and len(colours) == 1
-    return Values(picture.format, low, high, array.shape[2], colours, flat)
+    nodata = picture.nodata if marked else None
+    return Values(picture.format, low, high, array.shape[2], colours, flat, nodata)
 
 
 def _colours(array: np.ndarray) -> frozenset[bytes] | None:
@@ -82,6 +89,7 @@ def merged(values: Iterable[Values]) -> list[Values]:
             each.channels if each.channels == old.channels else 0,
             both if both is not None and len(both) <= _FEW_COLOURS else None,
             old.flat and each.flat,
+            each.nodata if old.nodata is None else old.nodata,
         )
     return list(found.values())
 
@@ -122,22 +130,25 @@ def scale_warning(values: Values, side: str) -> str:
     return ""
 
 
-def side_warnings(values: Iterable[Values], side: str, *, ranged: bool, resample: str, label_nc: int) -> list[str]:
-    """The warnings of a side.
+def nodata_warning(values: Values, side: str) -> str:
+    """That missing pixels are taken for values, and the flag for it; empty where no file says so."""
+    if values.nodata is None:
+        return ""
+    return (
+        f"side {side}: files say that {values.nodata:g} stands for missing pixels, which are taken for values: "
+        f"--nodata_{side} file leaves them out"
+    )
 
-    Args:
-        values: of its pictures, see ``merged``.
-        side: ``A`` or ``B``.
-        ranged: its ``--value_range`` is given.
-        resample: its ``--resample``.
-        label_nc: its ``--label_nc``.
-    """
+
+def side_warnings(values: Iterable[Values], side: SideOptions) -> list[str]:
+    """The warnings of a side from the values of its pictures, see ``merged``."""
     found = []
     for each in values:
-        labels = label_warning(each, side, resample=resample, label_nc=label_nc)
+        labels = label_warning(each, side.name, resample=side.resample, label_nc=side.label_nc)
+        gaps = nodata_warning(each, side.name)
         # Labels of 16 bit are no dark photograph.
-        scale = "" if labels or ranged or label_nc or resample == "nearest" else scale_warning(each, side)
-        found += [text for text in (labels, scale) if text]
+        given = gaps or labels or side.value_range or side.label_nc or side.resample == "nearest"
+        found += [text for text in (labels, gaps, "" if given else scale_warning(each, side.name)) if text]
     return found
 
 

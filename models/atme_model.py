@@ -14,11 +14,13 @@ from torch import Tensor, nn
 
 from models import MODELS
 from models.atme.collapse import CollapseMonitor
+from models.atme.inference import MappedTranslation
 from models.atme.map_files import TrackedMapsLogger
 from models.atme.maps import TEST_MAPS, ImageMaps, MapMemory, TrackedMaps
 from models.atme.unet import DDMUNet
 from models.atme.w_block import build_w_block
 from models.base_model import pictures
+from models.networks.inference import InferenceModule
 from models.pix2pix_model import Pix2PixModel, Pix2PixOptions
 from options.base_options import ModelOptions
 from options.schema import OptionError, arg
@@ -225,6 +227,11 @@ class ATMEModel(Pix2PixModel):
             with self.engine.autocast():
                 self.maps.current = self.netD(torch.cat([self.real_A, self.fake_B], 1)).float()
         self._attempt()
+
+    def inference(self, maps: bool) -> InferenceModule:
+        """``fake_B`` and ``Disc_B``, W_t, of images without history."""
+        netD = self.netD if self.maps.judges_first_pass else None
+        return MappedTranslation(self.netW, self.netG, self.maps, netD=netD, with_map=maps)
 
     def visuals(self) -> Visuals:
         """``real_A``, ``Disc_B`` (W_t, one channel), ``noisy_A`` (clipped), ``fake_B``, ``real_B``."""

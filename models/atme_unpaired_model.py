@@ -14,12 +14,13 @@ from torch import Tensor, nn
 
 from models import MODELS
 from models.atme.collapse import CollapseMonitor
+from models.atme.inference import MappedTranslation
 from models.atme.map_files import TrackedMapsLogger
 from models.atme.maps import ImageMaps, TrackedMaps
 from models.atme.w_block import build_w_block
 from models.atme_model import ATMENetworkOptions, build_ddm_unet
 from models.base_model import BaseModel, Step, pictures
-from models.losses.masked import masked_l1
+from models.networks.inference import InferenceModule
 from options.base_options import CycleOptions
 from options.schema import OptionError
 from util.loggers.base import Logger
@@ -176,12 +177,14 @@ class ATMEUnpairedModel(BaseModel):
             each.maps.judged = judged.detach().float()
             each.rec = back.neutral(each.fake)
             losses[f"G_{side}"] = self.criterion_GAN(judged, True, for_discriminator=False)
-            losses[f"cycle_{side}"] = weight * masked_l1(each.rec.float(), each.real.float(), self.masks.get(side))
+            losses[f"cycle_{side}"] = weight * self.masked_l1(each.rec.float(), each.real.float(), side)
         if o.lambda_identity:  # CycleGAN's names: idt_A is G_A's, which makes images of B, and weighs with lambda_B
             for side, each, other, weight in (("A", a, b, o.lambda_B), ("B", b, a, o.lambda_A)):
                 same = each.neutral(other.real)
-                there = self.masks.get("B" if side == "A" else "A")
-                losses[f"idt_{side}"] = weight * o.lambda_identity * masked_l1(same.float(), other.real.float(), there)
+                source = "B" if side == "A" else "A"
+                losses[f"idt_{side}"] = (
+                    weight * o.lambda_identity * self.masked_l1(same.float(), other.real.float(), source)
+                )
         return torch.stack(list(losses.values())).sum(), losses
 
     def diagnostics(self) -> dict[str, float]:
@@ -255,6 +258,14 @@ class ATMEUnpairedModel(BaseModel):
                 if each.maps.judges_first_pass:
                     each.maps.current = each.netD(each.translate(each.real, each.maps.current)[2]).float()
                 each.W_t, each.noisy, each.fake = each.translate(each.real, each.maps.current)
+
+    def generator_module(self, direction: str = "AtoB", *, maps: bool = True) -> InferenceModule:
+        """``fake_B`` and ``Disc_B``, W_t, of images without history; of the way back ``fake_A`` and ``Disc_A``."""
+        each, target = self.directions[direction[0]], direction[-1]
+        netD = each.netD if each.maps.judges_first_pass else None
+        return MappedTranslation(
+            each.netW, each.netG, each.maps, target=target, netD=netD, conditional=False, with_map=maps
+        )
 
     def visuals(self) -> Visuals:
         """``real_A, Disc_B, noisy_A, fake_B, rec_A``, and the same of the other direction; ``rec`` in training only."""

@@ -7,17 +7,26 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from models import MODELS
-from models.augan.losses import domain_loss, instance_crops, mean_feature_distance, mean_over_images, uncertain_l1
+from models.augan.losses import (
+    OTHER,
+    Judged,
+    domain_loss,
+    instance_crops,
+    judged_images,
+    mean_feature_distance,
+    mean_over_images,
+    uncertain_l1,
+)
 from models.augan.networks import (
     PADDINGS,
     UPSAMPLES,
     DomainClassifier,
     Fork,
+    ForkedTranslation,
     PaperGenerator,
     PortGenerator,
     pad_to_multiple,
@@ -27,6 +36,7 @@ from models.losses.gan import Prediction, final_maps
 from models.losses.masked import masked_l1
 from models.losses.penalties import unpaired_gradient_penalty
 from models.networks.factory import build_discriminator
+from models.networks.inference import InferenceModule, no_direction
 from options.base_options import CycleOptions, OneWayOptions
 from options.schema import Given, OptionError, arg
 from util.images.draw import draw_boxes, draw_plasma
@@ -222,50 +232,7 @@ class AUGANOptions(CycleOptions, OneWayOptions):
         return PortGenerator(input_nc, output_nc, num_blocks=blocks, **shape)
 
 
-OTHER = {"A": "B", "B": "A"}
 INST = "_inst"  # ending of what belongs to the instance level
-
-
-@dataclass(frozen=True)
-class Judged:
-    """An image that a generator makes and a discriminator judges.
-
-    Attributes:
-        image: its name, e.g. ``fake_B``.
-        source: the side whose real image it is made of.
-        domain: the side whose real images it shall look like.
-        judge: the discriminator's name.
-        loss: the name of the generator's loss.
-        weight: of that loss.
-    """
-
-    image: str
-    source: str
-    domain: str
-    judge: str
-    loss: str
-    weight: float
-
-
-def judged_images(n_discriminators: int, lambda_GAN_rec: float, lambda_adv: float = 1.0) -> dict[str, list[Judged]]:
-    """Discriminator -> what it judges. Names follow CycleGAN: D_A belongs to G_A and judges domain B.
-
-    Args:
-        n_discriminators: 3 for one for each kind of image, 1 for one a domain.
-        lambda_GAN_rec: weight of reconstructions and refinements; with 0 nobody judges them.
-        lambda_adv: weight of translations.
-    """
-    found: list[Judged] = []
-    for side, other in OTHER.items():
-        found.append(Judged(f"fake_{other}", side, other, f"D_{side}", f"G_{side}", lambda_adv))
-        if lambda_GAN_rec:
-            rec, refined = (f"D_rec_{side}", f"D_rec_fake_{side}") if n_discriminators == 3 else (f"D_{other}",) * 2
-            found.append(Judged(f"rec_{side}", side, side, rec, f"G_{side}_rec", lambda_GAN_rec))
-            found.append(Judged(f"rec_fake_{side}", other, side, refined, f"G_{side}_fake_rec", lambda_GAN_rec))
-    by_judge: dict[str, list[Judged]] = {}
-    for each in found:
-        by_judge.setdefault(each.judge, []).append(each)
-    return by_judge
 
 
 def loss_names(o: AUGANOptions, judged: Mapping[str, Sequence[Judged]], *, penalised: bool) -> tuple[str, ...]:
@@ -431,14 +398,14 @@ class AUGANModel(BaseModel):
 
     def _l1(self, image: str, side: str) -> Tensor:
         """Mean absolute difference of a made image and the real one of a side."""
-        return masked_l1(self.images[image].float(), self.real[side], self.masks.get(side))
+        return self.masked_l1(self.images[image].float(), self.real[side], side)
 
     def _uncertainty_loss(self) -> Tensor:
         """Of the cycle A -> B -> A; in the port of the translations themselves, and without uncertainty for B."""
-        A, conf = self.real["A"], self.forks["A"].conf
+        A, conf, there = self.real["A"], self.forks["A"].conf, (self.masks.get("A"), self.present("A"))
         if self.options.conf_is_cycle:
-            return uncertain_l1(A, self.images["fake_A_"], conf)
-        return uncertain_l1(A, self.images["fake_B"], conf) + self._l1("fake_A", "B")
+            return uncertain_l1(A, self.images["fake_A_"], conf, *there)
+        return uncertain_l1(A, self.images["fake_B"], conf, *there) + self._l1("fake_A", "B")
 
     def discriminator_losses(self) -> Step:
         """Each discriminator's half of real plus fake, the mean over what it judges; with ``wgangp`` also half of the
@@ -480,13 +447,14 @@ class AUGANModel(BaseModel):
                 terms = [self._gan(netD(crop), True, for_discriminator=False) for crop in crops]
                 losses[each.loss + INST] = o.lambda_inst * each.weight * self._mean(terms)
         for side, weight in (("A", o.lambda_A), ("B", o.lambda_B)):
-            real = self._crops(self.real[side], side)
+            real, mask = self._crops(self.real[side], side), self.masks.get(side)
+            there: Sequence[Tensor | None] = [None] * len(real) if mask is None else self._crops(mask, side)
             for name, image, factor in (
                 (f"cycle_{side}", f"fake_{side}_", weight),
                 (f"{side}_rec", f"rec_{side}", o.lambda_rec),
             ):
                 made = self._crops(self.images[image], side)
-                terms = [F.l1_loss(ours.float(), theirs) for ours, theirs in zip(made, real)]
+                terms = [masked_l1(x.float(), y, present) for x, y, present in zip(made, real, there)]
                 losses[name + INST] = o.lambda_inst * factor * self._mean(terms)
         return losses
 
@@ -563,6 +531,18 @@ class AUGANModel(BaseModel):
                     again = self.networks[f"G_{other}"](there.fake, rec=refined, conf=False, noise=noise)
                     self.forks[f"fake_{other}"] = again
                     self.images |= {f"rec_fake_{other}": again.rec, f"fake_{side}_": again.fake}
+
+    def generator_module(self, direction: str = "AtoB", *, maps: bool = True) -> InferenceModule:
+        """The translation and, from A to B with uncertainty, ``conf_A`` ``[N, 1, H, W]``.
+
+        Raises:
+            ValueError: ``--test_direction`` has left out this generator.
+        """
+        side = direction[0]
+        if f"G_{side}" not in self.networks:
+            raise no_direction(direction, f"--test_direction {self.options.test_direction}", "that direction")
+        with_conf = maps and side == "A" and self.options.uncertain
+        return ForkedTranslation(self.networks[f"G_{side}"], f"fake_{OTHER[side]}", *["conf_A"] * with_conf)
 
     def visuals(self) -> Visuals:
         """``real_A, fake_B, rec_A``, in training also ``rec_fake_B, fake_A_, idt_B`` and, with ``--instance_level``,

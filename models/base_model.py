@@ -13,12 +13,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from models.losses.gan import GANLoss
+from models.losses.masked import masked_l1
 from models.networks.factory import build_discriminator, build_generator, check_image_size
+from models.networks.inference import InferenceModule, no_direction
 from models.networks.init import init_weights
 from options.base_options import ModelOptions, OneWayOptions
 from options.schema import specs
 from util.images.pool import ImagePool
 from util.loggers.base import Logger
+from util.run import distributed
 from util.run.engine import Engine
 from util.types import PAIRED_VISUALS, Batch, Losses, Visual, Visuals
 
@@ -72,6 +75,7 @@ class BaseModel(ABC):
         self.share = 1.0 / engine.world.size
         self.batch_size = 0  # images of this process's part of the batch
         self.masks: dict[str, Tensor] = {}  # side -> [N, 1, H, W], 0 where pixels are missing; only with --nodata
+        self._present: dict[str, Tensor] = {}  # side -> mean of its masks in all processes
         self._criteria: list[nn.Module] = []
 
     # -- what a model implements ---------------------------------------------------------------------------------
@@ -91,6 +95,18 @@ class BaseModel(ABC):
         Return ``pictures({...})``, which leaves out what is None. Names that are not those of ``PAIRED_VISUALS`` are
         declared in ``visual_kinds``.
         """
+
+    def generator_module(self, direction: str = "AtoB", *, maps: bool = True) -> InferenceModule:
+        """What inference computes in one direction, as a module that shares the model's weights and can be exported.
+
+        Args:
+            direction: ``AtoB`` or ``BtoA``, of the model: A is its input, whatever ``--direction`` of the data says.
+            maps: with what there is beside the translation.
+
+        Raises:
+            ValueError: the model has no generator of this direction.
+        """
+        raise no_direction(direction, type(self).__name__)
 
     def extras(self) -> dict[str, NDArray[Any]]:
         """What there is beside the visuals.
@@ -233,12 +249,28 @@ class BaseModel(ABC):
             )
         taken = {side: self.engine.to_device(batch[side]) for side in sides if side in batch}
         self.masks = {side: self.engine.to_device(batch[f"{side}_mask"]) for side in taken if f"{side}_mask" in batch}
+        self._present = {}
         self.batch_size = next(iter(taken.values())).shape[0]
         self.share = float(batch.get("share", 1.0 / self.engine.world.size))
         for side, images in taken.items():
             paths = batch.get(f"{side}_paths")
             self.check_size(*images.shape[-2:], what=f"{paths[0]} at" if paths else "images of")
         return {direction[0]: taken["A"]} if direction else taken
+
+    def masked_l1(self, made: Tensor, target: Tensor, side: str) -> Tensor:
+        """Mean absolute difference of two ``[N, C, H, W]`` in float32 or wider, without the missing pixels of a side.
+
+        Of several processes each weighs what it has, so that the mean over them is that over all of their pixels;
+        every process must call it.
+        """
+        return masked_l1(made, target, self.masks.get(side), self.present(side))
+
+    def present(self, side: str) -> Tensor | None:
+        """Share of the pixels of a side that are there, over all processes, 0-dim; None without ``--nodata``."""
+        if side in self.masks and side not in self._present:
+            # Not in ``take``: a model that evaluates in one process alone must wait for no other.
+            self._present[side] = distributed.sum_over_processes(self.masks[side].mean() * self.share)
+        return self._present.get(side)
 
     def make_GAN_loss(self) -> GANLoss:
         """The adversarial loss of ``--gan_mode``; says that nothing bounds a critic of ``wgan``.

@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+from torch import Tensor, nn
+
 from models import MODELS
+from models.networks.inference import InferenceModule
 from models.pix2pix_model import Pix2PixModel, Pix2PixOptions
 from options.schema import OptionError
 from util.images.lab import join_colours
@@ -29,6 +32,20 @@ class ColorizationOptions(Pix2PixOptions):
                 )
 
 
+class Colorizer(InferenceModule):
+    """The colours that a generator gives to a lightness, as sRGB."""
+
+    of_lightness: ClassVar[bool] = True
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__("fake_B_rgb")
+        self.net = net
+
+    def forward(self, image: Tensor) -> tuple[Tensor]:
+        """``[N, 1, H, W]``, L* / 50 - 1, -> ``[N, 3, H, W]`` of sRGB in [-1, 1]."""
+        return (join_colours(image, self.net(image)),)
+
+
 @MODELS.register("colorization")
 class ColorizationModel(Pix2PixModel):
     """pix2pix that colours photos (Isola et al. 2017, arXiv:1611.07004, Sec. 4), in CIE L*a*b*."""
@@ -42,6 +59,10 @@ class ColorizationModel(Pix2PixModel):
         "real_B_rgb": Visual("real", "B", colours=True),
         "fake_B_rgb": Visual("fake", "B", colours=True),
     }
+
+    def inference(self, maps: bool) -> InferenceModule:
+        """``fake_B_rgb``."""
+        return Colorizer(self.netG)
 
     def visuals(self) -> Visuals:
         """``real_A`` (the lightness, grey), ``real_B_rgb`` where the batch had colours, ``fake_B_rgb``: sRGB."""

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from models import MODELS
 from models.base_model import BaseModel, Step, pictures
-from models.losses.masked import masked_l1
 from models.losses.penalties import unpaired_gradient_penalty
+from models.networks.inference import InferenceModule, OneImage
 from options.base_options import CycleOptions
 from options.schema import arg
 from util.run.engine import Engine
@@ -80,6 +80,10 @@ class CycleGANModel(BaseModel):
                 made["fake_A"] = self.netG_B(self.real["B"])
                 made["rec_B"] = self.netG_A(made["fake_A"])
 
+    def generator_module(self, direction: str = "AtoB", *, maps: bool = True) -> InferenceModule:
+        """``fake_B`` of G_A, or ``fake_A`` of G_B."""
+        return OneImage(self.netG_A) if direction == "AtoB" else OneImage(self.netG_B, "fake_A")
+
     def visuals(self) -> Visuals:
         """``real_A, fake_B, rec_A``, in training ``idt_B = G_B(real_A)``; then the same of the other direction."""
         images = {f"real_{side}": image for side, image in self.real.items()} | self.made
@@ -103,14 +107,14 @@ class CycleGANModel(BaseModel):
         losses = {
             "G_A": self.criterion_GAN(self.netD_A(made["fake_B"]), True, for_discriminator=False),
             "G_B": self.criterion_GAN(self.netD_B(made["fake_A"]), True, for_discriminator=False),
-            "cycle_A": o.lambda_A * masked_l1(made["rec_A"].float(), real_A, self.masks.get("A")),
-            "cycle_B": o.lambda_B * masked_l1(made["rec_B"].float(), real_B, self.masks.get("B")),
+            "cycle_A": o.lambda_A * self.masked_l1(made["rec_A"].float(), real_A, "A"),
+            "cycle_B": o.lambda_B * self.masked_l1(made["rec_B"].float(), real_B, "B"),
         }
         if o.lambda_identity:  # G_A makes images of B, so that it should leave one as it is: the weight is lambda_B
             made["idt_A"], made["idt_B"] = self.netG_A(real_B), self.netG_B(real_A)
             same_A, same_B = made["idt_A"].float(), made["idt_B"].float()
-            losses["idt_A"] = o.lambda_identity * o.lambda_B * masked_l1(same_A, real_B, self.masks.get("B"))
-            losses["idt_B"] = o.lambda_identity * o.lambda_A * masked_l1(same_B, real_A, self.masks.get("A"))
+            losses["idt_A"] = o.lambda_identity * o.lambda_B * self.masked_l1(same_A, real_B, "B")
+            losses["idt_B"] = o.lambda_identity * o.lambda_A * self.masked_l1(same_B, real_A, "A")
         return torch.stack(list(losses.values())).sum(), losses
 
     def discriminator_losses(self) -> Step:

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from models import MODELS
 from models.base_model import BaseModel, Step, pictures
 from models.losses.feature_matching import feature_matching
-from models.losses.masked import masked_l1
 from models.losses.penalties import gradient_penalty
+from models.networks.inference import InferenceModule, OneImage, no_direction
 from options.base_options import ModelOptions
 from options.schema import OptionError, arg
 from util.run.engine import Engine
@@ -111,6 +111,16 @@ class Pix2PixModel(BaseModel):
         """What the generator makes of ``x``."""
         return self.netG(x)
 
+    def generator_module(self, direction: str = "AtoB", *, maps: bool = True) -> InferenceModule:
+        """``fake_B``; there is no way back."""
+        if direction != "AtoB":
+            raise no_direction(direction, type(self).__name__, "A to B")
+        return self.inference(maps)
+
+    def inference(self, maps: bool) -> InferenceModule:
+        """The module of the only direction."""
+        return OneImage(self.netG)
+
     def visuals(self) -> Visuals:
         """``real_A``, ``fake_B``, and ``real_B`` where the batch had it."""
         return pictures({"real_A": self.real_A, "fake_B": self.fake_B, "real_B": self.real.get("B")})
@@ -159,4 +169,4 @@ class Pix2PixModel(BaseModel):
 
     def L1_loss(self) -> Tensor:
         """``lambda_L1 * mean |fake_B - real_B|``, over the pixels that are not missing in B."""
-        return self.options.lambda_L1 * masked_l1(self.fake_B.float(), self.real_B.float(), self.masks.get("B"))
+        return self.options.lambda_L1 * self.masked_l1(self.fake_B.float(), self.real_B.float(), "B")

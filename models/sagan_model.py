@@ -13,10 +13,17 @@ from torch import Tensor, nn
 
 from models import MODELS
 from models.base_model import BaseModel, Step, pictures
+from models.networks.inference import InferenceModule
 from models.sagan.augment import DIFF_AUGMENTS, diff_augment
 from models.sagan.averages import standing_statistics, update_average
 from models.sagan.latent import LABEL_SAMPLING, draw_labels, numbered_latents
-from models.sagan.networks import ATTENTION_KINDS, SAGANDiscriminator, SAGANGenerator, default_attention
+from models.sagan.networks import (
+    ATTENTION_KINDS,
+    ClassSamples,
+    SAGANDiscriminator,
+    SAGANGenerator,
+    default_attention,
+)
 from models.sagan.sample_options import SampleOptions
 from models.sagan.sheets import COLUMNS, Columns, columns_for, sample_sheet
 from models.sagan.spread import ClassMonitor, spread
@@ -254,6 +261,10 @@ class SAGANModel(BaseModel):
                 return net(self.engine.to_device(z), self.engine.to_device(y)).float()
         finally:
             net.train(training)
+
+    def generator_module(self, direction: str = "AtoB", *, maps: bool = True) -> InferenceModule:
+        """``fake`` from z and class, whatever the direction."""
+        return ClassSamples(self.networks[self.sampled])
 
     def take_standing_statistics(self, batches: int, seed: int) -> None:
         """Replace batch norm's running statistics of what is sampled by the means over so many batches of samples

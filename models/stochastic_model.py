@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from models import MODELS
-from models.networks.generator_noise import NOISE_LAYERS, GeneratorNoise, check_noises
+from models.networks.generator_noise import NOISE_LAYERS, GeneratorNoise, NoisyGenerator, check_noises
+from models.networks.inference import InferenceModule
 from models.pix2pix_model import Pix2PixModel, Pix2PixOptions
 from options.schema import arg
 from util.run.engine import Engine
@@ -56,6 +57,10 @@ class StochasticModel(Pix2PixModel):
     def generate(self, x: Tensor) -> Tensor:
         """``G(x, n)``."""
         return self.noise(x)
+
+    def inference(self, maps: bool) -> InferenceModule:
+        """``fake_B``, with a draw of its own in every call unless ``--test_noise False``."""
+        return NoisyGenerator(self.noise)
 
     def reconstruction_losses(self) -> dict[str, Tensor]:
         """``G_L1``, and with ``--lambda_div`` also ``G_div``, the weights included."""

@@ -13,9 +13,17 @@ from torch import Tensor, nn
 
 from models import MODELS
 from models.base_model import BaseModel, Step
-from models.losses.masked import masked_l1
+from models.networks.inference import InferenceModule, no_direction
 from models.networks.norm import float_or_wider
-from models.ugatit.networks import ILN, VARIANTS, AdaLIN, Attended, CAMDiscriminator, UGATITGenerator
+from models.ugatit.networks import (
+    ILN,
+    VARIANTS,
+    AdaLIN,
+    Attended,
+    AttendedTranslation,
+    CAMDiscriminator,
+    UGATITGenerator,
+)
 from options.base_options import DataOptions, OneWayOptions
 from options.schema import Given, OptionError, arg, tied
 from util.images.draw import draw_heat
@@ -249,8 +257,7 @@ class UGATITModel(BaseModel):
     def _distance(self, kind: str) -> Tensor:
         """Mean absolute difference of ``rec`` or ``idt`` and the real images, summed over both sides."""
         a, b = (
-            masked_l1(float_or_wider(self._made[f"{kind}_{side}"].out), self.real[side], self.masks.get(side))
-            for side in "AB"
+            self.masked_l1(float_or_wider(self._made[f"{kind}_{side}"].out), self.real[side], side) for side in "AB"
         )
         return a + b
 
@@ -323,6 +330,18 @@ class UGATITModel(BaseModel):
         if not strip:
             for side in "AB":
                 self.heats.pop(f"rec_{side}", None)
+
+    def generator_module(self, direction: str = "AtoB", *, maps: bool = True) -> InferenceModule:
+        """The translation, and the attention that made it ``[N, 1, H/4, W/4]``.
+
+        Raises:
+            ValueError: ``--test_direction`` has left out this generator.
+        """
+        source, target = direction[0], direction[-1]
+        if (source, target) not in self.directions:
+            raise no_direction(direction, f"--test_direction {self.options.test_direction}", "that direction")
+        heat = [f"heat_fake_{target}"] if maps else []
+        return AttendedTranslation(self.networks[f"G_{source}2{target}"], f"fake_{target}", *heat)
 
     def _keep(self, made: Mapping[str, Attended]) -> None:
         """Keep pictures and small attention maps, and nothing of the graph."""

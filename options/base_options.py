@@ -211,10 +211,16 @@ class DataOptions(OptionRecord):
     )
     cache: str = arg(
         "none",
-        choices=("none", "ram"),
+        choices=("none", "ram", "disk"),
         of="machine",
         in_test="none",
-        help="ram: keep decoded, resized images in memory",
+        help="keep decoded, resized images in memory, or in files that all runs share",
+    )
+    cache_dir: str = arg(
+        "",
+        metavar="DIR",
+        of="machine",
+        help="folder of --cache disk (default: image-translation-gans/pixels in the user's cache folder)",
     )
 
     def __post_init__(self) -> None:
@@ -270,6 +276,10 @@ class DataOptions(OptionRecord):
     def ranges(self) -> dict[str, tuple[float, ...]]:
         """Domain -> values that -1 and 1 stand for; empty for the full scale."""
         return {name: self.domain(name).value_range for name in "AB"}
+
+    def labels(self) -> dict[str, int]:
+        """Domain -> labels of its index maps; 0 for pictures."""
+        return {name: self.domain(name).label_nc for name in "AB"}
 
     def exchanged(self) -> DataOptions:
         """The same options with those of A and B exchanged: the images of B are read from one folder."""

@@ -71,6 +71,12 @@ class LoopOptions(OptionRecord):
         help="profile N steps after the first few: a trace in the run folder, the costly operations, the wait for data",
     )
     dry_run: bool = arg(False, of="start", help="print the resolved run (networks, data, memory, steps) and stop")
+    max_minutes: float = arg(
+        0.0,
+        minimum=0.0,
+        of="start",
+        help="end the training after so many minutes: the learning rate falls in that time, latest is saved; 0 = off",
+    )
     save_latest_freq: int = arg(5000, minimum=1, help="images between two saves of `latest`")
     save_epoch_freq: int = arg(5, minimum=1, help="epochs between two checkpoints that are kept")
     save_by_iter: bool = arg(False, help="save iter_<images> instead of `latest`")

@@ -26,9 +26,12 @@ from PIL import Image, ImageDraw, ImageFont
 from tqdm import tqdm
 
 from data import DATASETS
-from data.check import Phase, examine_all, find_phases, report
+from data.check import Phase, find_phases, reading_of, report
 from data.class_folder_dataset import ClassFolders
 from data.coco import Boxes
+from data.examine import examine_all
+from data.table import table_place
+from options.base_options import DataOptions, SideOptions
 from options.parse import parse_record
 from options.schema import OptionRecord, arg, build
 from util.exit_code import run_command
@@ -166,7 +169,7 @@ _SHOWN = 20  # lines of each kind
 class CheckOptions(OptionRecord):
     """What is checked."""
 
-    dataroot: Path = arg(Path(), positional=True, help="folder of the data set")
+    dataroot: Path = arg(Path(), positional=True, help="folder of the data set, or its table (.csv, .tsv, .jsonl)")
     phase: tuple[str, ...] = arg((), several=True, metavar="PHASE", help="phases to check (default: all)")
     dataset_mode: str = arg(
         "", choices=("", *DATASETS.names()), help="which kind of data set (default: told by its folders)"
@@ -175,6 +178,15 @@ class CheckOptions(OptionRecord):
         "", metavar="DIR", help="of unaligned_coco: folder of the images below DATAROOT (default: PHASEA and PHASEB)"
     )
     category_id: int = arg(1, help="of unaligned_coco: category of the boxes")
+    nodata_A: str = arg(
+        "", metavar="nan|VALUE|file", help="what stands for missing pixels of side A; file: what its TIFF says"
+    )
+    nodata_B: str = arg(
+        "", metavar="nan|VALUE|file", help="what stands for missing pixels of side B; file: what its TIFF says"
+    )
+    label_nc_A: int = arg(0, minimum=0, help="labels 0 to N-1 of side A's index maps; 0 = pictures")
+    label_nc_B: int = arg(0, minimum=0, help="labels 0 to N-1 of side B's index maps; 0 = pictures")
+    table: str = arg("", metavar="FILE", help="of table and unaligned_table: which table below DATAROOT")
     contact_sheet: Path | None = arg(None, metavar="FILE.jpg", help="draw small pictures of all phases into this file")
     num_samples: int = arg(
         0,
@@ -195,17 +207,22 @@ def _check(words: list[str]) -> int:
         check_writable(args.contact_sheet, f"--contact_sheet {args.contact_sheet}")
         if args.contact_sheet.suffix.lower() not in Image.registered_extensions():
             raise ValueError(f"--contact_sheet {args.contact_sheet}: give a name that ends in .jpg or .png")
-    dataset_class = DATASETS.get(args.dataset_mode) if args.dataset_mode else None
-    given = {"dataroot": str(args.dataroot), "coco_imagedir": args.coco_imagedir, "category_id": args.category_id}
+    root, table = table_place(str(args.dataroot), args.table)
+    dataset_class = (
+        DATASETS.get(args.dataset_mode or ("table" if table else "")) if args.dataset_mode or table else None
+    )
+    given = {"dataroot": root, "table": table, "coco_imagedir": args.coco_imagedir, "category_id": args.category_id}
     options = build(dataset_class.Options, given) if dataset_class else None
-    phases = find_phases(args.dataroot, args.phase, dataset_class, options)
+    phases = find_phases(Path(root), args.phase, dataset_class, options)
     paths = list(dict.fromkeys(path for phase in phases for files in phase.sides.values() for path in files))
+    sides = {side: _side(args, side) for side in "AB"}
     facts = examine_all(
         paths,
+        sides=reading_of(phases, sides),
         progress=lambda results: tqdm(results, total=len(paths), unit="file", disable=None),
         threads=os.cpu_count() or 1,
     )
-    result = report(phases, facts)
+    result = report(phases, facts, sides)
     print("\n".join(result.facts))
     for title, lines in (("warning", result.warnings), ("problem", result.problems)):
         for line in lines[:_SHOWN]:
@@ -219,6 +236,12 @@ def _check(words: list[str]) -> int:
         contact_sheet(phases, count=args.num_samples, tile=tile).save(args.contact_sheet, quality=90)
         print(f"contact sheet: {args.contact_sheet}")
     return 1 if result.problems else 0
+
+
+def _side(args: CheckOptions, name: str) -> SideOptions:
+    """How the files of a side are read; refused as train.py refuses it."""
+    flags = {f"{flag}_{name}": getattr(args, f"{flag}_{name}") for flag in ("nodata", "label_nc")}
+    return DataOptions(**flags).side(name)
 
 
 if __name__ == "__main__":

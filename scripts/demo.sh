@@ -16,6 +16,7 @@ net="${DEMO_NETG:-unet_128}"               # generator; its number must divide t
 width="${DEMO_WIDTH:-32}"                  # its first layer's channels; published: 64, four times the weights
 n_epochs="${DEMO_N_EPOCHS:-7}"             # epochs at the initial learning rate
 n_epochs_decay="${DEMO_N_EPOCHS_DECAY:-7}" # epochs over which it falls
+minutes="${DEMO_MINUTES:-6}"               # of training at most: on a slow machine the schedule is finished early
 
 repo="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 data="datasets/demo_facades"
@@ -30,10 +31,10 @@ cd "$repo"
 step "data: $n_train + $n_test drawn facades of $size px in $data"
 "$python" datasets/make_demo.py facades --out "$data" --n_train "$n_train" --n_test "$n_test" --size "$size" --seed 0
 
-step "training pix2pix for $((n_epochs + n_epochs_decay)) epochs"
+step "training pix2pix for $((n_epochs + n_epochs_decay)) epochs, $minutes minutes at most"
 "$python" train.py --dataroot "$data" --name "$name" --model pix2pix --direction BtoA --overwrite \
     --netG "$net" --ngf "$width" --load_size "$((size * 286 / 256))" --crop_size "$size" \
-    --n_epochs "$n_epochs" --n_epochs_decay "$n_epochs_decay" --save_epoch_freq 1000 --display_id 0 "$@"
+    --n_epochs "$n_epochs" --n_epochs_decay "$n_epochs_decay" --max_minutes "$minutes" --save_epoch_freq 1000 --display_id 0 "$@"
 
 step "translating the test images"
 "$python" test.py --name "$name"

@@ -231,10 +231,10 @@ def _measure_run(
     other = "A" if o.domain == "B" else "B"
     sides = _stored_sides(Path(o.checkpoints_dir) / o.name, folder.path)
     shared: dict[str, Any] = {"resize": o.resize, "alpha": o.alpha, "of_run": True}
-    shared["value_range"] = sides[o.domain].value_range
+    shared |= _values_of(sides[o.domain])
     flag = f"--name {o.name}"
     fake = FolderImages(folder.images, flag, suffix="" if from_noise else f"fake_{o.domain}", **shared)
-    real: ImageSet | None = _side(o, "--real", o.real) if o.real else training
+    real: ImageSet | None = _side(o, "--real", o.real, label_nc=fake.label_nc) if o.real else training
     if real is None and needs_real(suite.names) and not from_noise:
         real = FolderImages(folder.images, flag, suffix=f"real_{o.domain}", **shared)
     draws = [fake]
@@ -243,11 +243,9 @@ def _measure_run(
     source = None
     if needs_source(suite.names):
         source = (
-            _side(o, "--source", o.source)
+            _side(o, "--source", o.source, label_nc=sides[other].labels)
             if o.source
-            else FolderImages(
-                folder.images, flag, suffix=f"real_{other}", **{**shared, "value_range": sides[other].value_range}
-            )
+            else FolderImages(folder.images, flag, suffix=f"real_{other}", **{**shared, **_values_of(sides[other])})
         )
     return [
         replace(
@@ -271,12 +269,17 @@ def _stored_sides(run: Path, results: Path) -> dict[str, SideFormat]:
     return {name: found.get(name, SideFormat("uint8", value_range)) for name in "AB"}
 
 
+def _values_of(side: SideFormat) -> dict[str, Any]:
+    """How ``FolderImages`` reads the numbers of a domain."""
+    return {"value_range": side.value_range, "label_nc": side.labels}
+
+
 def _in_unit(measured: Measurement, side: SideFormat) -> Measurement:
-    """L1 with a note that says it in the unit of the values."""
+    """L1 with a note that gives it in the unit of the values."""
     if measured.short != "l1" or not side.unit:
         return measured
     low, high = side.value_range or scale_of(side.format)
-    return replace(measured, notes=(*measured.notes, f"L1 {measured.value * (high - low):.6g} {side.unit}"))
+    return replace(measured, notes=(*measured.notes, f"{measured.value * (high - low):.6g} {side.unit}"))
 
 
 def _folders(o: EvaluateOptions, m: MetricOptions) -> int:
@@ -295,8 +298,7 @@ def _folders(o: EvaluateOptions, m: MetricOptions) -> int:
     return EXIT_DONE
 
 
-def _side(o: EvaluateOptions, flag: str, folder: str, suffix: str = "") -> FolderImages:
-
+def _side(o: EvaluateOptions, flag: str, folder: str, suffix: str = "", *, label_nc: int = 0) -> FolderImages:
     real = flag == "--real"
     return FolderImages(
         Path(folder),
@@ -306,6 +308,7 @@ def _side(o: EvaluateOptions, flag: str, folder: str, suffix: str = "") -> Folde
         alpha=o.alpha,
         resize=o.resize,
         value_range=o.value_range,
+        label_nc=label_nc,
     )
 
 

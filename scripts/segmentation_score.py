@@ -1,7 +1,8 @@
 """Score label maps against the true ones: pixel accuracy, class accuracy, mean IoU.
 
 The three numbers of the Cityscapes benchmark and of FCN scores, without Caffe. Label maps are colour pictures; each
-pixel counts as the class of the nearest colour of the palette, so that JPEG files and generated maps can be read.
+pixel counts as the class of the nearest colour of the palette, so that JPEG files and generated maps can be read. With
+--label_nc N they are index maps of the labels 0 to N-1, as test.py writes those of a side with --label_nc_A or _B.
 
     photo to labels, AtoB:  python scripts/segmentation_score.py --fake results/run/test_latest/images \\
                                 --fake_suffix fake_B --real results/run/test_latest/images --real_suffix real_B
@@ -35,6 +36,7 @@ from options.parse import parse_record
 from options.schema import OptionRecord, arg
 from util.exit_code import EXIT_DONE, run_command
 from util.files import replace_text
+from util.images.labels import LABEL_COLOURS, MOST_LABELS
 from util.metrics.images import HALVES, FolderImages, Pixels, as_rgb, pairs
 from util.run.folder import check_writable
 
@@ -162,6 +164,7 @@ class ScoreOptions(OptionRecord):
     real_suffix: str = arg("", help="of --real only the files whose name ends in _<suffix>, e.g. real_B")
     real_half: str = arg("", choices=HALVES, help="use only this half of every picture of --real")
     palette: str = arg("cityscapes", help='cityscapes, or a JSON file: {"name": [r, g, b], ...}')
+    label_nc: int = arg(0, minimum=0, maximum=MOST_LABELS, help="index maps of the labels 0 to N-1; 0 = colour maps")
     output: Path | None = arg(None, metavar="FILE.json", help="also write the scores to this file")
 
 
@@ -174,10 +177,13 @@ def _run(words: list[str]) -> int:
     args = parse_record("scripts/segmentation_score.py", ScoreOptions, words, __doc__)
     if args.output:
         check_writable(args.output, f"--output {args.output}")
-    named = args.palette == "cityscapes"
-    classes, void = (CITYSCAPES, CITYSCAPES_VOID) if named else read_palette(Path(args.palette))
+    if args.label_nc and args.palette != "cityscapes":
+        raise ValueError(
+            f"--label_nc {args.label_nc}: index maps have no --palette {args.palette}; leave one of them out"
+        )
+    classes, void = _classes(args)
     fake, real = (
-        FolderImages(folder, flag, suffix=suffix, half=half)
+        FolderImages(folder, flag, suffix=suffix, half=half, label_nc=args.label_nc)
         for flag, folder, suffix, half in (
             ("--fake", args.fake, args.fake_suffix, args.fake_half),
             ("--real", args.real, args.real_suffix, args.real_half),
@@ -192,6 +198,14 @@ def _run(words: list[str]) -> int:
     if args.output:
         replace_text(args.output, [json.dumps(_record(found, fake, real), indent=1), "\n"])
     return EXIT_DONE
+
+
+def _classes(args: ScoreOptions) -> tuple[Mapping[str, Colour], Sequence[Colour]]:
+    """Name -> colour of the classes, and the colours that do not count."""
+    if args.label_nc:
+        colours = LABEL_COLOURS[: args.label_nc].tolist()
+        return {f"label {number}": (r, g, b) for number, (r, g, b) in enumerate(colours)}, ()
+    return (CITYSCAPES, CITYSCAPES_VOID) if args.palette == "cityscapes" else read_palette(Path(args.palette))
 
 
 def _record(found: Scores, fake: FolderImages, real: FolderImages) -> dict[str, Any]:

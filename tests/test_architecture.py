@@ -63,6 +63,8 @@ FOUNDATION = {"util", "util.registry", "util.types", "util.metrics", "util.run",
 FOUNDATION |= {"models.networks.names"}
 # They compose a run for commands: registries, options, weights.
 OPENED_RUNS = {"models.trained", "models.imported", "models.sagan.samples"}
+OPENED_RUNS |= {"models.translation", "models.image_kinds"}
+OPENED_RUNS |= {"models.video"}
 TOP_FOLDERS = {"scripts", "benchmarks", "tests", "datasets"}
 PROJECT = {"train", "test", "options", "data", "models", "util"} | TOP_FOLDERS
 

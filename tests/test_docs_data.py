@@ -33,12 +33,18 @@ def tif(file: Path, pixels: Values) -> None:
     tifffile.imwrite(file.with_suffix(".tif"), pixels, **layout)
 
 
+def tif_with_gaps(file: Path, pixels: Values) -> None:
+    tif(file, np.where(pixels < 250, np.nan, pixels).astype(np.float32))
+
+
 Side = tuple[Callable[[Path, Values], None], int, float, float, str]
 KINDS: dict[str, tuple[str, Side, Side]] = {
     "photos": ("train/{}", (png, 3, 0, 255, "uint8"), (png, 3, 0, 255, "uint8")),
     "labels": ("train/{}", (png, 3, 0, 4, "uint8"), (png, 3, 0, 255, "uint8")),
     "thermal": ("train/{}", (png, 3, 0, 255, "uint8"), (png, 1, 28990, 31010, "uint16")),
     "bands": ("train/{}", (tif, 6, 0, 10000, "uint16"), (tif, 6, 0, 10000, "uint16")),
+    "classes": ("train/{}", (png, 1, 0, 4, "uint8"), (png, 3, 0, 255, "uint8")),
+    "elevation": ("train/{}", (png, 3, 0, 255, "uint8"), (tif_with_gaps, 1, 0, 500, "float32")),
     "ct": ("train/{}", (tif, 1, 0, 1200, "uint16"), (tif, 1, -1100, 2100, "int16")),
     "cells": ("train{}", (png, 1, 0, 4095, "uint16"), (png, 1, 0, 4095, "uint16")),
 }

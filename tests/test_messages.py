@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
+import train
 from data import DATASETS
 from options.base_options import DataOptions
 from options.files import read_options
@@ -72,3 +74,37 @@ def test_one_side_of_unpaired_data_has_a_way_to_be_tested(
         DATASETS.get("unaligned")(options, input_nc=3, output_nc=3)
     way = f"--model test --model_suffix {suffix} --dataset_mode single --dataroot {folder}"
     assert way in str(error.value)
+
+
+LAYOUTS = {"A/train, B/train": ("A/train", "B/train"), "A, B": ("A", "B"), "train/input, train/target": ()}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_layout_that_no_model_reads_comes_with_the_way_out(
+    layout: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for folder in LAYOUTS[layout] or ("train/input", "train/target"):
+        (tmp_path / folder).mkdir(parents=True)
+        for number in range(2):
+            Image.new("RGB", (16, 16)).save(tmp_path / folder / f"{number}.png")
+    argv = ["--dataroot", str(tmp_path), "--gpu_ids", "-1", "--name", "run", "--checkpoints_dir", str(tmp_path / "ck")]
+    assert train.main([*argv, "--model", "pix2pix"]) == 2
+    told = capsys.readouterr().err
+    if LAYOUTS[layout]:
+        assert f"move them to {tmp_path}/train/A and {tmp_path}/train/B, or join them by" in told
+        assert f"datasets/combine_A_and_B.py --fold_A {tmp_path}/A --fold_B {tmp_path}/B --fold_AB" in told
+        assert train.main([*argv, "--model", "cycle_gan"]) == 2
+        assert f"move {tmp_path / LAYOUTS[layout][0]} to {tmp_path}/trainA" in capsys.readouterr().err
+    else:
+        assert "0.png: 16x16 pixels look like one picture" in told
+        assert f"if {tmp_path}/train/input and target hold the sides of pairs, call these folders A and B" in told
+    assert len(told.strip().splitlines()) == 1 and not (tmp_path / "ck").exists()
+
+
+def test_folders_of_other_names_are_no_hint_for_pairs_in_one_file(tmp_path: Path) -> None:
+    """Side by side, in a folder for each town."""
+    for folder in ("aachen", "bremen"):
+        (tmp_path / "train" / folder).mkdir(parents=True)
+        Image.new("RGB", (32, 16)).save(tmp_path / "train" / folder / "0.png")
+    options = DataOptions(dataroot=str(tmp_path), load_size=16, crop_size=16)
+    assert len(DATASETS.get("aligned")(options, input_nc=3, output_nc=3)) == 2

@@ -114,6 +114,30 @@ def test_a_mistake_is_found_before_overwrite_deletes_anything(workdir, dataroot,
     assert files(workdir / "checkpoints" / "run") == before
 
 
+def test_a_training_ends_in_time_with_a_low_rate_and_can_go_on(workdir, dataroot, said):
+    few = ["--n_epochs", "500", "--n_epochs_decay", "500", "--max_minutes", "0.05", "--print_freq", "1"]
+    assert train.main([*arguments(dataroot), *few]) == 0
+    run = workdir / "checkpoints" / "run"
+    progress = torch.load(run / "latest_state.pth", weights_only=True)["progress"]
+    assert 1 < progress["epoch"] < 500
+    assert f"--max_minutes 0.05: the time is over in epoch {progress['epoch']}" in said()
+    assert "go on with: python train.py --name run --continue_train" in said()
+    rates = [json.loads(line)["lr"] for line in (run / "metrics.jsonl").read_text().splitlines() if '"lr"' in line]
+    assert rates[0] == 0.0002 and rates[-1] < 0.00006 and rates == sorted(rates, reverse=True)
+    more = ["--continue_train", "--n_epochs", str(progress["epoch"]), "--n_epochs_decay", "0", "--gpu_ids", "-1"]
+    assert train.main(["--name", "run", *more]) == 0
+
+
+def test_time_enough_changes_nothing(tmp_path, dataroot):
+    found = []
+    for name, extra in (("free", []), ("timed", ["--max_minutes", "60"])):
+        (tmp_path / name).mkdir()
+        train_in(tmp_path / name, arguments(dataroot, *extra))
+        found.append(files(tmp_path / name / "checkpoints" / "run"))
+    networks = [name for name in found[0] if "_net_" in name]
+    assert networks and all(found[0][name] == found[1][name] for name in networks)
+
+
 def test_two_deterministic_runs_write_equal_files(tmp_path, dataroot, monkeypatch):
     contents = []
     for each in "ab":

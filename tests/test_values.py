@@ -167,7 +167,7 @@ def test_bands_that_a_network_saw_are_named_and_L1_has_its_unit(workdir, tiny, c
     kid, psnr, l1 = read_measurements(Path("results/run/metrics.json"))
     assert kid.protocol["bands"] == "first 3 of 6" and "the network saw the first 3 of 6 bands" in kid.notes
     assert psnr.notes == () and "bands" not in psnr.protocol
-    assert l1.notes == (f"L1 {l1.value * 10000:.6g} reflectance",)
+    assert l1.notes == (f"{l1.value * 10000:.6g} reflectance",)
     assert l1.notes[0] in capsys.readouterr().out
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import shutil
 import threading
@@ -10,6 +11,13 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from util.run.folder import check_writable, make_folder
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+log = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
@@ -44,6 +52,27 @@ def replace_text(path: Path, pieces: Iterable[str]) -> None:
         open(temporary, "w", encoding="utf-8", errors="backslashreplace", newline="") as file,
     ):
         file.writelines(pieces)
+
+
+@contextlib.contextmanager
+def locked(path: Path, waiting: str) -> Iterator[None]:
+    """Alone among the processes that lock this file, which stays; without effect on Windows.
+
+    Args:
+        path: of the file; it is made.
+        waiting: logged while another process has it.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    with open(path, "w") as file:
+        if fcntl is not None:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                log.info("%s; waiting for it", waiting)
+                fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 class LineFile:

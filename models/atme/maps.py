@@ -130,6 +130,7 @@ def uniform(shape: Sequence[int], seed: int) -> Tensor:
 
 
 TEST_MAPS = ("reference", "zero", "memory", "two_pass")
+REFERENCE_LOGIT = 0.5  # D's doubt about an image without history, as published
 
 
 @dataclass(frozen=True)
@@ -304,6 +305,30 @@ class ImageMaps:
     # -- testing -------------------------------------------------------------------------------------------------
 
     @property
+    def draws(self) -> bool:
+        """Whether the map of an image without history is drawn."""
+        return self._test_map == "reference"
+
+    @property
+    def min_size(self) -> int:
+        """The smallest height and width of which D has a map."""
+        with torch.device("meta"):
+            return int(getattr(self._build_D(), "min_size", 1))
+
+    def neutral(self, image: Tensor) -> Tensor:
+        """What stands for an image without history if nothing is drawn, one number for all patches or ``[N, 1, h, w]``.
+
+        0.5 for ``reference``, 0 for ``zero`` and ``two_pass``, the mean of all rows for ``memory``.
+        """
+        if self._test_map == "memory":
+            return self._mean_map.to(image).expand(image.shape[0], -1, -1, -1)
+        return image.new_full((image.shape[0], 1, 1, 1), REFERENCE_LOGIT if self.draws else 0.0)
+
+    def drawn(self, count: int, size: tuple[int, int]) -> Tensor:
+        """The published map of images of a test, ``[N, 1, h, w]`` on the CPU: 0.5 and noise of 0.001."""
+        return REFERENCE_LOGIT + 0.001 * torch.randn((count, 1, *self.shape(*size)))
+
+    @property
     def judges_first_pass(self) -> bool:
         """Whether this is a test in which D judges a first picture for a second one."""
         return self.memory is None and self._test_map == "two_pass"
@@ -329,6 +354,4 @@ class ImageMaps:
                     "test at the size of the training"
                 )
             return torch.stack(rows)
-        if self._test_map == "reference":
-            return 0.5 + 0.001 * torch.randn(shape)
-        return torch.zeros(shape)
+        return self.drawn(len(owners), size) if self.draws else torch.zeros(shape)

@@ -350,6 +350,8 @@ class DDMUNet(nn.Module):
         ValueError: widths that do not fit together, or an unknown head; the message names the flag.
     """
 
+    whole_picture = "attention looks at the whole picture"
+
     def __init__(
         self,
         in_channels: int = 3,

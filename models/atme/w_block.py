@@ -93,6 +93,7 @@ class NoiseW(nn.Module):
     """
 
     STD = 0.5
+    draws = True
 
     def forward(self, maps: Tensor, size: tuple[int, int]) -> Tensor:
         """Maps ``[N, 1, h, w]`` (only N counts) and the image's ``(H, W)`` -> ``[N, 1, H, W]`` in [-1, 1]."""

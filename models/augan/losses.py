@@ -4,13 +4,16 @@ square crops around boxes on which its instance level judges."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from models.losses.masked import masked_mean
 
-def uncertain_l1(x: Tensor, y: Tensor, s: Tensor) -> Tensor:
+
+def uncertain_l1(x: Tensor, y: Tensor, s: Tensor, mask: Tensor | None = None, present: Tensor | None = None) -> Tensor:
     """``mean(5 exp(-s) |x - y| + s / 2)``: L1 that counts less where ``s`` says that the pixel is uncertain.
 
     For an error e it is least at ``s = log(10 |e|)``, or at 0 for errors below 0.1.
@@ -19,12 +22,15 @@ def uncertain_l1(x: Tensor, y: Tensor, s: Tensor) -> Tensor:
         x: ``[N, C, H, W]``.
         y: the same shape.
         s: uncertainty, at least 0, ``[N, 1, H, W]`` or ``[N, C, H, W]``.
+        mask: ``[N, 1, H, W]``, where pixels of x are there, see ``models.losses.masked``.
+        present: see ``masked_mean``.
 
     Returns:
         A 0-dim float32 tensor.
     """
     s = s.float()
-    return (5 * torch.exp(-s) * (x.float() - y.float()).abs() + s / 2).mean()
+    values = 5 * torch.exp(-s) * (x.float() - y.float()).abs() + s / 2
+    return values.mean() if mask is None else masked_mean(values, mask, present)
 
 
 def mean_feature_distance(x: Tensor, y: Tensor) -> Tensor:
@@ -96,3 +102,48 @@ def mean_over_images(losses: Sequence[Tensor], num_images: int, device: torch.de
     if not losses:
         return torch.zeros((), device=device, requires_grad=True)
     return torch.stack(list(losses)).sum() / num_images
+
+
+OTHER = {"A": "B", "B": "A"}
+
+
+@dataclass(frozen=True)
+class Judged:
+    """An image that a generator makes and a discriminator judges.
+
+    Attributes:
+        image: its name, e.g. ``fake_B``.
+        source: the side whose real image it is made of.
+        domain: the side whose real images it shall look like.
+        judge: the discriminator's name.
+        loss: the name of the generator's loss.
+        weight: of that loss.
+    """
+
+    image: str
+    source: str
+    domain: str
+    judge: str
+    loss: str
+    weight: float
+
+
+def judged_images(n_discriminators: int, lambda_GAN_rec: float, lambda_adv: float = 1.0) -> dict[str, list[Judged]]:
+    """Discriminator -> what it judges. Names follow CycleGAN: D_A belongs to G_A and judges domain B.
+
+    Args:
+        n_discriminators: 3 for one for each kind of image, 1 for one a domain.
+        lambda_GAN_rec: weight of reconstructions and refinements; with 0 nobody judges them.
+        lambda_adv: weight of translations.
+    """
+    found: list[Judged] = []
+    for side, other in OTHER.items():
+        found.append(Judged(f"fake_{other}", side, other, f"D_{side}", f"G_{side}", lambda_adv))
+        if lambda_GAN_rec:
+            rec, refined = (f"D_rec_{side}", f"D_rec_fake_{side}") if n_discriminators == 3 else (f"D_{other}",) * 2
+            found.append(Judged(f"rec_{side}", side, side, rec, f"G_{side}_rec", lambda_GAN_rec))
+            found.append(Judged(f"rec_fake_{side}", other, side, refined, f"G_{side}_fake_rec", lambda_GAN_rec))
+    by_judge: dict[str, list[Judged]] = {}
+    for each in found:
+        by_judge.setdefault(each.judge, []).append(each)
+    return by_judge

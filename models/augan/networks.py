@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.networks.inference import InferenceModule
 from models.networks.norm import InstanceNorm2d, conv_bias, norm_layer, skip_cancelled_biases
 
 
@@ -351,6 +352,20 @@ class PortGenerator(nn.Module):
             size = (int(x.shape[-2]), int(x.shape[-1]))
             s = F.interpolate(self.model_conf(d), size=size, mode="bilinear", align_corners=False)
         return Fork(enc, enc, self.model_dec_upsample(d), back, s)
+
+
+class ForkedTranslation(InferenceModule):
+    """The translation of a forked generator and, if a second output is named, its uncertainty."""
+
+    def __init__(self, net: nn.Module, *outputs: str) -> None:
+        super().__init__(*outputs)
+        self.net = net
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        """``[N, C, H, W]`` in [-1, 1] -> the translation, and s ``[N, 1, H, W]``: the mean over the port's channels."""
+        with_conf = len(self.outputs) > 1
+        fork = self.net(image, rec=False, conf=with_conf)
+        return (fork.fake, fork.conf.mean(1, keepdim=True)) if with_conf else (fork.fake,)
 
 
 class DomainClassifier(nn.Module):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from models.networks.inference import InferenceModule
 from util.registry import unknown
 
 NOISES = ("dropout", "feature", "weight")
@@ -198,3 +199,23 @@ class GeneratorNoise:
         if noise.numel():
             apart = apart / (drawn_noise(self.net) - noise).abs().mean(1)
         return torch.clamp(apart, max=tau).mean()
+
+
+class NoisyGenerator(InferenceModule):
+    """A generator that draws in every call, as long as its noise is on."""
+
+    def __init__(self, noise: GeneratorNoise) -> None:
+        super().__init__("fake_B")
+        self.net, self.noise = noise.net, noise
+
+    def forward(self, image: Tensor) -> tuple[Tensor]:
+        """``[N, C, H, W]`` in [-1, 1] -> the translation."""
+        return (self.noise(image),)
+
+    def has_noise(self) -> bool:
+        return self.noise.on and self.noise.draws
+
+    def _reasons(self) -> Iterator[str]:
+        yield from super()._reasons()
+        if self.has_noise():
+            yield "the noise is drawn for each part"

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.networks.inference import InferenceModule
 from models.sagan.sample_options import IMAGE_SIZES
 from models.sagan.spectral import SNConv2d, SNEmbedding, SNLinear
 
@@ -274,6 +275,20 @@ class SAGANGenerator(_Blocks):
         for module in self._blocks():
             x = module(x, y) if isinstance(module, GeneratorBlock) else module(x)
         return torch.tanh(self.conv(F.relu(self.bn(x))))
+
+
+class ClassSamples(InferenceModule):
+    """Images of a class from noise."""
+
+    inputs = ("z", "label")
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__("fake")
+        self.net = net
+
+    def forward(self, z: Tensor, label: Tensor) -> tuple[Tensor]:
+        """``[N, nz]`` and int64 ``[N]`` -> ``[N, C, S, S]`` in (-1, 1)."""
+        return (self.net(z, label),)
 
 
 class SAGANDiscriminator(_Blocks):

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from models.networks.inference import InferenceModule
 from models.networks.norm import InstanceNorm2d, float_or_wider
 from models.networks.spectral import SpectralConv2d, SpectralLinear
 
@@ -290,6 +291,7 @@ class UGATITGenerator(_Attention):
 
     size_multiple = 4
     min_size = 8
+    whole_picture = "layer-instance norm and attention take their numbers from the picture"
 
     def __init__(
         self,
@@ -394,6 +396,19 @@ class UGATITGenerator(_Attention):
         if self.checkpointing and torch.is_grad_enabled():
             return checkpoint(part, *inputs, use_reentrant=False, preserve_rng_state=False)
         return part(*inputs)
+
+
+class AttendedTranslation(InferenceModule):
+    """The translation of a generator and, if a second output is named, the attention that made it."""
+
+    def __init__(self, net: nn.Module, *outputs: str) -> None:
+        super().__init__(*outputs)
+        self.net = net
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        """``[N, C, H, W]`` in [-1, 1] -> the translation, and the attention ``[N, 1, H/4, W/4]``."""
+        made = self.net(image)
+        return (made.out, made.heat)[: len(self.outputs)]
 
 
 class CAMDiscriminator(_Attention):

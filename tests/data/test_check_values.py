@@ -152,3 +152,67 @@ def test_pairs_in_folders_of_other_names_are_pointed_out(tmp_path, capsys):
     found = "\n".join(lines(capsys, tmp_path))
     assert "the folders input and target hold files of the same names" in found
     assert "call the folders train/A and train/B" in found
+
+
+def elevation(file: Path, *, gap: float, tag: str = "", seed: int = 0) -> None:
+    """Values from 10 to 20 with 3 missing rows."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    values = noise(10, 20, np.float32, seed)
+    values[-3:] = gap
+    tags = [(42113, "s", len(tag) + 1, tag, True)] if tag else []
+    tifffile.imwrite(file, values, photometric="minisblack", extratags=tags)
+
+
+def test_missing_pixels_are_no_problem_once_they_are_named(tmp_path, capsys):
+    for number in range(2):
+        elevation(tmp_path / "train" / "A" / f"{number}.tif", gap=np.nan, seed=number)
+        elevation(tmp_path / "train" / "B" / f"{number}.tif", gap=-9999, tag="-9999", seed=number)
+    found = lines(capsys, tmp_path, code=1)
+    assert sum("holds NaN or infinite values" in line for line in found) == 2
+    assert (
+        "warning: side B: files say that -9999 stands for missing pixels, which are taken for values: --nodata_B file "
+        "leaves them out"
+    ) in found
+    found = lines(capsys, tmp_path, "--nodata_A", "nan", "--nodata_B", "file")
+    assert {"  train A: float32 values from 10 to 20", "  train B: float32 values from 10 to 20"} <= set(found)
+    assert not any("nodata" in line or line.startswith("problem") for line in found)
+    found = lines(capsys, tmp_path, "--nodata_A", "-1", code=1)
+    assert sum("which --nodata_A -1 does not name" in line for line in found) == 2
+
+
+def test_the_look_at_a_start_leaves_missing_pixels_out(tmp_path):
+    for number in range(2):
+        values = noise(30000, 60000, np.uint16, number)
+        values[:4] = 0
+        save(tmp_path / f"{number}.png", values)
+        values[4:] = 100
+        save(tmp_path / "dark" / f"{number}.png", values)
+    assert quick(tmp_path, "single", nodata_A="0") == []
+    (line,) = quick(tmp_path / "dark", "single", nodata_A="0")
+    assert line.startswith("side A: 16-bit values from 100 to 100 of 65535")
+
+
+def test_the_nodata_tag_is_named_where_values_lie_outside(tmp_path):
+    elevation(tmp_path / "0.tif", gap=-9999, tag="-9999")
+    options = {"preprocess": "none", "value_range_A": (10.0, 20.0)}
+    wanted = r"0\.tif: values from -9999 to 20 lie outside .* -9999 stands for missing pixels .*: give --nodata_A file$"
+    with pytest.raises(ValueError, match=wanted):
+        quick(tmp_path, "single", **options)
+    assert quick(tmp_path, "single", nodata_A="file", **options) == []
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_every_label_beyond_is_found_with_its_file(beside, tmp_path, capsys):
+    for number in range(3):
+        A, B = noise(0, 4 + (number == 1), np.uint8, number), noise(0, 255, np.uint8, number)
+        if beside:
+            save(tmp_path / "train" / f"{number}.png", np.concatenate([A, B], axis=1))
+        else:
+            save(tmp_path / "train" / "A" / f"{number}.png", A)
+            save(tmp_path / "train" / "B" / f"{number}.png", B)
+    found = [line for line in lines(capsys, tmp_path, "--label_nc_A", "5", code=1) if line.startswith("problem")]
+    (line,) = found
+    assert "1.png: has label 5, but --label_nc_A 5 allows 0 to 4" in line
+    lines(capsys, tmp_path, "--label_nc_A", "6")
+    assert main([str(tmp_path), "--label_nc_A", "6", "--nodata_A", "0"]) == 2
+    assert "labels have no --nodata_A" in capsys.readouterr().err

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
 import torch
 
+from models.augan.losses import uncertain_l1
 from tests.models.test_models import build, make_batch, step
+from util.run import distributed
 
 
 def with_gaps(name: str) -> dict[str, Any]:
@@ -59,3 +62,58 @@ def test_models_of_two_directions_take_masks(name):
     found = step(model, batch)
     changed = {key for key in found if float(found[key]) != float(whole[key])}
     assert {"cycle_A", "cycle_B"} & changed or "G_cycle" in changed
+
+
+def part_of_a_step(values: torch.Tensor, mask: torch.Tensor) -> list[float]:
+    """What one of two processes finds for two of four images: its loss, and its gradient after the mean over both."""
+    world = distributed.world_from_environment()
+    distributed.start(world, torch.device("cpu"))
+    try:
+        part = slice(2 * world.rank, 2 * world.rank + 2)
+        model = build("pix2pix")
+        model.masks, model.share = {"B": mask[part]}, 0.5
+        factor = torch.ones(1, requires_grad=True)
+        loss = model.masked_l1(values[part] * factor, torch.zeros_like(values[part]), "B")
+        loss.backward()
+        distributed.average_gradients([factor])
+        assert factor.grad is not None
+        return [float(loss.detach()), float(factor.grad)]
+    finally:
+        distributed.stop()
+
+
+def test_of_two_processes_the_mean_is_over_what_is_there_in_both(two_processes):
+    """One process has 6 of 8 pixels, the other one; the mean of their own means would be (2 + 9) / 2."""
+    values = torch.tensor([1.0, 3, 1, 3, 1, 3, 50, 50, 9, 50, 50, 50, 50, 50, 50, 50]).view(4, 1, 2, 2)
+    mask = (values < 50).float()
+    found = two_processes.call(part_of_a_step, values, mask)
+    wanted = (1 + 3 + 1 + 3 + 1 + 3 + 9) / 7
+    assert sum(loss for loss, _ in found) / 2 == pytest.approx(wanted)
+    assert [gradient for _, gradient in found] == pytest.approx([wanted, wanted])
+
+
+def test_the_objects_of_augan_are_compared_where_they_are():
+    """A crop of 32 pixels around a box: its rows above 5 of A and from 20 on of B are missing, as in the image."""
+    found = {}
+    for fill in (-1.0, 1.0):
+        model = build("augan", "--instance_level", "--crop_size", "32", "--load_size", "32")
+        batch = with_gaps("augan")
+        batch["A"][:, :, :5] = batch["B"][:, :, 20:] = fill
+        for side in "AB":
+            batch[f"{side}_boxes"] = [torch.tensor([[4.0, 4.0, 20.0, 20.0]])] * 2
+        torch.manual_seed(0)
+        model.set_input(batch)
+        model.forward()
+        # The networks see the fill; the images that are compared are made equal, so that only the gaps differ.
+        model.images = {name: torch.zeros_like(image) for name, image in model.images.items()}
+        losses = model._instance_generator_losses()
+        found[fill] = [float(losses[name]) for name in ("cycle_A_inst", "A_rec_inst", "cycle_B_inst", "B_rec_inst")]
+    assert found[-1.0] == found[1.0] and min(found[1.0]) > 0
+
+
+def test_uncertainty_is_of_what_is_there():
+    """|x - y| is 1 and 3, s is 0 and 2, and the second pixel is missing: 5 * 1 + 0."""
+    x, y = torch.zeros(1, 1, 1, 2), torch.tensor([[[[1.0, 3.0]]]])
+    s, mask = torch.tensor([[[[0.0, 2.0]]]]), torch.tensor([[[[1.0, 0.0]]]])
+    assert uncertain_l1(x, y, s, mask).item() == 5
+    assert uncertain_l1(x, y, s).item() == pytest.approx((5 + 15 * math.exp(-2) + 1) / 2)

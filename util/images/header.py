@@ -41,6 +41,23 @@ class Geo:
     size: tuple[int, int]
     tags: tuple[tuple[int, Any], ...]
 
+    def cut(self, x: int, y: int, width: int, height: int) -> Geo:
+        """The georeference of a part that begins at pixel (x, y): tie points (33922) and matrix (34264) are moved."""
+        tags = []
+        for tag, value in self.tags:
+            if tag == 33922:  # (column, row, level, and the place on the map) for each point
+                numbers = list(value)
+                numbers[0::6] = [column - x for column in numbers[0::6]]
+                numbers[1::6] = [row - y for row in numbers[1::6]]
+                value = tuple(numbers)
+            elif tag == 34264:  # 4 x 4, by rows: the place of pixel (0, 0) is its last column
+                numbers = list(value)
+                for row in range(0, 12, 4):
+                    numbers[row + 3] += numbers[row] * x + numbers[row + 1] * y
+                value = tuple(numbers)
+            tags.append((tag, value))
+        return Geo((width, height), tuple(tags))
+
 
 @dataclass(frozen=True)
 class Header:

@@ -60,6 +60,11 @@ class Metric:
         return self.by == "pairs" or (self.by == "features" and "real" in self.of)
 
     @property
+    def of_labels(self) -> bool:
+        """Whether it says something of label maps: by features those in colours do; a difference of labels is none."""
+        return self.by == "features"
+
+    @property
     def needs_classes(self) -> bool:
         """Whether it compares class by class."""
         return self.by == "features" and "classes" in self.of
@@ -89,6 +94,10 @@ _SSIM = {
     "k1": SSIM_K1,
     "k2": SSIM_K2,
 }
+NOT_OF_LABELS = (
+    "the images are label maps, whose numbers are names: pixel accuracy and mean IoU are those of "
+    "scripts/segmentation_score.py"
+)
 LPIPS_SMALLEST = 32  # pixels; below, the deepest layer of the backbone has no output
 _LPIPS: dict[str, Any] = {"network": "lpips", "smallest": LPIPS_SMALLEST}
 

@@ -10,7 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 from torchmetrics.functional.regression import mean_absolute_error
@@ -27,7 +29,7 @@ def psnr(x: Tensor, y: Tensor) -> float:
     return float(peak_signal_noise_ratio(x, y, data_range=255.0))
 
 
-def ssim(x: Tensor, y: Tensor) -> float:
+def ssim(x: Tensor, y: Tensor, there: NDArray[np.bool_] | None = None) -> float:
     """Structural similarity (Wang et al. 2004), Eq. (13), the mean over channels and over all places of the window.
 
     torchmetrics' map in float64 (its float32 is off by up to 3e-4 where an image is flat and bright), without the
@@ -36,12 +38,18 @@ def ssim(x: Tensor, y: Tensor) -> float:
     Args:
         x: ``[1, C, H, W]`` in 0..255, H and W at least 11.
         y: the same shape.
+        there: ``[H, W]``, pixels that are not missing; only places where the window holds no other count. NaN where
+            there is no such place.
     """
     found = structural_similarity_index_measure(
         x.double(), y.double(), sigma=SSIM_SIGMA, data_range=255.0, k1=SSIM_K1, k2=SSIM_K2, return_full_image=True
     )
     margin = SSIM_WINDOW // 2
-    return float(found[1][..., margin:-margin, margin:-margin].mean())
+    values = found[1][..., margin:-margin, margin:-margin]
+    if there is None:
+        return float(values.mean())
+    windows = np.lib.stride_tricks.sliding_window_view(there, (SSIM_WINDOW, SSIM_WINDOW)).all(axis=(2, 3))
+    return float(values[..., torch.from_numpy(windows)].mean())
 
 
 def l1(x: Tensor, y: Tensor) -> float:

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from util.metrics import METRICS
 from util.metrics.images import ImageSet
 from util.metrics.measurement import Number
-from util.metrics.paired import as_batch, check_smallest, own_protocol
+from util.metrics.paired import as_batch, check_smallest, own_protocol, present_pixels
 
 if TYPE_CHECKING:
     from util.metrics.distances import Lpips
@@ -47,12 +47,16 @@ def diversity(
     networks = {metric: (lpips,) if METRICS[metric].network else () for metric in names}
     values: dict[str, list[float]] = {metric: [] for metric in names}
     for name in tqdm(draws[0].names, desc="draws", unit=" img", disable=None if progress else True):
-        images = [as_batch(each.read(found[name])) for each, found in zip(draws, places)]
+        pixels = [each.read(found[name]) for each, found in zip(draws, places)]
+        images = [as_batch(each) for each in pixels]
         if len({image.shape for image in images}) > 1:
             raise ValueError(f"{draws[0].label}: the draws of {name} have different sizes; test again")
         check_smallest(f"{draws[0].label}: {name}", min(images[0].shape[-2:]), names)
+        there = present_pixels(*pixels)  # a network needs whole images, and sees missing pixels as black
+        gapless = [as_batch(each[there][None]) for each in pixels] if there.any() and not there.all() else images
         for metric, distance in distances.items():
-            each_two = [distance(a, b, *networks[metric]) for a, b in combinations(images, 2)]
+            compared = images if METRICS[metric].network else gapless
+            each_two = [distance(a, b, *networks[metric]) for a, b in combinations(compared, 2)]
             values[metric].append(float(np.mean(each_two)))
     content = hashlib.sha256("".join(each.digest() for each in draws).encode()).hexdigest()
     protocol: dict[str, Any] = {

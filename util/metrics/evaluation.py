@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from util.metrics import METRICS, expand
+from util.metrics import METRICS, NOT_OF_LABELS, expand
 from util.metrics.images import MadeImages, Pixels
 from util.metrics.measurement import Measurement
 from util.metrics.suite import Suite
@@ -87,6 +87,7 @@ class Evaluation:
         phase: where the images come from.
         num_images: how many they are.
         is_main: whether this process measures.
+        labelled: domains whose images are label maps, see ``ImageSet.label_maps``.
     """
 
     def __init__(
@@ -99,9 +100,10 @@ class Evaluation:
         phase: str,
         num_images: int = 0,
         is_main: bool = True,
+        labelled: Sequence[str] = (),
     ) -> None:
         self.suite, self.freq, self.best, self.phase, self.num_images = suite, freq, best, phase, num_images
-        self._pictures, self._is_main = pictures, is_main
+        self._pictures, self._is_main, self._labelled = pictures, is_main, labelled
         self._told: set[str] = set()
 
     def due(self, epoch: int, last_epoch: int) -> bool:
@@ -198,7 +200,8 @@ class Evaluation:
         """The images of a side in the order that their files in a result folder have."""
         images = sides[visual]
         order = sorted(images, key=lambda name: f"{name}_{visual}.png")
-        return MadeImages(f"{visual} of {self.phase}", {name: images[name] for name in order})
+        label_maps = visual[-1] in self._labelled
+        return MadeImages(f"{visual} of {self.phase}", {name: images[name] for name in order}, label_maps=label_maps)
 
 
 def _reason(error: Exception) -> str:
@@ -218,6 +221,7 @@ def start_evaluation(
     steering: Mapping[str, str],
     patience: int,
     settings: Mapping[str, Any],
+    labelled: Sequence[str] = (),
 ) -> Evaluation:
     """The evaluation of a run. A metric that cannot be had here is told once and left out. Every process must call it.
 
@@ -233,6 +237,7 @@ def start_evaluation(
         steering: flag -> short name of a metric on which the run depends, or of a loss, or empty.
         patience: ``--early_stop``, by the metric of ``--save_best``, else by the first one.
         settings: of ``Suite``.
+        labelled: domains whose images are label maps.
 
     Raises:
         ValueError: a flag depends on what cannot be measured here, nothing at all can be measured, or pairs are asked
@@ -244,6 +249,10 @@ def start_evaluation(
         if explicit:
             raise ValueError(f"--eval_metrics {','.join(pairs)}: unpaired images have no targets; ask for kid or fid")
         chosen = [name for name in chosen if name not in pairs]
+    if "B" in labelled:
+        for flag, short in steering.items():
+            if short in METRICS and not METRICS[short].of_labels:
+                raise ValueError(f"{flag} {short}: {NOT_OF_LABELS}")
     is_main = engine.world.is_main
     suite = Suite(chosen, engine.device, load=is_main, lenient=True, progress=False, **settings)
     suite.names, suite.missing = distributed.gather((suite.names, suite.missing))[0]
@@ -256,4 +265,6 @@ def start_evaluation(
         left_out = ", ".join(name for name, why in suite.missing.items() if why == reason)
         logger.warning("warning: evaluations go without %s: %s", left_out, reason)
     best = Best(steering.get("--save_best") or (suite.names[0] if patience else ""), patience)
-    return Evaluation(suite, pictures, freq=freq, best=best, phase=phase, num_images=num_images, is_main=is_main)
+    return Evaluation(
+        suite, pictures, freq=freq, best=best, phase=phase, num_images=num_images, is_main=is_main, labelled=labelled
+    )

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from util.images.folder import describe, scan
 from util.images.io import Format, fitting_format, missing_values, read_header, read_image, scale_of
+from util.images.labels import checked_labels, in_label_colours
 from util.types import ABOUT_A_FAKE, IN_COLOURS
 
 Pixels = NDArray[Any]
@@ -39,10 +40,12 @@ class ImageSet(ABC):
     Attributes:
         label: where they come from, for messages and protocols.
         names: one an image; equal names on two sides are a pair.
+        label_maps: whether they are label maps, which are read in colours.
     """
 
     label: str
     names: Sequence[str]
+    label_maps: bool = False
 
     def __len__(self) -> int:
         return len(self.names)
@@ -80,7 +83,8 @@ class ImageSet(ABC):
     def look(self) -> dict[str, Any]:
         """``size`` ("256x256", or the range), ``depth`` (of the files).
 
-        ``alpha`` and ``bands`` (more than three, or two) only where there are any.
+        ``alpha``, ``bands`` (more than three, or two), ``nodata`` (how many name a value for missing pixels) and
+        ``labels`` only where there are any.
         """
 
     def facts(self) -> dict[str, Any]:
@@ -103,6 +107,7 @@ class FolderImages(ImageSet):
             domain in colours has its own.
         of_run: the files are results: floating point numbers without ``value_range`` are those of a run without
             ``--value_range``, 0 to 1. Of other files this is not known, and ``read`` refuses them.
+        label_nc: the files are index maps of so many labels, read as ``LABEL_COLOURS``; 0 for pictures.
 
     Raises:
         FileNotFoundError: no such folder, or no such images in it.
@@ -120,6 +125,7 @@ class FolderImages(ImageSet):
         resize: int = 0,
         value_range: Sequence[float] = (),
         of_run: bool = False,
+        label_nc: int = 0,
     ) -> None:
         if not folder.is_dir():
             raise FileNotFoundError(f"{flag} {folder}: there is no such folder")
@@ -127,7 +133,7 @@ class FolderImages(ImageSet):
         if not suffix:
             _refuse_mixture(folder, flag, found)
         self.folder, self.half, self.alpha, self.resize = folder, half, alpha, resize
-        self.of_run = of_run
+        self.of_run, self.label_nc, self.label_maps = of_run, label_nc, label_nc > 0
         for ending in (suffix, suffix + IN_COLOURS) if suffix else ("",):
             self.paths, self.names = _chosen(folder, found, ending)
             if self.paths:
@@ -142,6 +148,8 @@ class FolderImages(ImageSet):
 
     def read(self, index: int) -> Pixels:
         path = self.paths[index]
+        if self.label_nc:
+            return self._read_labels(path)
         picture = read_image(path, alpha="white" if self.alpha == "white" else "drop", allow_nonfinite=True)
         array, nodata = picture.array, picture.nodata
         missing = None if nodata is None else np.asarray(missing_values(array, nodata).any(axis=2))
@@ -160,6 +168,16 @@ class FolderImages(ImageSet):
             scaled = np.where(missing[:, :, None], np.nan, scaled.astype(np.float64))
         return _resized(scaled, self.resize)
 
+    def _read_labels(self, path: str) -> Pixels:
+        labels = checked_labels(read_image(path, palette="indices").array, self.label_nc, path)
+        if self.half:
+            width = labels.shape[1] // 2
+            labels = labels[:, :width] if self.half == "left" else labels[:, -width:]
+        if self.resize:
+            size = (self.resize, self.resize)
+            labels = np.asarray(Image.fromarray(labels[:, :, 0]).resize(size, Image.Resampling.NEAREST))[:, :, None]
+        return in_label_colours(labels)
+
     def content(self) -> str:
         """SHA-256 of the files alone, in order, however they are read."""
         return hashlib.sha256(b"".join(self._file_hashes())).hexdigest()
@@ -174,6 +192,7 @@ class FolderImages(ImageSet):
 
     def digest(self) -> str:
         settings = f"{self.half}/{self.alpha}/{self.resize}/{self.value_range}"
+        settings += f"/{self.label_nc} labels" if self.label_nc else ""
         return hashlib.sha256(f"{settings}/{self.content()}".encode()).hexdigest()
 
     def facts(self) -> dict[str, Any]:
@@ -187,7 +206,10 @@ class FolderImages(ImageSet):
             alpha = sum(each.alpha for each in headers)
             self._look = {"size": _range(sizes), "depth": " and ".join(sorted({each.format for each in headers}))}
             bands = {each.channels - each.alpha for each in headers}
-            self._look |= {"bands": max(bands)} if bands - {1, 3} else {}
+            self._look |= {"bands": max(bands)} if bands - {1, 3} and not self.label_nc else {}
+            self._look |= {"labels": self.label_nc} if self.label_nc else {}
+            if nodata := sum(each.nodata is not None for each in headers):
+                self._look["nodata"] = nodata
             if alpha:
                 self._look["alpha"] = f"{'on white' if self.alpha == 'white' else 'ignored'} in {alpha} files"
         return self._look
@@ -199,9 +221,11 @@ class MadeImages(ImageSet):
     Args:
         label: where they come from.
         images: name -> pixels, see ``Pixels``.
+        label_maps: they are label maps in colours.
     """
 
-    def __init__(self, label: str, images: dict[str, Pixels]) -> None:
+    def __init__(self, label: str, images: dict[str, Pixels], *, label_maps: bool = False) -> None:
+        self.label_maps = label_maps
         self.label, self.names, self._images = label, tuple(images), list(images.values())
         self._digest = ""
 
@@ -228,7 +252,9 @@ class MadeImages(ImageSet):
         sizes = {(image.shape[1], image.shape[0]) for image in self._images}
         bands = {image.shape[2] for image in self._images}
         found = {"size": _range(sizes), "depth": " and ".join(sorted(kinds))}
-        return found | ({"bands": max(bands)} if bands - {1, 3} else {})
+        nodata = sum(image.dtype.kind == "f" and bool(np.isnan(image).any()) for image in self._images)
+        found |= ({"bands": max(bands)} if bands - {1, 3} else {}) | ({"nodata": nodata} if nodata else {})
+        return found | ({"labels": True} if self.label_maps else {})
 
 
 def as_stored(values: Tensor, format: Format = "uint8", value_range: Sequence[float] = ()) -> Pixels:

@@ -19,8 +19,8 @@ from util.metrics.measurement import Number
 if TYPE_CHECKING:
     from util.metrics.distances import Lpips  # imports torchmetrics, which takes a second
 
-_BY_PIXEL = ("psnr", "l1")
-"""Metrics that see each pixel alone, so that missing ones can be left out."""
+_BY_PIXEL, _BY_WINDOW = ("psnr", "l1"), ("ssim",)
+"""Metrics that see each pixel alone, and those that are a mean over windows: both leave missing pixels out."""
 
 
 def paired(
@@ -57,15 +57,18 @@ def paired(
             if name in _BY_PIXEL and not there.all():
                 if there.any():
                     values[name].append(distance(*(as_batch(each[there][None]) for each in (a, b)), *networks[name]))
-                continue
-            values[name].append(distance(x, y, *networks[name]))
+            elif name in _BY_WINDOW and not there.all():
+                if not math.isnan(value := distance(x, y, there)):
+                    values[name].append(value)
+            else:
+                values[name].append(distance(x, y, *networks[name]))
     return {name: _mean(name, each, lpips, gaps) for name, each in values.items()}
 
 
-def present_pixels(a: Pixels, b: Pixels) -> NDArray[np.bool_]:
-    """Where no band of either image is missing, ``[H, W]``."""
-    gaps = [np.isnan(each).any(axis=2) for each in (a, b) if each.dtype.kind == "f"]
-    return ~np.logical_or.reduce(gaps) if gaps else np.ones(a.shape[:2], np.bool_)
+def present_pixels(*images: Pixels) -> NDArray[np.bool_]:
+    """Where no band of any of these images of one size is missing, ``[H, W]``."""
+    gaps = [np.isnan(each).any(axis=2) for each in images if each.dtype.kind == "f"]
+    return ~np.logical_or.reduce(gaps) if gaps else np.ones(images[0].shape[:2], np.bool_)
 
 
 def same_channels(a: Pixels, b: Pixels) -> tuple[Pixels, Pixels]:
@@ -99,7 +102,8 @@ def as_batch(image: Pixels) -> Tensor:
 
 def _mean(name: str, values: Sequence[float], lpips: Lpips | None, gaps: int) -> Number:
     if not values:
-        raise ValueError(f"{name}: every pixel of every pair is missing (nodata): there is nothing to compare")
+        what = "window" if name in _BY_WINDOW else "pixel"
+        raise ValueError(f"{name}: every {what} of every pair has missing pixels (nodata): there is nothing to compare")
     finite = [value for value in values if math.isfinite(value)]
     notes = []
     if len(finite) < len(values):
@@ -108,7 +112,11 @@ def _mean(name: str, values: Sequence[float], lpips: Lpips | None, gaps: int) ->
             f"{same} of {len(values)} images equal their target (infinite {title}) and are left out of the mean"
         )
     if gaps:
-        how = "left out" if name in _BY_PIXEL else "black in both images"
+        how = "black in both images"
+        if name in _BY_PIXEL:
+            how = "left out"
+        elif name in _BY_WINDOW:
+            how = "left out, with the windows that hold some"
         notes.append(f"{gaps} pairs have missing pixels (nodata), which are {how}")
     protocol = {"pairs": len(values), "mean": "over the pairs; std over the pairs", **own_protocol(name, lpips)}
     if not finite:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.metadata
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from util.metrics import METRICS, expand, full_name
+from util.metrics import METRICS, NOT_OF_LABELS, expand, full_name
 from util.metrics.diversity import diversity
 from util.metrics.features import FeatureCache, Features, default_cache, features_of
 from util.metrics.images import ImageSet
@@ -24,6 +25,8 @@ from util.run.pretrained import MissingWeights
 if TYPE_CHECKING:
     from util.metrics.distances import Lpips
     from util.metrics.extractors import Extractor
+
+logger = logging.getLogger(__name__)
 
 NO_CACHE = "none"
 Failed = Callable[[Sequence[str], Exception], object]
@@ -156,6 +159,8 @@ class Suite:
             for name in (name for name in self.names if METRICS[name].needs_source):
                 raise ValueError(_no_source(name))
 
+        wanted = self._of_labels(failed) if fake.label_maps else self.names
+
         def by_pairs(names: Sequence[str]) -> Mapping[str, Number]:
             assert real is not None
             return paired(fake, real, names, lpips=self._lpips, progress=self.progress)
@@ -169,12 +174,28 @@ class Suite:
             return diversity(draws, names, lpips=self._lpips, progress=self.progress)
 
         for kind, measured in (("pairs", by_pairs), ("features", by_features), ("draws", by_draws)):
-            if names := [name for name in self.of_kind(kind) if name not in found]:
+            if names := [name for name in self.of_kind(kind) if name in wanted and name not in found]:
                 found.update(measured(names) if failed is None else _what_can_be(names, measured, failed))
         common = {"fake": fake.facts(), **({"real": real.facts()} if real else {})}
         shared = _shared(fake, real) if real and any(map(_compares_sides, self.names)) else ()
         made = [self._measurement(name, found[name], common, source) for name in self.names if name in found]
         return [replace(each, notes=(*each.notes, *shared)) if _compares_sides(each.short) else each for each in made]
+
+    def _of_labels(self, failed: Failed | None) -> list[str]:
+        """What can be measured of label maps; the others are reported.
+
+        Raises:
+            ValueError: nothing can, and not ``failed``.
+        """
+        wanted = [name for name in self.names if METRICS[name].of_labels]
+        others = [name for name in self.names if name not in wanted]
+        if others and failed is not None:
+            failed(others, ValueError(NOT_OF_LABELS))
+        elif others and not wanted:
+            raise ValueError(f"--metrics {','.join(others)}: {NOT_OF_LABELS}")
+        elif others:
+            logger.warning("warning: without %s: %s", ", ".join(others), NOT_OF_LABELS)
+        return wanted
 
     def _by_features(
         self, names: Iterable[str], ours: Features, made: ImageSet, real: ImageSet | None, source: ImageSet | None
@@ -222,6 +243,12 @@ class Suite:
         if bands and (METRICS[short].by == "features" or METRICS[short].network):
             protocol["bands"] = f"first {3 if bands > 2 else 1} of {bands}"
             notes.append(f"the network saw the {protocol['bands']} bands")
+        if METRICS[short].by == "features" and any("labels" in side for side in common.values()):
+            notes.append("the network saw the label maps in colours")
+        gaps = sum(int(side.get("nodata", 0)) for side in common.values())
+        if gaps and METRICS[short].by == "features":
+            protocol["nodata"] = "black"
+            notes.append(f"the network saw missing pixels (nodata) as black; {gaps} images name a value for them")
         if METRICS[short].needs_source and source is not None:
             protocol["source"] = source.facts()
         return Measurement(self.full_name(short), short, number.value, number.std, protocol, tuple(notes))

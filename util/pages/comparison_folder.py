@@ -23,6 +23,7 @@ from util.metrics.measurement import Measurement, read_measurements, scaled
 from util.pages.charts import Curves, Points
 from util.pages.comparison import ComparedRun, Comparison, ImageCell, compare_numbers, compare_options, joined
 from util.pages.comparison_page import MARK, comparison_page, csv_text, markdown_text
+from util.pages.html import shown_of
 from util.registry import unknown
 from util.run.folder import check_name, check_writable, make_folder
 from util.types import ABOUT_A_FAKE, IN_COLOURS, EpochRecord, ScalarRecord
@@ -361,7 +362,8 @@ class Gallery:
         """
         name = (Path(below.replace("/", "_")) / Path(stem).parent / file.name).as_posix()
         (self._images / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(file, self._images / name)
+        images = file.parents[len(Path(stem).parts) - 1]
+        shutil.copyfile(shown_of(file, images), self._images / name)
         return name
 
 

@@ -73,6 +73,16 @@ class HTML:
             self._header = ""
 
 
+SHOWN = "shown"
+"""Folder beside ``images``: what the page shows of results that a browser would draw almost black."""
+
+
+def shown_of(file: Path, images: Path) -> Path:
+    """What to look at of a result in ``images``: the picture in ``SHOWN``, else the result itself."""
+    other = images.parent / SHOWN / file.relative_to(images)
+    return other if other.is_file() else file
+
+
 def page(title: str, pieces: Iterable[dom_tag], *, refresh: int = 0) -> str:
     """Return a whole HTML document with its style sheet.
 

@@ -41,9 +41,14 @@ def seed_step(seed: int, step: int, rank: int, draw: int = 1) -> None:
         rank: of the process.
         draw: which of an image's draws, from 1; the first is the one of a test without more.
     """
+    torch.manual_seed(seed_of(seed, step, rank, draw))
+
+
+def seed_of(seed: int, step: int, rank: int = 0, draw: int = 1) -> int:
+    """The number that ``seed_step`` seeds torch with; arguments as there."""
     key = (draw - 1,) if draw > 1 else ()  # not one more word: zeros at the end do not count there
     words = np.random.SeedSequence([seed, step, rank], spawn_key=key).generate_state(2, np.uint32)
-    torch.manual_seed(int(words[0]) << 31 ^ int(words[1]))
+    return int(words[0]) << 31 ^ int(words[1])
 
 
 def use_deterministic_algorithms() -> None:

@@ -13,7 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from util.images.io import short_name, to_display
+from util.images.io import short_name
+from util.images.labels import displayed, in_label_colours, label_map
 from util.metrics.images import Pixels, as_stored
 from util.run.engine import seed_step
 from util.run.origin import with_gaps
@@ -183,7 +184,7 @@ def held_out_pictures(
 
     Yields:
         name of the result, and its ``real_A``, ``fake_B``... as they would be read back from the files. What shows a
-        domain in colours takes the place of the domain's own numbers.
+        domain in colours takes the place of the domain's own numbers; label maps are in colours.
     """
     model = build()
     for name, net in model.networks.items():
@@ -197,6 +198,9 @@ def held_out_pictures(
         for visual, image in visuals.items():
             if kinds[visual].role in ("real", "fake"):
                 stored = storage.of(kinds[visual], batch, row)
+                if stored.labels:
+                    pixels[visual] = in_label_colours(label_map(image))
+                    continue
                 colours = image[:-1] if storage.opacity and image.shape[0] in (2, 4) else image
                 values = as_stored(colours, stored.format, stored.value_range)
                 pixels[visual] = with_gaps(values, batch, row, kinds[visual], storage.source)
@@ -254,10 +258,19 @@ class ResultNames:
 
 
 def sample_record(
-    batch: Batch, visuals: Visuals, extras: Mapping[str, NDArray[Any]], epoch: int, total_iters: int
+    batch: Batch,
+    visuals: Visuals,
+    extras: Mapping[str, NDArray[Any]],
+    epoch: int,
+    total_iters: int,
+    *,
+    labels: Mapping[str, int] | None = None,
 ) -> ImageRecord:
-    """The visuals of a batch's first sample, ready for the loggers, and a model's pictures of many samples."""
-    images = {name: to_display(image[0].cpu()) for name, image in visuals.items()}
+    """The visuals of a batch's first sample, ready for the loggers, and a model's pictures of many samples.
+
+    Those that are label maps (``labels``: visual -> their number) are drawn in colours.
+    """
+    images = {name: displayed(image[0].cpu(), (labels or {}).get(name, 0)) for name, image in visuals.items()}
     images |= {name: values for name, values in extras.items() if values.dtype == np.uint8}
     paths = tuple(batch[side][0] for side in ("A_paths", "B_paths", "path") if batch.get(side))
     return ImageRecord(epoch, total_iters, images, paths)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -115,4 +116,5 @@ def _given(nodata: str) -> float:
 
 
 def _georeference(path: str) -> Geo | None:
-    return read_header(path).geo if path.lower().endswith(_TIFF) else None
+    # What is read from an archive has no file of its own.
+    return read_header(path).geo if path.lower().endswith(_TIFF) and os.path.isfile(path) else None

@@ -25,12 +25,14 @@ class SideFormat:
         value_range: values that -1 and 1 stand for; empty for the full scale of the format.
         channels: of the model's tensors.
         unit: of the values; may be empty.
+        labels: number of labels of its index maps, each of which is a channel of the tensors; 0 for pictures.
     """
 
     format: Format
     value_range: tuple[float, ...] = ()
     channels: int = 3
     unit: str = ""
+    labels: int = 0
 
 
 def write_sides(folder: Path, sides: Mapping[str, SideFormat]) -> None:
@@ -69,12 +71,14 @@ class Storage:
         ranges: domain -> ``--value_range`` of its side; empty for the full scale.
         remembered: what the run's training noted.
         source: domain of the only images of a test in one direction.
+        labels: domain -> ``--label_nc`` of its side; 0 for pictures.
         opacity: ``--alpha keep``: the last of 2 or 4 channels is opacity, which metrics leave out.
     """
 
     ranges: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     remembered: Mapping[str, SideFormat] = field(default_factory=dict)
     source: str = "A"
+    labels: Mapping[str, int] = field(default_factory=dict)
     opacity: bool = False
 
     def of(self, kind: Visual, batch: Batch, row: int) -> SideFormat:
@@ -88,9 +92,18 @@ class Storage:
         keys = {self.source: "A_format", "B" if self.source == "A" else "A": "B_format"}
         given: Any = batch.get(keys[kind.domain])
         value_range = self.ranges.get(kind.domain, ())
+        if labels := self.labels_of(kind):
+            return SideFormat("uint8", channels=labels, labels=labels)
         if given is not None:
             return SideFormat(given[row], value_range)
         if kind.domain in self.remembered:
             return SideFormat(self.remembered[kind.domain].format, value_range)
         other: Any = batch.get("A_format") or batch.get("B_format") or ["uint8"] * (row + 1)
         return SideFormat(other[row], value_range)
+
+    def labels_of(self, kind: Visual) -> int:
+        """How many labels the maps of a visual have; 0 for a picture."""
+        if not kind.domain or kind.colours:
+            return 0
+        remembered = self.remembered.get(kind.domain)
+        return self.labels.get(kind.domain, 0) or (remembered.labels if remembered else 0)

@@ -39,6 +39,13 @@ def test_a_part_of_the_image_counts_by_its_size():
     assert measured({"a": grey(50)}, {"a": other}).value == pytest.approx(30 / 2 / 3 / 255)
 
 
+def test_missing_pixels_do_not_count():
+    """51 apart wherever both are there; a quarter of the rows is missing in one of them."""
+    first, second = grey(50).astype(float), grey(101).astype(float)
+    second[:2] = np.nan
+    assert measured({"a": first}, {"a": second}).value == pytest.approx(0.2)
+
+
 def test_other_draws_are_another_protocol():
     first, other = (measured({"a": grey(1)}, {"a": grey(value)}) for value in (2, 3))
     assert first.protocol["drawn"] != other.protocol["drawn"]

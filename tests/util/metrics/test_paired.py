@@ -138,3 +138,34 @@ def test_too_small_for_the_window():
     assert of({"x": grey(1, 10)}, {"x": grey(2, 10)}, ["psnr"])["psnr"].value == pytest.approx(
         20 * math.log10(255), abs=1e-5
     )
+
+
+def test_windows_with_missing_pixels_are_left_out_of_ssim():
+    """Rows that are missing at the border leave the SSIM of the picture without them; a hole that of the places whose
+    window of 11 pixels does not reach it."""
+    fake, real = (draw(kind, 4, 40).astype(float) for kind in ("boxes", "discs"))
+    cut = published_ssim(fake[6:], real[6:])
+    gone = real.copy()
+    gone[:6] = np.nan
+    found = of({"x": fake}, {"x": gone}, ["ssim"])["ssim"]
+    assert found.value == pytest.approx(cut, abs=1e-9)
+    assert found.notes == ("1 pairs have missing pixels (nodata), which are left out, with the windows that hold some",)
+    hole = fake.copy()
+    hole[20, 12] = np.nan
+    # Places are windows' corners: the hole is in those of rows 10..20 and columns 2..12 of 30 x 30.
+    parts = [(slice(0, 20), slice(None)), (slice(21, None), slice(None)), (slice(10, 31), slice(13, None))]
+    parts += [(slice(10, 31), slice(0, 12))]
+    sizes = [np.zeros((40, 40))[part].shape for part in parts]
+    counts = [(h - 10) * (w - 10) for h, w in sizes]
+    wanted = sum(published_ssim(fake[part], real[part]) * count for part, count in zip(parts, counts)) / sum(counts)
+    assert sum(counts) == 30 * 30 - 11 * 11
+    assert of({"x": hole}, {"x": real}, ["ssim"])["ssim"].value == pytest.approx(wanted, abs=1e-9)
+
+
+def test_a_pair_without_a_whole_window_is_left_out():
+    fake, real = draw("boxes", 4, 16).astype(float), draw("discs", 4, 16).astype(float)
+    real[8] = np.nan
+    with pytest.raises(ValueError, match=r"ssim: every window of every pair has missing pixels \(nodata\)"):
+        of({"x": fake}, {"x": real}, ["ssim"])
+    found = of({"x": fake, "y": grey(7)}, {"x": real, "y": grey(7)}, ["ssim", "l1"])
+    assert found["ssim"].protocol["pairs"] == 1 and found["l1"].protocol["pairs"] == 2

@@ -23,6 +23,21 @@ def drawn(kind, count, *, seed=0, size=24, label="drawn"):
     return MadeImages(label, {f"{'ape' if n < count / 2 else 'bee'}/{n}": each for n, each in enumerate(images)})
 
 
+def test_features_of_missing_pixels_are_those_of_black_ones(tiny):
+    """And a note says so, with the number of images."""
+    whole = drawn("boxes", 4)
+    black = {name: whole.read(number).copy() for number, name in enumerate(whole.names)}
+    missing = {name: image.astype(float) for name, image in black.items()}
+    for name in list(black)[:3]:
+        black[name][:5], missing[name][:5] = 0, np.nan
+    suite = make_suite("kid")
+    sides = (MadeImages("made", images) for images in (missing, black))
+    (found,), (wanted,) = (suite.measure(side, drawn("discs", 4)) for side in sides)
+    assert found.value == wanted.value
+    note = "the network saw missing pixels (nodata) as black; 3 images name a value for them"
+    assert found.notes == (*wanted.notes, note)
+
+
 def make_suite(*names, **settings):
     return Suite(names, CPU, **{"feature_cache": "none", "progress": False, "kid_subset_size": 4, **settings})
 
