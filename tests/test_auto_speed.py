@@ -50,3 +50,12 @@ def test_dry_run_shows_the_table(workdir: Path, dataroot: Path, caplog: pytest.L
     assert train.main(arguments(dataroot, "--auto_speed", "--dry_run")) == 0
     assert "--auto_speed tried:\n  fp32" in caplog.text and "<- kept" in caplog.text
     assert not (workdir / "checkpoints").exists()
+
+
+@pytest.mark.parametrize(("preprocess", "warned"), [("none", True), ("resize_and_crop", False)])
+def test_compile_of_images_of_many_sizes_is_warned_of(
+    preprocess: str, warned: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    small = ["--netG", "resnet_6blocks", "--ngf", "4", "--ndf", "4", "--gpu_ids", "-1"]
+    train.build_model(["--model", "cycle_gan", "--compile", "--preprocess", preprocess, *small], 4)
+    assert ("--compile with --preprocess none: torch compiles again" in caplog.text) is warned
