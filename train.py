@@ -8,18 +8,23 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from data import DATASETS
 from models import MODELS
 from options.parse import Options, answer_help, parse_train
+from util.memory import keep_freed_memory
+from util.openmp import share_processors
 
 if __name__ == "__main__":
-    answer_help("train.py", MODELS, DATASETS)  # before torch is imported, so that it answers at once
+    share_processors()
+    keep_freed_memory()
+    answer_help("train.py", MODELS, DATASETS)  # all before torch is imported; help answers at once
 
 import functools
+import itertools
 
 from data.base_dataset import BaseDataset, check_needs, fingerprint, sample_size
 from data.check import quick_check
@@ -29,13 +34,14 @@ from options.files import format_options, write_options
 from util.exit_code import EXIT_DONE, run_command
 from util.loggers.group import LoggerGroup, build_loggers
 from util.metrics.evaluation import Evaluation, start_evaluation
-from util.run import distributed
+from util.run import distributed, speed
 from util.run.checkpoint import Checkpointer, checkpoint_tag
 from util.run.class_names import CLASSES_FILE, check_labels, write_class_names
 from util.run.device import peak_memory_mb
 from util.run.engine import Engine, seed_step, start_engine
 from util.run.folder import check_name, check_run_folder, last_job, open_run_folder
 from util.run.inference import Snapshot, held_out_pictures, sample_record
+from util.run.profile import StepProfiler
 from util.run.progress import Meter, Progress
 from util.run.report import describe_run, describe_step, measure_model
 from util.run.restart import restart_flags, this_job
@@ -44,7 +50,7 @@ from util.run.sides import SideFormat, Storage, write_sides
 from util.run.state import RunState
 from util.run.stop import StopSignal
 from util.run.time_limit import TimeLimit
-from util.types import paths_of
+from util.types import Losses, paths_of
 
 logger = logging.getLogger("train")
 
@@ -65,6 +71,7 @@ class Session:
     checkpointer: Checkpointer
     engine: Engine
     evaluation: Evaluation | None = None
+    profiler: StepProfiler = field(default_factory=StepProfiler)
     logs_until: int | None = None  # images up to which a continued run keeps its logs; None: a new run
 
     def log_scalars(self) -> None:
@@ -149,7 +156,7 @@ def train(session: Session, stop: StopSignal, limit: TimeLimit) -> int:
         s.model.begin_epoch(s.progress.epoch)
         s.loggers.start_epoch(s.progress.epoch, s.plan.last_epoch, s.loader.num_images, s.progress.epoch_iter)
         batches = s.loader.batches(s.progress.epoch, done=s.progress.epoch_iter)
-        for batch in s.meter.waiting(batches):
+        for batch in s.profiler.steps(s.meter.waiting(batches)):
             set_lr_factor(s.model.optimizers, s.plan.factor(limit.due(s.progress)))
             seed_step(s.options.engine.seed, s.progress.steps, s.engine.world.rank)
             losses = s.model.train_on(batch)
@@ -218,6 +225,12 @@ def _make_model(options: Options, engine: Engine, dataset_size: int) -> BaseMode
         logger.warning("warning: --%s has no effect on --model %s", flag, options.run.model)
     model.setup_training(dataset_size)
     model.start_averages()
+    if engine.compile and engine.world.is_main and "crop" not in options.data.preprocess:
+        logger.warning(
+            "warning: --compile with --preprocess %s: torch compiles again for almost every size of image, which takes "
+            "minutes each time; choose a --preprocess with crop, or leave out --compile",
+            options.data.preprocess,
+        )
     if "one_size" in model.needs and "crop" in options.data.preprocess:
         model.check_size(options.data.crop_size, options.data.crop_size)
     for name, net in model.networks.items() if options.run.verbose else ():
@@ -241,11 +254,16 @@ def _run(options: Options, argv: list[str]) -> int:
         owner = engine.world.is_main and not loop.dry_run
         if owner and loop.continue_train:  # before anything is read from it; a new run's folder is made last
             lock = open_run_folder(folder, overwrite=False)
+        setting, trials = _speed_setting(options, engine, folder)
+        if setting:
+            engine = engine.tuned(setting, options.engine.seed)
         session = _compose(options, engine, folder)
         if loop.dry_run:
             return _dry_run(session)
         if owner and lock is None:
             lock = open_run_folder(folder, overwrite=loop.overwrite)
+        if owner and trials:
+            speed.write_setting(folder, setting, trials)
         with StopSignal(engine.world, engine.device) as stop:
             return _train_and_log(session, folder, stop)
     finally:
@@ -268,6 +286,50 @@ def _restarted(options: Options, argv: list[str], folder: Path, engine: Engine) 
     else:
         logger.warning("torchrun has started this job again, which had saved no checkpoint yet: starting over")
     return parse_train([*argv, *flags], MODELS, DATASETS)
+
+
+def _speed_setting(options: Options, engine: Engine, folder: Path) -> tuple[speed.Setting, list[speed.Trial]]:
+    """How the run computes: as it did before, as ``--auto_speed`` finds, or as the flags say.
+
+    Flags of this start win over what a resumed run has kept.
+
+    Returns:
+        the setting; what was tried, or the answer of ``--precision auto``, which the run is to keep.
+    """
+    flags = speed.Setting(engine.precision, engine.channels_last, engine.compile)
+    kept = speed.read_setting(folder) if options.loop.continue_train else None
+    if kept:
+        names = {"precision", "channels_last", "compile"} & options.given
+        given = {name: getattr(flags, name) for name in names if getattr(options.engine, name) != "auto"}
+        return replace(kept, **given), []
+    if not options.loop.auto_speed:
+        return flags, [speed.Trial(flags, 0.0, {})] if options.engine.precision == "auto" else []
+    trials = _try_settings(options, engine, folder)
+    logger.info("%s", "\n".join(["--auto_speed tried:", *speed.table(trials)]))
+    return engine.gather(speed.chosen(trials))[0], trials
+
+
+def _try_settings(options: Options, engine: Engine, folder: Path) -> list[speed.Trial]:
+    """Train models of their own on the first batch of the run, with one setting after the other."""
+    session = _compose(options, engine, folder)
+    batch = next(iter(session.loader.batches(session.progress.epoch)))
+    session.loader.close()
+    seed, o = options.engine.seed, options.engine
+
+    def make_step(setting: speed.Setting) -> speed.Step:
+        model = _make_model(session.options, engine.tuned(setting, seed), session.loader.num_images)
+        model.train()
+        numbers = itertools.count()
+
+        def step() -> Losses:
+            seed_step(seed, next(numbers), engine.world.rank)
+            return model.train_on(batch)
+
+        return step
+
+    settings = speed.settings_for(engine.device, compile=o.compile, precision=o.precision)
+    threads = speed.thread_counts() if engine.device.type == "cpu" else []
+    return speed.try_all(settings, threads, make_step, engine.gather)
 
 
 def _compose(options: Options, engine: Engine, folder: Path) -> Session:
@@ -378,9 +440,12 @@ def _train_and_log(s: Session, folder: Path, stop: StopSignal) -> int:
         if s.dataset.class_names:
             write_class_names(folder / CLASSES_FILE, s.dataset.class_names)
     s.loggers = LoggerGroup((*s.loggers.loggers, *s.model.loggers(folder)))
+    if s.engine.world.is_main:
+        s.profiler = StepProfiler(o.loop.profile, folder, s.engine.device)
     try:
         code = train(s, stop, TimeLimit(o.loop.max_minutes, s.plan, s.progress, s.engine.world, s.engine.device))
     finally:
+        s.profiler.close()
         s.loggers.close()
     if code or not s.finished:
         where = "" if o.run.checkpoints_dir == "./checkpoints" else f" --checkpoints_dir {o.run.checkpoints_dir}"

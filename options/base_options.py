@@ -98,7 +98,11 @@ class EngineOptions(OptionRecord):
     deterministic: bool = arg(
         False, help="deterministic algorithms; two runs write equal files (a kernel that cannot warns)"
     )
-    precision: str = arg("fp32", choices=("fp32", "tf32", "bf16", "fp16"), help="arithmetic of the networks")
+    precision: str = arg(
+        "fp32",
+        choices=("fp32", "tf32", "bf16", "fp16", "auto"),
+        help="arithmetic of the networks; auto measures whether bf16 is faster than fp32 here, a run keeps its answer",
+    )
     channels_last: bool = arg(False, help="NHWC memory layout; pays with bf16/fp16 and norm batch")
     compile: bool = arg(False, in_test=False, help="torch.compile the networks")
 
