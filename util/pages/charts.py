@@ -173,7 +173,7 @@ class Chart:
         for place, name in enumerate(self.curves):
             if name in curves:
                 number = self.colours.get(name, place)
-                keys[name] = _key(number)
+                keys[name] = _key(number, lined=not self.scattered)
                 self._draw_curve(axes, name, curves[name], number, few=few)
         _begin_at_0(axes, "y")
         axes.autoscale(False, axis="y")
@@ -297,11 +297,11 @@ def _begin_at_0(axes: Axes, which: str) -> None:
         getattr(axes, f"set_{which}lim")(0, None)
 
 
-def _key(number: int, *, marked: bool = True) -> Line2D:
-    """A line with a mark in its middle: the entry of curve ``number`` in a legend."""
+def _key(number: int, *, marked: bool = True, lined: bool = True) -> Line2D:
+    """A line with a mark in its middle, or either alone: the entry of curve ``number`` in a legend."""
     from matplotlib.lines import Line2D
 
-    look = _look(number)
+    look = _look(number) | ({} if lined else {"linestyle": ""})
     return Line2D([0, 0.5, 1], [0.5] * 3, marker=_mark(number) if marked else "", markevery=[1], markersize=5.5, **look)
 
 

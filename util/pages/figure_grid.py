@@ -94,7 +94,7 @@ class FigureGrid:
 
         def place(picture: np.ndarray, left: float, top: float, width: float, tall: float) -> Any:
             axes = drawn.add_axes((left / self.width, 1 - (top + tall) / height, width / self.width, tall / height))
-            grey = {"cmap": "gray", "vmin": 0, "vmax": 255} if picture.ndim == 2 else {}
+            grey: dict[str, Any] = {"cmap": "gray", "vmin": 0, "vmax": 255} if picture.ndim == 2 else {}
             axes.imshow(picture, aspect="auto", interpolation="nearest", **grey)
             axes.set_xticks([])
             axes.set_yticks([])

@@ -110,7 +110,6 @@ def _curves(report: SweepReport) -> list[dom_tag]:
         "epoch",
         note="colours: the best" if len(drawn) > _STRONG else "",
         faint={name: each for name, each in points.items() if name not in strong},
-        width=640,
     )
     return [div(chart.inline(), _progress(report).inline(), cls="charts")]
 
@@ -122,7 +121,7 @@ def _progress(report: SweepReport) -> Chart:
     for number, trial in enumerate(report.trials):
         if trial.state == "done" and trial.value is not None:
             best.append((number, pick([trial.value, *(value for _, value in best[-1:])])))
-    return Chart("Best so far", {"Best so far": best}, "trial", width=640)
+    return Chart("Best so far", {"Best so far": best}, "trial")
 
 
 def _effects(report: SweepReport) -> list[dom_tag]:

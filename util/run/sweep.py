@@ -267,7 +267,7 @@ class Sweep:
                 return
             else:
                 if not told:
-                    logger.info("waiting for %d trials of other workers", states.count("RUNNING"))
+                    logger.info("waiting for other workers; trials that run there: %d", states.count("RUNNING"))
                 told = True
                 time.sleep(max(self._poll, 1.0))
 
