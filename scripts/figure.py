@@ -2,7 +2,7 @@
 
 Usage:
     python scripts/figure.py facades_pix2pix facades_atme --num_images 4
-    python scripts/figure.py pix2pix atme --names "pix2pix,ATME (ours)" --images 12,47 \\
+    python scripts/figure.py pix2pix atme --names pix2pix "ATME (ours)" --images 12 47 \\
         --crops 60,40,48,48 47:120,80,48,48 --output paper/qualitative --table
 The pictures are those that test.py wrote, the numbers those of scripts/evaluate.py.
 """
@@ -41,14 +41,23 @@ class FigureOptions(OptionRecord):
     """Which pictures, and how they are laid out."""
 
     runs: tuple[str, ...] = arg((), positional=True, several=True, metavar="RUN", help="names of the runs: the columns")
-    images: tuple[str, ...] = arg((), help="names of the test images: the rows (default: the first --num_images)")
+    images: tuple[str, ...] = arg(
+        (), several=True, metavar="NAME", help="names of the test images: the rows (default: the first --num_images)"
+    )
     num_images: int = arg(4, minimum=0, help="rows, where --images does not name them; 0 = no grid, the table alone")
     columns: tuple[str, ...] = arg(
         ("input", "results", "target"), help="what is shown, in this order: input, results, target"
     )
-    names: tuple[str, ...] = arg((), help="what the runs are called in the figure and the table (default: their names)")
-    captions: tuple[str, ...] = arg((), help="texts above all columns (default: Input, --names, Target)")
-    labels: tuple[str, ...] = arg((), help="texts beside the rows (default: none)")
+    names: tuple[str, ...] = arg(
+        (),
+        several=True,
+        metavar="NAME",
+        help="what the runs are called in the figure and the table (default: their names)",
+    )
+    captions: tuple[str, ...] = arg(
+        (), several=True, metavar="TEXT", help="texts above all columns (default: Input, --names, Target)"
+    )
+    labels: tuple[str, ...] = arg((), several=True, metavar="TEXT", help="texts beside the rows (default: none)")
     crops: tuple[str, ...] = arg(
         (),
         several=True,

@@ -50,7 +50,9 @@ class ResultsTableOptions(OptionRecord):
     """Which runs, and which columns."""
 
     runs: tuple[str, ...] = arg((), positional=True, several=True, metavar="RUN", help="names of the runs: the rows")
-    names: tuple[str, ...] = arg((), help="what the rows are called (default: the runs' names)")
+    names: tuple[str, ...] = arg(
+        (), several=True, metavar="NAME", help="what the rows are called (default: the runs' names)"
+    )
     options: tuple[str, ...] = arg(
         (), help="options of the training to show, e.g. netD,lr; none = none (default: those that differ)"
     )
@@ -174,6 +176,8 @@ def _below(o: ResultsTableOptions, runs: Sequence[ComparedRun], numbers: Sequenc
         if cell is not None and protocol_text(cell)
     )
     lines += [f"{', '.join(dict.fromkeys(titles))}: {way}" for way, titles in ways.items()]
+    if any(cell is not None and cell.std is not None for column in numbers for cell in column.cells):
+        lines.append("±: the spread of a number over its subsets, splits or pairs, not over trainings")
     lines += notes(numbers, runs)
     if missing := [run.name for run in runs if not run.measurements]:
         lines.append(f"not measured: {joined(missing)}")

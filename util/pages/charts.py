@@ -78,8 +78,9 @@ class Chart:
         note: a few words beside the headline of a chart in a page.
         colours: name -> number of its colour, marker and dashes, from 0; by default in order.
         guides: name -> points of lines to compare with, dark and dashed, behind the curves.
-        faint: name -> points drawn thin and pale behind its curve, e.g. values of which the curve is the mean; grey
-            where there is no such curve. They do not extend the y axis: single outliers would flatten the curves.
+        faint: name -> points drawn thin and pale behind its curve, e.g. values of which the curve is the mean. They do
+            not extend the y axis: single outliers would flatten the curves.
+        others: points of further curves without a name, thin and grey; they do not extend the y axis either.
         bands: name -> (x, low, high) of an area behind its curve.
         errors: name -> half length of the error bar of every point of its curve; None for no bar.
         width: of the drawing in pixels, with text of 12 pixels.
@@ -98,6 +99,7 @@ class Chart:
     colours: Mapping[str, int] = field(default_factory=dict)
     guides: Mapping[str, Points] = field(default_factory=dict)
     faint: Mapping[str, Points] = field(default_factory=dict)
+    others: Sequence[Points] = ()
     bands: Mapping[str, Sequence[tuple[float, float, float]]] = field(default_factory=dict)
     errors: Mapping[str, Sequence[float | None]] = field(default_factory=dict)
     width: int = 480
@@ -178,9 +180,10 @@ class Chart:
         _begin_at_0(axes, "y")
         axes.autoscale(False, axis="y")
         for name, points in self.faint.items():
-            if name in curves or name not in self.curves:
-                colour = keys[name].get_color() if name in keys else _INK
-                axes.plot(*zip(*_finite(points)), color=colour, linewidth=1, alpha=0.28, zorder=1)
+            if name in curves:
+                axes.plot(*zip(*_finite(points)), color=keys[name].get_color(), linewidth=1, alpha=0.28, zorder=1)
+        for points in filter(None, map(_finite, self.others)):
+            axes.plot(*zip(*points), color=_INK, linewidth=1, alpha=0.35, zorder=1)
         if not self.log_x:
             _begin_at_0(axes, "x")
 

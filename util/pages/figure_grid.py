@@ -21,6 +21,8 @@ BOX_COLOURS = ("#e6194b", "#1f9ede", "#3cb44b")
 """Of the first, second and third crop: frame in the picture and around the enlarged piece."""
 
 _GAP = 0.03  # inches between pictures
+_ROW_GAP = 0.08  # between rows with enlarged pieces
+_EDGE = 0.01  # around all, so that no frame is cut
 _HEADROOM = 1.7  # line heights for a caption
 _POINTS = 72.0  # per inch
 
@@ -87,9 +89,10 @@ class FigureGrid:
         line = self.font_size / _POINTS * _HEADROOM
         margin = line if any(self.labels) else 0.0
         columns = len(self.captions)
-        cell = (self.width - margin - (columns - 1) * _GAP) / columns
+        gap = _ROW_GAP if any(self.boxes) else _GAP
+        cell = (self.width - margin - 2 * _EDGE - (columns - 1) * _GAP) / columns
         plans = [self._plan(row, cell) for row in range(len(self.pictures))]
-        height = line + sum(plan.height for plan in plans) + _GAP * (len(plans) - 1)
+        height = line + sum(plan.height for plan in plans) + gap * (len(plans) - 1) + _EDGE
         drawn = Figure(figsize=(self.width, height), facecolor="white")
 
         def place(picture: np.ndarray, left: float, top: float, width: float, tall: float) -> Any:
@@ -102,7 +105,7 @@ class FigureGrid:
             return axes
 
         for column, caption in enumerate(self.captions):
-            left = margin + column * (cell + _GAP)
+            left = margin + _EDGE + column * (cell + _GAP)
             drawn.text(
                 (left + cell / 2) / self.width,
                 1 - 0.5 * line / height,
@@ -127,14 +130,14 @@ class FigureGrid:
             for column, picture in enumerate(self.pictures[row]):
                 if picture is None:
                     continue
-                left = margin + column * (cell + _GAP)
+                left = margin + _EDGE + column * (cell + _GAP)
                 axes = place(picture, left, top, plan.wide, plan.tall)
                 for number, box in enumerate(plan.boxes):
                     _frame(axes, picture, box, BOX_COLOURS[number % len(BOX_COLOURS)])
                     x, y, wide, tall = plan.pieces[number]
                     piece = place(_cut(picture, box), left + x, top + y, wide, tall)
                     piece.spines[:].set(visible=True, color=BOX_COLOURS[number % len(BOX_COLOURS)], linewidth=1.2)
-            top += plan.height + _GAP
+            top += plan.height + gap
         return drawn
 
     def _plan(self, row: int, cell: float) -> _RowPlan:

@@ -109,7 +109,7 @@ def _curves(report: SweepReport) -> list[dom_tag]:
         {name: points[name] for name in strong if name in points},
         "epoch",
         note="colours: the best" if len(drawn) > _STRONG else "",
-        faint={name: each for name, each in points.items() if name not in strong},
+        others=[each for name, each in points.items() if name not in strong],
     )
     return [div(chart.inline(), _progress(report).inline(), cls="charts")]
 
