@@ -99,7 +99,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def joined_spaces(words: Sequence[str]) -> list[str]:
-    """The words with those of every ``--space`` behind the first one: argparse would keep the last ``--space`` only."""
+    """The words with those of every ``--space`` behind one: of a flag given twice the parser keeps the last."""
     spaces: list[str] = []
     others: list[str] = []
     taking = False
@@ -337,8 +337,10 @@ def _work(sweep: Sweep, trainings: _Trainings, page: Path, command: str) -> int:
         logger.warning("stopped; go on with: %s", command)
         return 128 + stopped[0] if stopped else EXIT_INTERRUPTED
     except ValueError as error:
-        write()
-        raise ValueError(f"{error}; put that right, then go on with: {command}") from None
+        report = write()
+        begun = any(each.state in ("done", "pruned") for each in report.trials)
+        remedy = "" if begun else f"begin again after deleting {page.parent}, or "
+        raise ValueError(f"{error}; {remedy}put that right and go on with: {command}") from None
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
