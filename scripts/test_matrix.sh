@@ -80,13 +80,13 @@ for end in "${ends[@]}"; do
     "$env/bin/python" -c 'import torch' 2>/dev/null || "$env/bin/python" -m pip install --quiet "$(pin_of "$end")"
     before="$("$env/bin/python" -c 'import torch; print(torch.__version__)')"
     PYTHON="" VIRTUAL_ENV="$env" bash scripts/setup.sh
-    "$env/bin/python" -m pip install --quiet "$(grep -E '^pytest>=' requirements-dev.txt)"
+    grep -E '^pytest(-xdist)?([^a-z-]|$)' requirements-dev.txt | "$env/bin/python" -m pip install --quiet -r /dev/stdin
     versions="$("$env/bin/python" -c 'import sys, torch, torchvision; print("torch", torch.__version__, "torchvision", torchvision.__version__, "Python", sys.version.split()[0])')"
     check "set-up keeps torch" [ "$before" = "$("$env/bin/python" -c 'import torch; print(torch.__version__)')" ]
     check "imports" import_everything "$env/bin/python"
     check "training and test" train_and_test "$env/bin/python" "$scratch/$end"
-    check "tests" "$env/bin/python" -m pytest -m "not slow" tests/models tests/util/run tests/options tests/data \
-        --ignore tests/models/test_exporting.py --ignore tests/models/test_exported.py
+    check "tests" "$env/bin/python" -m pytest -n logical --maxprocesses 4 -m "not slow" \
+        tests/models tests/util/run tests/options --ignore tests/models/test_exporting.py
 done
 
 printf '\n%s' "$report"

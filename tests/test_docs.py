@@ -37,6 +37,8 @@ TUTORIALS = {"docs/add_a_model.md", "docs/add_a_dataset.md", "docs/add_a_metric.
 PROGRAMS = ("train.py", "test.py", "scripts/evaluate.py")
 
 OTHER_TOOLS = {"help", "nproc_per_node", "nnodes", "no-build-isolation", "logdir"}
+OTHER_TOOLS |= {"build-constraints", "index-url", "system-site-packages", "use-pep517", "wheel-dir"}  # pip, venv, uv
+OTHER_TOOLS |= {"gpus", "rm", "shm-size", "tag", "install"}  # docker, wsl
 """Flags of programs that are not ours."""
 
 
