@@ -60,7 +60,7 @@ for folder in ("options", "data", "models", "util", "datasets", "scripts"):
             if isinstance(error, ModuleNotFoundError) and error.name in optional:
                 continue
             wrong.append(f"{name}: {type(error).__name__}: {error}")
-sys.exit("\n".join(wrong))
+sys.exit("\n".join(wrong) or 0)
 PYTHON
 }
 
