@@ -38,6 +38,8 @@ PROGRAMS = ("train.py", "test.py", "scripts/evaluate.py")
 
 OTHER_TOOLS = {
     *("help", "no-build-isolation", "logdir"),
+    *("build-constraints", "index-url", "system-site-packages", "use-pep517", "wheel-dir"),  # pip, venv, uv
+    *("gpus", "rm", "shm-size", "tag", "install"),  # docker, wsl
     *(
         "nproc_per_node",
         "nnodes",

@@ -132,12 +132,16 @@ def skip_cancelled_biases(net: nn.Module) -> nn.Module:
     return net
 
 
+is_exporting: Callable[[], bool] = getattr(torch.compiler, "is_exporting", lambda: False)
+"""Whether torch.export traces this call. torch 2.6 cannot say it: scripts/export.py refuses to work with that."""
+
+
 def without_autocast(x: Tensor) -> contextlib.AbstractContextManager[Any]:
     """A context in which operations keep the precision of their inputs, on the device of ``x``.
 
     An exported network has none: nothing casts there, and torch cannot load what it saved with this context in it.
     """
-    return contextlib.nullcontext() if torch.compiler.is_exporting() else torch.autocast(x.device.type, enabled=False)
+    return contextlib.nullcontext() if is_exporting() else torch.autocast(x.device.type, enabled=False)
 
 
 def float_or_wider(x: Tensor) -> Tensor:
