@@ -16,25 +16,23 @@ from statistics import fmean, median
 import numpy as np
 from numpy.typing import NDArray
 
-from util.run.signs import FLAT, contrast, correlation, difference, grid_excess, saturated, used_range
+from util.run.signs import FLAT, contrast, correlation, difference, grid_pattern, saturated, used_range
 from util.types import EpochRecord, ImageRecord, ScalarRecord
 
 SCALARS = 20  # records of losses that a judgement needs
 PICTURES = 5  # image records that a judgement needs
 
 D_WON = 0.01  # loss of D: with the vanilla loss 99 % sure and right, with least squares off by 0.1
-GROWN, LARGE, LARGE_CRITIC = (
-    50.0,
-    100.0,
-    1000.0,
-)  # times its start, and in size; a critic of wgan has no bound of its own
+D_LARGE = 10.0  # loss of D; where it knows nothing, log 2 (vanilla), 0.25 (lsgan) or 1 (hinge)
+GROWN, LARGE = 50.0, 100.0  # of a loss: times its start, and in size
+LARGE_CRITIC = 1000.0  # in place of LARGE for wgan, whose losses have no bound of their own
 RICH = 10.0  # standard deviation in levels of 255 above which an image has content
 SAME = 1.0  # mean difference in levels of 255 of two pictures that show the same
 INVERTED_TARGET, INVERTED_INPUT = -0.3, -0.6  # correlation
 UNUSED = 0.25  # share of [-1, 1]
 PALE = 0.25  # contrast of the fakes over that of the real images
 AT_THE_ENDS, ENDS_EXPECTED = 0.95, 0.5  # shares of pixels: fake, real
-GRID_DB, GRID_ABOVE_REAL_DB = 12.0, 9.0
+GRID_DB, GRID_ABOVE_REAL_DB, GRID_LEVELS = 12.0, 9.0, 1.0  # the last: amplitude in levels of 255
 HELD_OUT_WORSE, TRAIN_BETTER, PATIENCE = 1.05, 0.8, 3  # of the values at the best evaluation; evaluations since then
 
 _JUDGE = re.compile(r"D_(real|fake|[AB])")
@@ -45,7 +43,7 @@ class Finding:
     """What was seen.
 
     Attributes:
-        sign: which failure: ``d_won``, ``growing``, ``constant``, ``inverted``, ``checkerboard``, ``range``,
+        sign: which failure: ``d_won``, ``diverging``, ``constant``, ``inverted``, ``checkerboard``, ``range``,
             ``overfitting``.
         about: the loss, visual or side that shows it; a sign is reported once for each.
         text: the sentence, with what to change.
@@ -101,7 +99,7 @@ class Doctor:
         if len(self._first) < SCALARS // 4:
             self._first.append(record)
         self._scalars.append(record)
-        found = list(self._growing())
+        found = list(self._diverging())
         if len(self._scalars) == SCALARS and not self._critic:
             found += self._d_won()
         return found
@@ -115,10 +113,9 @@ class Doctor:
             return []
         found = list(self._data_range())
         for pair in pairs_of(record):
-            for look in (self._constant, self._ends, self._pale, self._inverted, self._checkerboard):
-                if finding := look(pair):
-                    found.append(finding)
-                    break  # a flat picture is pale too
+            looks = (self._ends, self._pale, self._inverted, self._checkerboard)
+            constant = self._constant(pair)  # and then pale too
+            found += [constant] if constant else [finding for look in looks if (finding := look(pair))]
         return found
 
     def add_epoch(self, record: EpochRecord) -> list[Finding]:
@@ -147,22 +144,26 @@ class Doctor:
                 )
                 yield Finding("d_won", ",".join(names), text)
 
-    def _growing(self) -> Iterator[Finding]:
+    def _diverging(self) -> Iterator[Finding]:
+        last = self._scalars[-1].losses
+        remedy = "the training diverges, and a NaN is likely next. Start again with a lower "
+        remedy += "--lr_D or --lr_G" if "lr_D" in self._options else "--lr"
+        remedy += ", or --precision fp32" if self._options.get("precision") == "fp16" else ""
+        remedy += ", or --gan_mode wgangp" if self._options.get("gan_mode") == "wgan" else ""
+        means = {name: fmean(record.losses.get(name, 0.0) for record in self._scalars) for name in last}
+        for name in last if len(self._scalars) == SCALARS and not self._critic else ():
+            if _JUDGE.fullmatch(name) and means[name] > D_LARGE:
+                text = f"{name} is {means[name]:.3g} (mean of the last {SCALARS} records), where 1 is usual: {remedy}"
+                yield Finding("diverging", name, text)
         if len(self._first) < SCALARS // 4 or len(self._scalars) < SCALARS // 2:
             return
         least = LARGE_CRITIC if self._critic else LARGE
         recent = list(self._scalars)[-SCALARS // 4 :]
-        for name in self._scalars[-1].losses:
+        for name in last:
             begin = median(abs(record.losses.get(name, 0.0)) for record in self._first)
             now = median(abs(record.losses.get(name, 0.0)) for record in recent)
             if now > max(least, GROWN * begin):
-                text = (
-                    f"{name} has grown from {begin:.3g} to {now:.3g}: the training diverges, and a NaN is likely next. "
-                    "Start again with a lower --lr"
-                )
-                text += ", or --precision fp32" if self._options.get("precision") == "fp16" else ""
-                text += ", or --gan_mode wgangp" if self._options.get("gan_mode") == "wgan" else ""
-                yield Finding("growing", name, text)
+                yield Finding("diverging", name, f"{name} has grown from {begin:.3g} to {now:.3g}: {remedy}")
 
     # -- pictures ------------------------------------------------------------------------------------------------
 
@@ -236,15 +237,17 @@ class Doctor:
         return None
 
     def _checkerboard(self, pair: Pair) -> Finding | None:
-        excess = [grid_excess(image) for image in self._images(pair.fake)]
-        expected = [grid_excess(image) for image in self._images(pair.real)] if pair.real else []
-        fakes, reals = ([each for each in some if each is not None] for some in (excess, expected))
+        """By the mean spectra of the window; one picture's noise reaches 10 dB somewhere."""
+        found = [grid_pattern(image) for image in self._images(pair.fake)]
+        expected = [grid_pattern(image) for image in self._images(pair.real)] if pair.real else []
+        fakes, reals = ([each for each in some if each is not None] for some in (found, expected))
         if len(fakes) < PICTURES or len(reals) < PICTURES:
             return None
-        fake, real = np.mean(fakes, axis=0), np.mean(reals, axis=0)
-        worst = int(np.argmax(np.where(fake - real >= GRID_ABOVE_REAL_DB, fake, -np.inf)))
-        if fake[worst] < GRID_DB or fake[worst] - real[worst] < GRID_ABOVE_REAL_DB:
+        (fake, amplitude), (real, _) = np.mean(fakes, axis=0), np.mean(reals, axis=0)
+        seen = (fake > GRID_DB) & (fake - real > GRID_ABOVE_REAL_DB) & (amplitude > GRID_LEVELS)
+        if not seen.any():
             return None
+        worst = int(np.argmax(np.where(seen, amplitude, 0)))
         text = (
             f"{pair.fake} has a checkerboard pattern: its spectrum stands out by {fake[worst]:.0f} dB at a frequency "
             f"of up-sampling, that of {pair.real} by {real[worst]:.0f} dB. It often fades with training; if it "

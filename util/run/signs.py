@@ -50,14 +50,16 @@ def saturated(image: Image) -> float:
     return float(((image <= 2) | (image >= 253)).mean())
 
 
-def grid_excess(image: Image) -> NDArray[np.float64] | None:
-    """How far the power of the brightness at each frequency of ``GRID`` stands above that of its neighbours, in dB.
+def grid_pattern(image: Image) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    """How far each frequency of ``GRID`` stands out in the spectrum of the brightness, and its amplitude.
 
     The neighbours of a frequency on an axis of the spectrum lie on that axis, as edges along rows and columns put more
-    power there than beside it. White noise gives about 0, a pattern of one grey level in a smooth image 20 and more.
+    power there than beside it. White noise gives about 0 dB, a pattern of one level in a smooth image 20 and more.
 
     Returns:
-        one number per frequency of ``GRID``; None for an image of less than 32 pixels in height or width.
+        power over that of the neighbours in dB, and amplitude in levels of 255 (that of ``cos``, of period 2 of
+        ``+a, -a``): one number each per frequency of ``GRID``; None for an image of less than 32 pixels in height or
+        width.
     """
     height, width = (side // 4 * 4 for side in image.shape[:2])
     if min(height, width) < 32:
@@ -65,14 +67,16 @@ def grid_excess(image: Image) -> NDArray[np.float64] | None:
     grey = image[:height, :width].astype(np.float64).mean(axis=2)
     window = np.outer(np.hanning(height + 1)[:-1], np.hanning(width + 1)[:-1])  # a frame's edge is no pattern
     power = np.abs(np.fft.fft2((grey - grey.mean()) * window)) ** 2 + 1e-3  # where an image is flat: 0 dB
-    return np.array([_excess(power, row * height // 4, column * width // 4) for row, column in GRID])
+    places = [(row * height // 4 % height, column * width // 4 % width) for row, column in GRID]
+    peaks = np.array([power[place] for place in places])
+    around = np.array([_neighbours(power, *place) for place in places])
+    sides = np.array([1 if row != 1 and column % 2 == 0 else 2 for row, column in GRID])  # its own mirror image or not
+    return 10 * np.log10(peaks / around), sides * np.sqrt(peaks) / window.sum()
 
 
-def _excess(power: NDArray[np.float64], row: int, column: int) -> float:
-    """dB of one frequency above the median of those that are 3 to 5 bins away (the window spreads a peak over 1)."""
+def _neighbours(power: NDArray[np.float64], row: int, column: int) -> float:
+    """Median power of the frequencies that are 3 to 5 bins away (the window spreads a peak over 1)."""
     steps = [step for step in range(-5, 6) if abs(step) >= 3]
-    on_axis_rows, on_axis_columns = (0,) if row == 0 else steps, (0,) if column == 0 else steps
-    rows = np.array([(row + step) % power.shape[0] for step in on_axis_rows])
-    columns = np.array([(column + step) % power.shape[1] for step in on_axis_columns])
-    around = float(np.median(power[np.ix_(rows, columns)]))
-    return float(10 * np.log10(power[row % power.shape[0], column % power.shape[1]] / around))
+    rows = np.array([(row + step) % power.shape[0] for step in (steps if row else [0])])
+    columns = np.array([(column + step) % power.shape[1] for step in (steps if column else [0])])
+    return float(np.median(power[np.ix_(rows, columns)]))
