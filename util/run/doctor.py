@@ -21,6 +21,7 @@ from util.types import EpochRecord, ImageRecord, ScalarRecord
 
 SCALARS = 20  # records of losses that a judgement needs
 PICTURES = 5  # image records that a judgement needs
+LATE = 15  # image records before pale pictures count: all are pale at first
 
 D_WON = 0.01  # loss of D: with the vanilla loss 99 % sure and right, with least squares off by 0.1
 D_LARGE = 10.0  # loss of D; where it knows nothing, log 2 (vanilla), 0.25 (lsgan) or 1 (hinge)
@@ -32,8 +33,10 @@ INVERTED_TARGET, INVERTED_INPUT = -0.3, -0.6  # correlation
 UNUSED = 0.25  # share of [-1, 1]
 PALE = 0.25  # contrast of the fakes over that of the real images
 AT_THE_ENDS, ENDS_EXPECTED = 0.95, 0.5  # shares of pixels: fake, real
-GRID_DB, GRID_ABOVE_REAL_DB, GRID_LEVELS = 12.0, 9.0, 1.0  # the last: amplitude in levels of 255
+GRID_DB, GRID_ABOVE_REAL_DB = 12.0, 9.0
+GRID_LEVELS, GRID_SHARE = 1.0, 0.12  # of the amplitude: levels of 255, share of the fakes' contrast
 HELD_OUT_WORSE, TRAIN_BETTER, PATIENCE = 1.05, 0.8, 3  # of the values at the best evaluation; evaluations since then
+GAP, HELD_OUT_STILL = 3.0, 0.97  # held-out over training L1; of the best before the last PATIENCE evaluations
 
 _JUDGE = re.compile(r"D_(real|fake|[AB])")
 
@@ -92,6 +95,7 @@ class Doctor:
         self._first: list[ScalarRecord] = []
         self._scalars: deque[ScalarRecord] = deque(maxlen=SCALARS)
         self._pictures: deque[ImageRecord] = deque(maxlen=PICTURES)
+        self._seen = 0  # image records
         self._evaluations: list[EpochRecord] = []
 
     def add_scalars(self, record: ScalarRecord) -> list[Finding]:
@@ -109,6 +113,7 @@ class Doctor:
         if self._pictures and self._pictures[-1].images.keys() != record.images.keys():
             self._pictures.clear()
         self._pictures.append(record)
+        self._seen += 1
         if len(self._pictures) < PICTURES:
             return []
         found = list(self._data_range())
@@ -122,16 +127,20 @@ class Doctor:
         """Judge the evaluations so far."""
         if held_out_error(record) is not None:
             self._evaluations.append(record)
-        finding = overfitting(self._evaluations)
+        weight = self._options.get("lambda_L1")
+        finding = overfitting(self._evaluations, float(weight) if isinstance(weight, (int, float)) else 0.0)
         return [finding] if finding else []
 
     # -- losses --------------------------------------------------------------------------------------------------
 
+    def _judges(self) -> list[list[str]]:
+        """The losses of each discriminator; one that reports two must be right, or wrong, on both."""
+        names = [name for name in self._scalars[-1].losses if _JUDGE.fullmatch(name)]
+        together = [name for name in names if name in ("D_real", "D_fake")]
+        return [*([together] if together else []), *([name] for name in names if name not in together)]
+
     def _d_won(self) -> Iterator[Finding]:
-        last = self._scalars[-1].losses
-        judges = [name for name in last if _JUDGE.fullmatch(name)]
-        together = [name for name in judges if name in ("D_real", "D_fake")]  # one D, which must be right on both
-        for names in [*([together] if together else []), *([name] for name in judges if name not in together)]:
+        for names in self._judges():
             means = {name: fmean(record.losses.get(name, math.inf) for record in self._scalars) for name in names}
             if all(0 <= mean < D_WON for mean in means.values()):
                 shown = ", ".join(f"{name} {mean:.2g}" for name, mean in means.items())
@@ -150,11 +159,12 @@ class Doctor:
         remedy += "--lr_D or --lr_G" if "lr_D" in self._options else "--lr"
         remedy += ", or --precision fp32" if self._options.get("precision") == "fp16" else ""
         remedy += ", or --gan_mode wgangp" if self._options.get("gan_mode") == "wgan" else ""
-        means = {name: fmean(record.losses.get(name, 0.0) for record in self._scalars) for name in last}
-        for name in last if len(self._scalars) == SCALARS and not self._critic else ():
-            if _JUDGE.fullmatch(name) and means[name] > D_LARGE:
-                text = f"{name} is {means[name]:.3g} (mean of the last {SCALARS} records), where 1 is usual: {remedy}"
-                yield Finding("diverging", name, text)
+        for names in self._judges() if len(self._scalars) == SCALARS and not self._critic else ():
+            means = {name: fmean(record.losses.get(name, 0.0) for record in self._scalars) for name in names}
+            if max(means.values()) > D_LARGE:
+                shown = ", ".join(f"{name} {mean:.3g}" for name, mean in means.items())
+                text = f"{shown} (mean of the last {SCALARS} records), where less than 1 is usual: {remedy}"
+                yield Finding("diverging", ",".join(names), text)
         if len(self._first) < SCALARS // 4 or len(self._scalars) < SCALARS // 2:
             return
         least = LARGE_CRITIC if self._critic else LARGE
@@ -212,11 +222,11 @@ class Doctor:
 
     def _pale(self, pair: Pair) -> Finding | None:
         fake, real = self._median(contrast, pair.fake), self._median(contrast, pair.real)
-        if not pair.real or real <= RICH or fake >= PALE * real:
+        if self._seen < LATE or not pair.real or real <= RICH or fake >= PALE * real:
             return None
         text = (
-            f"{pair.fake} uses little of its range: its contrast is {fake / real:.0%} of that of {pair.real}. If this "
-            "stays, the generator hardly learns: raise --lr, or lower the weight of the reconstruction losses"
+            f"{pair.fake} uses little of its range: its contrast is {fake / real:.0%} of that of {pair.real}. The "
+            "generator hardly learns, or makes an average of the targets: raise --lr, or the weight of the GAN loss"
         )
         return Finding("range", pair.fake, text)
 
@@ -243,14 +253,17 @@ class Doctor:
         fakes, reals = ([each for each in some if each is not None] for some in (found, expected))
         if len(fakes) < PICTURES or len(reals) < PICTURES:
             return None
+        if self._median(contrast, pair.real) <= RICH:
+            return None
         (fake, amplitude), (real, _) = np.mean(fakes, axis=0), np.mean(reals, axis=0)
-        seen = (fake > GRID_DB) & (fake - real > GRID_ABOVE_REAL_DB) & (amplitude > GRID_LEVELS)
+        least = max(GRID_LEVELS, GRID_SHARE * self._median(contrast, pair.fake))
+        seen = (fake > GRID_DB) & (fake - real > GRID_ABOVE_REAL_DB) & (amplitude > least)
         if not seen.any():
             return None
         worst = int(np.argmax(np.where(seen, amplitude, 0)))
         text = (
-            f"{pair.fake} has a checkerboard pattern: its spectrum stands out by {fake[worst]:.0f} dB at a frequency "
-            f"of up-sampling, that of {pair.real} by {real[worst]:.0f} dB. It often fades with training; if it "
+            f"{pair.fake} has a checkerboard pattern of {amplitude[worst]:.1f} levels of 255: its spectrum stands out "
+            f"by {fake[worst]:.0f} dB at a frequency of up-sampling, that of {pair.real} by {real[worst]:.0f} dB. If it "
             "stays, train longer, lower --lr, or choose another --netG"
         )
         return Finding("checkerboard", pair.fake, text)
@@ -269,11 +282,15 @@ def held_out_error(record: EpochRecord) -> float | None:
     return 10 ** (-record.metrics["psnr"] / 20) if "psnr" in record.metrics else None
 
 
-def overfitting(evaluations: Sequence[EpochRecord]) -> Finding | None:
-    """Whether the L1 loss goes on falling while held-out images have become worse since the best evaluation.
+def overfitting(evaluations: Sequence[EpochRecord], lambda_L1: float = 0.0) -> Finding | None:
+    """Whether a run learns its images by heart.
+
+    Either the L1 loss goes on falling while held-out images have become worse since the best evaluation; or held-out
+    images get no better any more, and their L1 is three times that of the training.
 
     Args:
         evaluations: of the run, with ``G_L1`` among the means and L1 or PSNR among the metrics.
+        lambda_L1: the weight in ``G_L1``; 0 where unknown, and for the first rule alone.
     """
     usable = [each for each in evaluations if "G_L1" in each.means and held_out_error(each) is not None]
     errors = [error for each in usable if (error := held_out_error(each)) is not None]
@@ -281,17 +298,29 @@ def overfitting(evaluations: Sequence[EpochRecord]) -> Finding | None:
         return None
     best = min(range(len(errors)), key=errors.__getitem__)
     since = errors[best + 1 :]
-    if len(since) < PATIENCE or min(since[-PATIENCE:]) < HELD_OUT_WORSE * errors[best]:
-        return None
     then, now = usable[best].means["G_L1"], usable[-1].means["G_L1"]
-    if now > TRAIN_BETTER * then:
+    remedy = "Use more images, --save_best psnr or --early_stop, or fewer epochs"
+    if (
+        len(since) >= PATIENCE
+        and min(since[-PATIENCE:]) >= HELD_OUT_WORSE * errors[best]
+        and now <= TRAIN_BETTER * then
+    ):
+        text = (
+            f"overfitting: since epoch {usable[best].epoch} the training's G_L1 fell from {then:.3g} to {now:.3g}, and "
+            f"the error on held-out images rose from {errors[best]:.3g} to {errors[-1]:.3g}. {remedy}"
+        )
+        return Finding("overfitting", "G_L1", text)
+    if not lambda_L1 or "l1" not in usable[-1].metrics:
         return None
-    text = (
-        f"overfitting: since epoch {usable[best].epoch} the training's G_L1 fell from {then:.3g} to {now:.3g}, while "
-        f"the error on held-out images rose from {errors[best]:.3g} to {errors[-1]:.3g}. Use more images, "
-        "--save_best psnr or --early_stop, or fewer epochs"
-    )
-    return Finding("overfitting", "G_L1", text)
+    trained = now / lambda_L1 / 2  # of values from -1 to 1; the metric is of 0 to 1
+    earlier = min(errors[:-PATIENCE])
+    if errors[-1] > GAP * trained and min(errors[-PATIENCE:]) > HELD_OUT_STILL * earlier:
+        text = (
+            f"overfitting: L1 is {trained:.2g} on the training's images and {errors[-1]:.2g} on held-out ones, which "
+            f"get no better any more. {remedy}"
+        )
+        return Finding("overfitting", "G_L1", text)
+    return None
 
 
 def _changes(images: Sequence[NDArray[np.uint8]]) -> float:

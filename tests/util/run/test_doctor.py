@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.util.loggers.records import epoch, scalars
-from util.run.doctor import PICTURES, SCALARS, Doctor, Finding, overfitting, pairs_of
+from util.run.doctor import LATE, PICTURES, SCALARS, Doctor, Finding, overfitting, pairs_of
 from util.types import CYCLE_VISUALS, PAIRED_VISUALS, ImageRecord, Visual
 
 SIZE = 64
@@ -26,15 +26,17 @@ def scene(rng: np.random.Generator) -> np.ndarray:
     return (rows[:, low] * (1 - part[None, :, None]) + rows[:, low + 1] * part[None, :, None]).astype(np.uint8)
 
 
-def judge_pictures(fake: Callable[[np.ndarray], np.ndarray], *, kinds=PAIRED_VISUALS, real=scene, **options: object):
-    """Findings after a window of pictures: ``fake`` makes the fakes from the real ones."""
+def judge_pictures(
+    fake: Callable[[np.ndarray], np.ndarray], *, kinds=PAIRED_VISUALS, real=scene, count=PICTURES, **options: object
+):
+    """Findings after ``count`` pictures: ``fake`` makes the fakes from the real ones."""
     doctor, rng = Doctor(options), np.random.default_rng(0)
-    for number in range(PICTURES):
+    for number in range(count):
         images = {}
         for name, kind in kinds.items():
             images[name] = real(rng) if kind.role == "real" else fake(images[_partner(name, kinds)])
         found = doctor.add_images(ImageRecord(1, number + 1, images, (f"{number}.png",), kinds))
-        assert number == PICTURES - 1 or not found, "a judgement before the window is full"
+        assert number == count - 1 or not found, "a judgement before its time"
     return found
 
 
@@ -106,7 +108,7 @@ def test_a_checkerboard_that_the_real_images_lack() -> None:
 def test_saturated_and_pale_fakes() -> None:
     ends = judge_pictures(lambda real: np.where(real > 128, 255, 0).astype(np.uint8), kinds=PAIRED)
     assert signs(ends) == [("range", "fake_B")] and "black or white" in ends[0].text
-    pale = judge_pictures(lambda real: (100 + real / 10).astype(np.uint8), kinds=PAIRED)
+    pale = judge_pictures(lambda real: (100 + real / 10).astype(np.uint8), kinds=PAIRED, count=LATE)
     assert signs(pale) == [("range", "fake_B")] and "10%" in pale[0].text
     drawing = lambda rng: np.where(scene(rng) > 128, 255, 0).astype(np.uint8)  # noqa: E731
     assert judge_pictures(lambda real: real, kinds=PAIRED, real=drawing) == []
@@ -186,7 +188,7 @@ def test_a_loss_that_grows() -> None:
 
 def test_a_loss_of_d_that_was_large_from_the_start() -> None:
     found = judge_losses(G_GAN=50.0, D_real=40.0, D_fake=lambda number: 300.0 * (number % 3 == 0))
-    assert signs(found) == [("diverging", "D_real"), ("diverging", "D_fake")]
+    assert signs(found) == [("diverging", "D_real,D_fake")]
     assert judge_losses(SCALARS - 1, D_A=40.0) == []
     assert judge_losses(options={"gan_mode": "wgangp"}, D_A=40.0) == []
 
@@ -218,6 +220,15 @@ def test_overfitting() -> None:
 )
 def test_no_overfitting(train: list[float], held_out: list[float]) -> None:
     assert overfitting(evaluations(train, held_out)) is None
+
+
+def test_held_out_images_that_get_no_better_at_three_times_the_training_error() -> None:
+    held_out = [0.20, 0.16, 0.150, 0.149, 0.149, 0.148]
+    finding = overfitting(evaluations([60, 20, 15, 12, 10, 9.8], held_out), 100)  # 9.8 / 200 = 0.049
+    assert finding and "0.049" in finding.text and "0.15 on held-out" in finding.text
+    assert not overfitting(evaluations([60, 20, 15, 12, 10, 9.9], held_out), 100), "0.0495 is more than a third"
+    assert not overfitting(evaluations([60, 20, 15, 12, 10, 9], held_out))
+    assert not overfitting(evaluations([60, 20, 15, 12, 10, 9], [0.20, 0.18, 0.17, 0.165, 0.16, 0.15]), 100)
 
 
 def test_overfitting_by_psnr_and_only_where_both_were_measured() -> None:
