@@ -9,18 +9,20 @@ import math
 import re
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from statistics import fmean, median
 
 import numpy as np
 from numpy.typing import NDArray
 
-from util.run.signs import FLAT, contrast, correlation, difference, grid_pattern, saturated, used_range
+from util.run.signs import FLAT, Pattern, contrast, correlation, difference, grid_pattern, saturated, used_range
 from util.types import EpochRecord, ImageRecord, ScalarRecord
 
 SCALARS = 20  # records of losses that a judgement needs
 PICTURES = 5  # image records that a judgement needs
+LOOKED_AT = ("real", "fake")  # roles of visuals
+CENTRE = 512  # pixels of a side that are looked at
 LATE = 15  # image records before pale pictures count: all are pale at first
 
 D_WON = 0.01  # loss of D: with the vanilla loss 99 % sure and right, with least squares off by 0.1
@@ -95,6 +97,7 @@ class Doctor:
         self._first: list[ScalarRecord] = []
         self._scalars: deque[ScalarRecord] = deque(maxlen=SCALARS)
         self._pictures: deque[ImageRecord] = deque(maxlen=PICTURES)
+        self._patterns: deque[dict[str, Pattern | None]] = deque(maxlen=PICTURES)
         self._seen = 0  # image records
         self._evaluations: list[EpochRecord] = []
 
@@ -110,9 +113,12 @@ class Doctor:
 
     def add_images(self, record: ImageRecord) -> list[Finding]:
         """Judge the last pictures."""
-        if self._pictures and self._pictures[-1].images.keys() != record.images.keys():
+        kept = {name: _centre(record.images[name]) for name, kind in record.kinds.items() if kind.role in LOOKED_AT}
+        if self._pictures and self._pictures[-1].images.keys() != kept.keys():
             self._pictures.clear()
-        self._pictures.append(record)
+            self._patterns.clear()
+        self._pictures.append(replace(record, images=kept))
+        self._patterns.append({name: grid_pattern(image) for name, image in kept.items()})  # slow: once for each
         self._seen += 1
         if len(self._pictures) < PICTURES:
             return []
@@ -248,8 +254,8 @@ class Doctor:
 
     def _checkerboard(self, pair: Pair) -> Finding | None:
         """By the mean spectra of the window; one picture's noise reaches 10 dB somewhere."""
-        found = [grid_pattern(image) for image in self._images(pair.fake)]
-        expected = [grid_pattern(image) for image in self._images(pair.real)] if pair.real else []
+        found = [patterns[pair.fake] for patterns in self._patterns]
+        expected = [patterns[pair.real] for patterns in self._patterns] if pair.real else []
         fakes, reals = ([each for each in some if each is not None] for some in (found, expected))
         if len(fakes) < PICTURES or len(reals) < PICTURES:
             return None
@@ -263,8 +269,8 @@ class Doctor:
         worst = int(np.argmax(np.where(seen, amplitude, 0)))
         text = (
             f"{pair.fake} has a checkerboard pattern of {amplitude[worst]:.1f} levels of 255: its spectrum stands out "
-            f"by {fake[worst]:.0f} dB at a frequency of up-sampling, that of {pair.real} by {real[worst]:.0f} dB. If it "
-            "stays, train longer, lower --lr, or choose another --netG"
+            f"by {fake[worst]:.0f} dB at a frequency of up-sampling, that of {pair.real} by {real[worst]:.0f} dB. If "
+            "it stays, train longer, lower --lr, or choose another --netG"
         )
         return Finding("checkerboard", pair.fake, text)
 
@@ -321,6 +327,12 @@ def overfitting(evaluations: Sequence[EpochRecord], lambda_L1: float = 0.0) -> F
         )
         return Finding("overfitting", "G_L1", text)
     return None
+
+
+def _centre(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """At most ``CENTRE`` pixels of each side, copied: large pictures would take time and memory."""
+    top, left = (max(0, side - CENTRE) // 2 for side in image.shape[:2])
+    return image[top : top + CENTRE, left : left + CENTRE].copy()
 
 
 def _changes(images: Sequence[NDArray[np.uint8]]) -> float:

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Image = NDArray[np.uint8]
+Pattern = tuple[NDArray[np.float64], NDArray[np.float64]]
+"""Of each frequency of ``GRID``: how far it stands out, in dB, and its amplitude, in levels of 255."""
 
 LEVELS = 255.0
 FLAT = 2.0
@@ -50,7 +52,7 @@ def saturated(image: Image) -> float:
     return float(((image <= 2) | (image >= 253)).mean())
 
 
-def grid_pattern(image: Image) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+def grid_pattern(image: Image) -> Pattern | None:
     """How far each frequency of ``GRID`` stands out in the spectrum of the brightness, and its amplitude.
 
     The neighbours of a frequency on an axis of the spectrum lie on that axis, as edges along rows and columns put more

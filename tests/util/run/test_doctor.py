@@ -132,6 +132,16 @@ def test_pictures_that_are_no_values_and_changing_sizes_are_left_alone() -> None
         assert doctor.add_images(ImageRecord(1, number, images, (), PAIRED)) == []
 
 
+def test_of_a_large_picture_the_centre_is_looked_at() -> None:
+    def framed(inner: np.ndarray) -> np.ndarray:
+        return np.pad(np.tile(inner, (8, 8, 1)), ((100, 100), (40, 40), (0, 0)))
+
+    found = judge_pictures(
+        lambda real: framed(255 - real[100:164, 40:104]), kinds=PAIRED, real=lambda r: framed(scene(r))
+    )
+    assert signs(found) == [("inverted", "fake_B")] and "-1.00" in found[0].text
+
+
 def test_partners_follow_from_the_kinds() -> None:
     blank = np.zeros((1, 1, 3), np.uint8)
     found = {}
