@@ -74,10 +74,10 @@ SAGAN = ["--model", "sagan", "--nz", "16", "--attn_res_G", "8", "--attn_res_D", 
 EVALUATE = ["--eval_freq", "4", "--eval_metrics", "l1", "--eval_phase", "test"]
 
 FAILING = (
-    Run("d_won", "generator learns 1,000 times slower than D, `--ndf 32`", [*PIX2PIX, *epochs(30), "--ndf", "32"],
+    Run("d_won", "learning rate of G 1,000 times lower, `--ndf 32`", [*PIX2PIX, *epochs(30), "--ndf", "32"],
         expected="d_won", G_rate=1e-3),
-    Run("d_won_cycle", "the same with CycleGAN", ["--model", "cycle_gan", *epochs(30), "--ndf", "32"], "daynight",
-        "d_won", G_rate=1e-3),
+    Run("d_won_cycle", "CycleGAN, `--lr 0.002`, that of the generators 10,000 times lower",
+        ["--model", "cycle_gan", *epochs(25), "--lr", "0.002"], "daynight", "d_won", G_rate=1e-4),
     Run("constant", "dead weights: `--init_gain 0 --lr 0`", [*PIX2PIX, *epochs(6), "--init_gain", "0", "--lr", "0"],
         expected="constant"),
     Run("diverging", "`--lr 1`", [*PIX2PIX, *epochs(12), "--lr", "1"], expected="diverging"),
@@ -96,7 +96,7 @@ HEALTHY = (
     Run("cycle_gan", "", ["--model", "cycle_gan", *epochs(10)], "daynight"),
     Run("ugatit", "", ["--model", "ugatit", *UGATIT, *epochs(10)], "daynight"),
     Run("atme", "", ["--model", "atme", "--direction", "BtoA", *ATME, *epochs(10)]),
-    Run("atme_unpaired", "", ["--model", "atme_unpaired", *ATME, *epochs(20)], "daynight"),
+    Run("atme_unpaired", "", ["--model", "atme_unpaired", *ATME, *epochs(16)], "daynight"),
     Run("augan", "", ["--model", "augan", *epochs(10)], "daynight"),
     Run("sagan", "", [*SAGAN, *epochs(10)], "shapes"),
     Run("stochastic", "", ["--model", "stochastic", "--direction", "BtoA", *epochs(10)]),

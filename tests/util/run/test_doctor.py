@@ -179,7 +179,7 @@ def test_d_has_won() -> None:
         ({}, {"D_real": -30.0, "D_fake": -30.0}),  # a critic
         ({"gan_mode": "wgangp"}, {"D_real": 0.001, "D_fake": 0.002}),
         ({}, {"D_gp_A": 0.001, "G_L1": 0.001, "DC": 0.0}),  # no loss of D
-        ({}, {"D_A": lambda number: 0.2 if number % 10 == 0 else 0.0}),  # mean 0.02
+        ({}, {"D_A": lambda number: 0.3 if number % 10 == 0 else 0.0}),  # mean 0.03
     ],
 )
 def test_d_has_not_won(options: dict[str, object], losses: dict[str, object]) -> None:
