@@ -86,18 +86,8 @@ def prepare(
         ValueError: the channels, bands or labels do not fit, values lie outside the range, or the picture is smaller
             than the crop.
     """
-    array = stored = chosen_bands(picture.array, side, path)
-    resample, clipped = side.resample, 0.0
-    missing = nodata = None
-    if side.label_nc:
-        array, resample = index_map(array, side.label_nc, channels, path=path, flag=flag, side=side.name), "nearest"
-    else:
-        if side.nodata:
-            nodata = nodata_of(picture, side)
-            stored, missing = filled(array, side, nodata, path)
-        array = in_range(stored, side, path, unread=None if side.nodata else picture.nodata)
-        clipped = 0.0 if array is stored else clipped_share(stored, side)
-        array = to_channels(array, channels, path=path, flag=flag, alpha=options.alpha)
+    whole = unscaled(picture, channels, options, path=path, flag=flag, side=side)
+    array, missing, resample = whole.array, whole.missing, "nearest" if side.label_nc else side.resample
     height, width = array.shape[:2]
     size = scaled_size(width, height, options)
     if "crop" in options.preprocess and min(size) < options.crop_size:
@@ -108,8 +98,27 @@ def prepare(
     if missing is not None and size != (width, height):
         marked = resize(missing[:, :, None].astype(np.float32), size, resample)[:, :, 0]
         missing = np.abs(marked) > 1e-6
+    return replace(whole, array=resize(array, size, resample), missing=missing)
+
+
+def unscaled(
+    picture: Picture, channels: int, options: DataOptions, *, path: str, flag: str, side: SideOptions
+) -> Prepared:
+    """The picture with its channels, in its own size. Arguments and errors as of ``prepare``."""
+    array = stored = chosen_bands(picture.array, side, path)
+    clipped = 0.0
+    missing = nodata = None
+    if side.label_nc:
+        array = index_map(array, side.label_nc, channels, path=path, flag=flag, side=side.name)
+    else:
+        if side.nodata:
+            nodata = nodata_of(picture, side)
+            stored, missing = filled(array, side, nodata, path)
+        array = in_range(stored, side, path, unread=None if side.nodata else picture.nodata)
+        clipped = 0.0 if array is stored else clipped_share(stored, side)
+        array = to_channels(array, channels, path=path, flag=flag, alpha=options.alpha)
     return Prepared(
-        resize(array, size, resample),
+        array,
         picture.format,
         side.value_range,
         labels=side.label_nc,

@@ -48,7 +48,7 @@ fetch() {
     http://* | https://* | ftp://*) ;;
     *)
         local path="${url#file://}"
-        [ -f "$path" ] || fail "there is no file $path: check --url and DATASET_URL"
+        [ -f "$path" ] || fail "there is no file $path: check --url and ${url_variable:-DATASET_URL}"
         cp -- "$path" "$file" || fail "cannot copy $path to $file"
         return
         ;;

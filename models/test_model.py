@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 from models import MODELS
 from models.base_model import BaseModel, pictures
 from models.networks.factory import GENERATOR_NAMES
 from models.networks.inference import InferenceModule, OneImage, no_direction
+from models.networks.recognise import recognise_generator
 from options.base_options import ModelOptions
 from options.schema import Given, arg
 from util.registry import unknown
+from util.run.checkpoint import read_network
 from util.run.engine import Engine
 from util.types import Visual, Visuals
 
@@ -61,6 +64,28 @@ class TestModel(BaseModel):
                 GENERATOR_NAMES,
             )
         self.netG = self.add_network("G" + options.model_suffix, self.make_G(options.input_nc, options.output_nc))
+
+    @staticmethod
+    def options_of_weights(folder: Path, tag: str) -> dict[str, Any]:
+        """The options of a run of the original code that has none, as far as its generators tell them.
+
+        One generator is a run of this model, two are one of cycle_gan.
+
+        Args:
+            folder: of the run.
+            tag: of the checkpoint, e.g. ``latest``.
+
+        Raises:
+            ValueError: the file of a generator is damaged.
+        """
+        suffixes = [each for each in ("", "_A", "_B") if (folder / f"{tag}_net_G{each}.pth").is_file()]
+        if not suffixes:
+            return {}
+        state = read_network(folder / f"{tag}_net_G{suffixes[0]}.pth")
+        found = recognise_generator({key: tuple(value.shape) for key, value in state.items()})
+        if suffixes == ["_A", "_B"]:
+            return {**found, "model": "cycle_gan"}
+        return {**found, "model": "test", "model_suffix": suffixes[0]}
 
     def forward(self) -> None:
         """``fake = G(real)``."""

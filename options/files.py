@@ -51,7 +51,7 @@ def read_options(folder: Path, *, required: bool = True) -> dict[str, Any]:
                 raise ValueError("not an object")
             return loaded
         if text_file.is_file():
-            return _from_text(text_file.read_text(encoding="utf-8"))
+            return _from_text(text_file)
     except (OSError, ValueError) as error:
         raise OptionError(
             f"--name {folder.name}: {folder}/train_opt.* cannot be read ({error}): restore a copy of it"
@@ -61,13 +61,44 @@ def read_options(folder: Path, *, required: bool = True) -> dict[str, Any]:
     return {}
 
 
-def _from_text(text: str) -> dict[str, Any]:
+def read_test_options(folder: Path) -> dict[str, Any]:
+    """What the last test of a run of the original code wrote, in ``test_opt.txt``, or in ``opt.txt`` of its first
+    versions; empty where there is neither.
+
+    Raises:
+        OptionError: the file cannot be read.
+    """
+    for file in (folder / "test_opt.txt", folder / "opt.txt"):
+        if file.is_file():
+            try:
+                return _from_text(file)
+            except (OSError, ValueError) as error:
+                raise OptionError(f"--name {folder.name}: {file} cannot be read ({error}): delete it") from None
+    return {}
+
+
+_FIRST_NAMES = {
+    "which_model_netG": "netG",
+    "which_model_netD": "netD",
+    "which_direction": "direction",
+    "loadSize": "load_size",
+    "fineSize": "crop_size",
+    "batchSize": "batch_size",
+    "resize_or_crop": "preprocess",
+    "identity": "lambda_identity",
+}
+"""Options of the original code's first versions -> what they are called since 2018."""
+
+
+def _from_text(file: Path) -> dict[str, Any]:
     values: dict[str, Any] = {}
-    for line in text.splitlines():
+    for line in file.read_text(encoding="utf-8").splitlines():
         name, colon, rest = line.partition(":")
-        if colon and name.strip().isidentifier() and name.strip() not in not_of_original():
-            word = rest.split("[default:")[0].strip()
-            values[name.strip()] = word
+        name = _FIRST_NAMES.get(name.strip(), name.strip())
+        if colon and name.isidentifier() and name not in not_of_original():
+            values[name] = rest.split("[default:")[0].strip()
+    if "no_lsgan" in values:
+        values.setdefault("gan_mode", "vanilla" if values.pop("no_lsgan") == "True" else "lsgan")
     return values
 
 

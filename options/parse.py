@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from options.base_options import DataOptions, EngineOptions, ModelOptions, RunOptions
-from options.files import read_options
+from options.files import read_options, read_test_options
 from options.metric_options import EvalOptions, MetricOptions
 from options.records import PLUGINS, TEST, TITLES, TRAIN, Records, all_specs, options_of
 from options.schema import (
@@ -143,12 +143,28 @@ def parse_test(
     words = _first_pass(argv)
     line = _CommandLine(program, list(argv), words, records, models, datasets, in_test=True)
     saved = {} if words["help"] else read_options(_run_folder(line), required=False)
-    if not saved and not words["model"] and not words["config"] and not words["help"]:
-        argv = ["--model", "test", *argv]
-        line = replace(line, argv=argv, words=_first_pass(argv))
+    if not saved and not words["config"] and not words["help"]:
+        saved = _of_original(line, _run_folder(line))
     if saved and words["model"] and words["model"] != saved.get("model"):
         saved.pop("dataset_mode", None)  # another model reads another kind of data
     return _resolve(line, {**saved, **_place(line)})
+
+
+def split_direction(words: Sequence[str]) -> tuple[str, list[str]]:
+    """``--direction`` of a command that translates, empty if it is not given, and the other words.
+
+    It asks for a generator; that of the training, by which files and ranges of both sides go, stays as it is.
+    """
+    found, rest, left = "", [], list(words)
+    while left:
+        word = left.pop(0)
+        if word == "--direction" and left:
+            found = left.pop(0)
+        elif word.startswith("--direction="):
+            found = word.partition("=")[2]
+        else:
+            rest.append(word)
+    return found, rest
 
 
 def parse_command(
@@ -223,7 +239,7 @@ class _CommandLine:
 def _first_pass(argv: Sequence[str]) -> dict[str, Any]:
     """The few words that decide what the other words mean."""
     parser = _Parser(add_help=False, allow_abbrev=False)
-    for name in ("model", "dataset_mode", "name", "checkpoints_dir", "config", "suffix"):
+    for name in ("model", "dataset_mode", "name", "checkpoints_dir", "config", "suffix", "epoch", "load_iter"):
         parser.add_argument(f"--{name}", default="")
     parser.add_argument("--continue_train", nargs="?", const="True", default="False")
     parser.add_argument("-h", "--help", action="store_true")
@@ -234,6 +250,18 @@ def _place(line: _CommandLine) -> dict[str, str]:
     """Where the run lies, whatever its files say."""
     defaults = {"checkpoints_dir": RunOptions.checkpoints_dir, "name": RunOptions.name}
     return {key: line.words[key] or default for key, default in defaults.items()}
+
+
+def _of_original(line: _CommandLine, folder: Path) -> dict[str, Any]:
+    """Options of a run that came without those of its training: what a test of it noted, and what its weights tell."""
+    epoch, load_iter = line.words["epoch"] or "latest", line.words["load_iter"] or "0"
+    found = line.models.get("test").options_of_weights(folder, epoch if load_iter == "0" else f"iter_{load_iter}")
+    noted = read_test_options(folder)
+    if noted.get("model", "test") != "test":  # a recipe that the weights alone do not tell
+        found = {name: value for name, value in found.items() if name not in ("model", "model_suffix")}
+    elif found.get("model") == "cycle_gan":
+        noted.pop("dataset_mode", None)
+    return {"model": "test", **noted, **found}
 
 
 def _run_folder(line: _CommandLine) -> Path:

@@ -14,10 +14,12 @@ REPO = Path(__file__).resolve().parents[1]
 HELP_ONLY = {"scripts/prepare_alderley.py", "scripts/prepare_bdd100k.py", "scripts/prepare_class_folder.py"}
 """Other names of commands in datasets/."""
 
-FROM_NOISE = {
+OF_A_RUN = {
     "scripts/generate.py": "GenerateOptions",
     "scripts/morph.py": "MorphOptions",
     "scripts/match.py": "MatchOptions",
+    "scripts/translate.py": "TranslateOptions",
+    "scripts/export.py": "ExportOptions",
 }
 """Commands with the flags of test.py and those of this record."""
 
@@ -31,8 +33,8 @@ def command_records() -> dict[str, type[OptionRecord]]:
 
 def _record(path: str) -> type[OptionRecord]:
     module = importlib.import_module(path.removesuffix(".py").replace("/", "."))
-    if path in FROM_NOISE:
-        return getattr(module, FROM_NOISE[path])
+    if path in OF_A_RUN:
+        return getattr(module, OF_A_RUN[path])
     if isinstance(table := getattr(module, "TABLE", None), Table):
         return table.options
     (record,) = (each for each in vars(module).values() if _is_record(each) and each.__module__ == module.__name__)

@@ -15,6 +15,8 @@ import torch
 
 import test as test_program
 import train
+from models.networks.factory import build_generator
+from models.trained import load
 
 OLD = Path(__file__).parent / "golden" / "old_runs"
 
@@ -49,3 +51,63 @@ def test_it_can_be_tested_with_no_other_flag(model, workdir, dataroot):
     shutil.copytree(OLD / model / "begun", workdir / "checkpoints" / "run")
     assert test_program.main(["--name", "run", "--gpu_ids", "-1", "--dataroot", str(dataroot)]) == 0
     assert list((workdir / "results" / "run" / "test_latest" / "images").glob("*_fake_B.png"))
+
+
+# --- folders of the original code, without the options of the training ------------------------------------------------
+
+
+def weights(folder, name, netG, **shape):
+    """Weights of a generator as ``latest_net_<name>.pth``; returns the network."""
+    folder.mkdir(parents=True, exist_ok=True)
+    net = build_generator(netG, shape.pop("input_nc", 3), shape.pop("output_nc", 3), ngf=4, **shape)
+    torch.save(net.state_dict(), folder / f"latest_net_{name}.pth")
+    return net
+
+
+@pytest.mark.parametrize(
+    ("netG", "norm", "dropout"),
+    [("unet_128", "batch", 0.5), ("resnet_6blocks", "instance", 0.0), ("resnet_9blocks", "batch", 0.5)],
+)
+def test_weights_alone_are_enough(tmp_path, netG, norm, dropout):
+    net = weights(tmp_path / "run", "G", netG, norm=norm, dropout=dropout, input_nc=1)
+    run = load("run", checkpoints_dir=tmp_path, flags=["--eval"])
+    image = torch.rand(1, 1, 128, 128) * 2 - 1
+    torch.testing.assert_close(run.generator().module(image)[0], net.eval()(image))
+    with pytest.raises(ValueError, match="a checkpoint of another network"):  # flags win
+        load("run", checkpoints_dir=tmp_path, flags=["--ngf", "8"])
+
+
+def test_two_generators_are_a_run_of_cycle_gan(tmp_path):
+    nets = [weights(tmp_path / "run", f"G_{side}", "resnet_6blocks", norm="instance", dropout=0.0) for side in "AB"]
+    image = torch.rand(1, 3, 32, 32) * 2 - 1
+    run = load("run", checkpoints_dir=tmp_path)
+    for direction, net in zip(("AtoB", "BtoA"), nets):
+        torch.testing.assert_close(run.generator(direction).module(image)[0], net(image))
+    (tmp_path / "run" / "latest_net_G_A.pth").unlink()
+    run = load("run", checkpoints_dir=tmp_path)
+    torch.testing.assert_close(run.generator().module(image)[0], nets[1](image))
+
+
+@pytest.mark.parametrize(
+    ("file", "rows", "expected"),
+    [
+        ("test_opt.txt", "model: pix2pix\n direction: BtoA \t[default: AtoB]\nngf: 64\nno_dropout: True", "BtoA"),
+        ("opt.txt", "model: pix2pix\nwhich_direction: BtoA\nwhich_model_netG: unet_256\nfineSize: 128", "BtoA"),
+        ("test_opt.txt", "model: test\ndataset_mode: single\nmodel_suffix: ", "AtoB"),
+    ],
+)
+def test_options_of_a_test_are_used_where_the_weights_tell_nothing(tmp_path, file, rows, expected):
+    weights(tmp_path / "run", "G", "unet_128", norm="batch")
+    (tmp_path / "run" / file).write_text(f"------- Options -------\n{rows}\n-------- End --------\n")
+    run = load("run", checkpoints_dir=tmp_path)
+    assert (run.options.model.netG, run.options.model.ngf) == ("unet_128", 4)
+    assert (run.options.run.model, run.options.data.direction) == (rows.split("\n")[0][7:], expected)
+    assert run.options.model.no_dropout == ("no_dropout" in rows)
+    assert run.options.data.crop_size == (128 if "fineSize" in rows else 256)
+
+
+def test_damaged_weights_are_named(tmp_path):
+    weights(tmp_path / "run", "G", "unet_128")
+    (tmp_path / "run" / "latest_net_G.pth").write_bytes(b"<html>")
+    with pytest.raises(ValueError, match=r"latest_net_G\.pth: damaged or not a checkpoint"):
+        load("run", checkpoints_dir=tmp_path)

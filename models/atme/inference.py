@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 
 import torch
@@ -43,6 +44,7 @@ class MappedTranslation(InferenceModule):
         self.netW, self.netG, self.netD = netW, netG, netD
         self.maps, self.conditional = maps, conditional
         self.min_size = maps.min_size
+        self._drawn = maps.draws
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         """``[N, C, H, W]`` in [-1, 1] -> the translation, and W_t ``[N, 1, H, W]``."""
@@ -52,19 +54,29 @@ class MappedTranslation(InferenceModule):
             fake, W_t = self._attempt(image, self.netD(judged).float())
         return (fake, W_t)[: len(self.outputs)]
 
-    def draws(self) -> bool:
-        return self.maps.draws or getattr(self.netW, "draws", False) or super().draws()
+    def has_noise(self) -> bool:
+        return self._drawn or bool(getattr(self.netW, "draws", False))
+
+    @contextlib.contextmanager
+    def still(self) -> Iterator[None]:
+        """The mean of the published map, 0.5, instead of a drawn one."""
+        was_drawn, self._drawn = self._drawn, False
+        try:
+            with super().still():
+                yield
+        finally:
+            self._drawn = was_drawn
 
     def _attempt(self, image: Tensor, maps: Tensor) -> tuple[Tensor, Tensor]:
         W_t = self.netW(maps, (image.shape[-2], image.shape[-1]))
         return self.netG(image * (1 + W_t), W_t), W_t
 
     def _map(self, image: Tensor) -> Tensor:
-        if not self.maps.draws or torch.compiler.is_exporting() or torch.jit.is_tracing():
+        if not self._drawn or torch.compiler.is_exporting() or torch.jit.is_tracing():
             return self.maps.neutral(image)
         return self.maps.drawn(image.shape[0], (int(image.shape[-2]), int(image.shape[-1]))).to(image.device)
 
     def _reasons(self) -> Iterator[str]:
         yield from super()._reasons()
-        if self.draws():
+        if self.has_noise():
             yield "the map of D is drawn for each part"

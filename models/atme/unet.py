@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from models.networks.norm import float_or_wider
+from models.networks.norm import float_or_wider, without_autocast
 from util.registry import unknown
 
 EPS = 1e-5
@@ -65,9 +65,11 @@ class Block(nn.Module):
 def _group_norm(x: Tensor, groups: int, gain: Tensor, offset: Tensor) -> Tensor:
     """Group norm with a gain and an offset ``[N, C]`` for each sample."""
     n, c, h, w = x.shape
-    if n == 1:
+    # An exported network must not take either short cut: both hold for the number of samples at hand only.
+    exporting = torch.compiler.is_exporting()
+    if not exporting and n == 1:
         return F.group_norm(x, groups, gain[0], offset[0], EPS)
-    if x.is_contiguous():
+    if not exporting and x.is_contiguous():
         # The samples become groups of one sample: one kernel does what would be three passes over x.
         y = F.group_norm(x.view(1, n * c, h, w), n * groups, gain.flatten(), offset.flatten(), EPS)
         return y.view(n, c, h, w)
@@ -450,7 +452,7 @@ class DDMUNet(nn.Module):
 
     def _embed(self, w_map: Tensor) -> Tensor:
         """Each sample's mean, embedded in float32: half precision would round away the little that it changes."""
-        with torch.autocast(w_map.device.type, enabled=False):
+        with without_autocast(w_map):
             return self.time_mlp(float_or_wider(w_map).mean(dim=(1, 2, 3)) * self.time_scale)  # [N, time_dim]
 
     def _run(self, module: nn.Module, *inputs: Tensor) -> Tensor:

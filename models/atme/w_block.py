@@ -29,7 +29,8 @@ class ResizeTo(nn.Module):
 
     def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:
         """``[N, C, h, w]`` -> ``[N, C, H/divisor, W/divisor]``."""
-        target = [-(-side // self.divisor) for side in size]
+        # Not -(-side // divisor): ONNX divides towards zero, so that an exported network would round down.
+        target = [(side + self.divisor - 1) // self.divisor for side in size]
         return F.interpolate(x, size=target, mode="bilinear", align_corners=False)
 
 

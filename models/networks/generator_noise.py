@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
@@ -212,10 +213,19 @@ class NoisyGenerator(InferenceModule):
         """``[N, C, H, W]`` in [-1, 1] -> the translation."""
         return (self.noise(image),)
 
-    def draws(self) -> bool:
-        return (self.noise.on and self.noise.draws) or super().draws()
+    def has_noise(self) -> bool:
+        return self.noise.on and self.noise.draws
+
+    @contextlib.contextmanager
+    def still(self) -> Iterator[None]:
+        was_on = self.noise.on
+        self.noise.switch(False)
+        try:
+            yield
+        finally:
+            self.noise.switch(was_on)
 
     def _reasons(self) -> Iterator[str]:
         yield from super()._reasons()
-        if self.noise.on and self.noise.draws:
+        if self.has_noise():
             yield "the noise is drawn for each part"

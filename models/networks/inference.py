@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Iterator
 from typing import ClassVar
@@ -18,10 +19,13 @@ class InferenceModule(nn.Module):
 
     Attributes:
         outputs: names of what it returns; the first is the translation.
+        latent: length of the noise vectors that it takes; 0 if it takes images.
+        num_classes: of the labels beside them.
     """
 
     inputs: ClassVar[tuple[str, ...]] = ("image",)
     of_lightness: ClassVar[bool] = False
+    latent = num_classes = 0
 
     def __init__(self, *outputs: str) -> None:
         super().__init__()
@@ -45,33 +49,43 @@ class InferenceModule(nn.Module):
         """Why a part of an image comes out differently than in the whole; empty if it does not."""
         return " and ".join(dict.fromkeys(self._reasons()))
 
+    def has_noise(self) -> bool:
+        """Whether it draws something beside dropout, for the batch as a whole."""
+        return False
+
     def draws(self) -> bool:
         """Whether a second pass over the same image may give another picture."""
-        return any(isinstance(net, nn.modules.dropout._DropoutNd) and net.training and net.p > 0 for net in self._all())
+        dropouts = (net for net in self.modules() if isinstance(net, _DROPOUT))
+        return self.has_noise() or any(net.training and net.p > 0 for net in dropouts)
 
-    def couples_samples(self) -> bool:
-        """Whether a picture depends on the others in its batch."""
-        return self.draws() or any(isinstance(net, _BATCH_NORM) and net.training for net in self._all())
-
-    def _all(self) -> Iterator[nn.Module]:
-        return self.modules()
+    @contextlib.contextmanager
+    def still(self) -> Iterator[None]:
+        """Nothing is drawn within, whatever the mode of the networks; what draws all the same stays in ``draws``."""
+        active = [net for net in self.modules() if isinstance(net, _DROPOUT) and net.training]
+        for net in active:
+            net.eval()
+        try:
+            yield
+        finally:
+            for net in active:
+                net.train()
 
     def _reasons(self) -> Iterator[str]:
         """What looks at the whole picture; a network of its own kind says so by ``whole_picture``."""
-        for net in self._all():
+        for net in self.modules():
             if isinstance(net, _BATCH_NORM) and net.training:
                 yield "batch norm in train mode takes its statistics from the picture"
             elif isinstance(net, nn.InstanceNorm2d) and not net.track_running_stats:
                 yield "instance norm takes its statistics from the picture"
             elif isinstance(net, nn.GroupNorm):
                 yield "group norm takes its statistics from the picture"
-            elif isinstance(net, nn.modules.dropout._DropoutNd) and net.training and net.p > 0:
+            elif isinstance(net, _DROPOUT) and net.training and net.p > 0:
                 yield "dropout draws for each part"
             elif isinstance(reason := getattr(net, "whole_picture", ""), str) and reason:
                 yield reason
 
 
-_BATCH_NORM = nn.modules.batchnorm._BatchNorm
+_BATCH_NORM, _DROPOUT = nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd
 
 
 class OneImage(InferenceModule):

@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.networks.norm import without_autocast
+
 EPS = 1e-12
 
 
@@ -35,7 +37,7 @@ class _Spectral(nn.Module):
         In train mode a step of the power iteration comes first: ``v = unit(W^T u)``, then ``u = unit(W v)``. torch's
         newer parametrisation has the opposite order, so that training with it gives other numbers.
         """
-        with torch.autocast(self.weight_orig.device.type, enabled=False):
+        with without_autocast(self.weight_orig):
             W = self.weight_orig.flatten(1)
             u, v = self.weight_u.clone(), self.weight_v.clone()
             if self.training:

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.networks.inference import InferenceModule
+from models.networks.norm import without_autocast
 from models.sagan.sample_options import IMAGE_SIZES
 from models.sagan.spectral import SNConv2d, SNEmbedding, SNLinear
 
@@ -54,7 +55,7 @@ def _rows(table: Tensor, y: Tensor) -> Tensor:
     """``[N, C]``: the rows of the labels, or their mixture."""
     if not y.is_floating_point():
         return F.embedding(y, table)
-    with torch.autocast(table.device.type, enabled=False):
+    with without_autocast(table):
         return y.to(table.dtype) @ table
 
 
@@ -282,9 +283,9 @@ class ClassSamples(InferenceModule):
 
     inputs = ("z", "label")
 
-    def __init__(self, net: nn.Module) -> None:
+    def __init__(self, net: SAGANGenerator) -> None:
         super().__init__("fake")
-        self.net = net
+        self.net, self.latent, self.num_classes = net, net.nz, net.num_classes
 
     def forward(self, z: Tensor, label: Tensor) -> tuple[Tensor]:
         """``[N, nz]`` and int64 ``[N]`` -> ``[N, C, S, S]`` in (-1, 1)."""

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.networks.norm import zero_gradient
+from models.networks.norm import without_autocast, zero_gradient
 
 EPS = 1e-12
 
@@ -47,7 +47,7 @@ class _Spectral(nn.Module):
         """The weight that the layer works with, float32 whatever the surrounding precision."""
         if self.u is None:
             return self.weight
-        with torch.autocast(self.weight.device.type, enabled=False):
+        with without_autocast(self.weight):
             return self.weight / self.sigma()
 
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from models.networks.inference import InferenceModule
-from models.networks.norm import float_or_wider
+from models.networks.norm import InstanceNorm2d, float_or_wider, without_autocast
 from models.networks.spectral import SpectralConv2d, SpectralLinear
 
 EPS = 1e-5
@@ -105,7 +105,7 @@ def layer_instance_norm(x: Tensor, rho: Tensor, gamma: Tensor, beta: Tensor, *, 
     Returns:
         ``[N, C, h, w]`` of the dtype of x.
     """
-    with torch.autocast(x.device.type, enabled=False):
+    with without_autocast(x):
         rho, gamma, beta = (float_or_wider(each) for each in (rho, gamma, beta))
         pixels, channels = x.shape[2] * x.shape[3], x.shape[1]
         mean_I, var_I = _Moments.apply(x)
@@ -182,7 +182,7 @@ class _Attention(nn.Module):
 
     def attend(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """``[N, D, h, w]`` -> logits ``[N, 2]`` and ``conv1x1([x w_gap, x w_gmp])`` ``[N, D, h, w]``."""
-        with torch.autocast(x.device.type, enabled=False):  # their loss weighs 1000: no rounding here
+        with without_autocast(x):  # their loss weighs 1000: no rounding here
             dtype = torch.promote_types(x.dtype, torch.float32)
             means = x.mean(dim=(2, 3), dtype=dtype)
             maxima = F.adaptive_max_pool2d(x, 1).flatten(1).to(dtype)
@@ -217,10 +217,10 @@ class ResidualBlock(nn.Module):
         self.conv_block = nn.Sequential(
             nn.ReflectionPad2d(1),
             nn.Conv2d(channels, channels, 3, bias=variant.bias),
-            nn.InstanceNorm2d(channels, affine=variant.affine),
+            InstanceNorm2d(channels, affine=variant.affine),
             *_pad_then_relu(1),
             nn.Conv2d(channels, channels, 3, bias=variant.bias),
-            nn.InstanceNorm2d(channels, affine=variant.affine),
+            InstanceNorm2d(channels, affine=variant.affine),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -332,13 +332,13 @@ class UGATITGenerator(_Attention):
         self.DownBlock = nn.Sequential(
             nn.ReflectionPad2d(3),
             nn.Conv2d(input_nc, ngf, 7, bias=bias),
-            nn.InstanceNorm2d(ngf, affine=affine),
+            InstanceNorm2d(ngf, affine=affine),
             *_pad_then_relu(1),
             nn.Conv2d(ngf, 2 * ngf, 3, stride=2, bias=bias),
-            nn.InstanceNorm2d(2 * ngf, affine=affine),
+            InstanceNorm2d(2 * ngf, affine=affine),
             *_pad_then_relu(1),
             nn.Conv2d(2 * ngf, dim, 3, stride=2, bias=bias),
-            nn.InstanceNorm2d(dim, affine=affine),
+            InstanceNorm2d(dim, affine=affine),
             nn.ReLU(inplace=True),
             *(ResidualBlock(dim, variant) for _ in range(n_res)),
         )

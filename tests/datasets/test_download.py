@@ -6,13 +6,13 @@ import os
 import shutil
 import subprocess
 import tarfile
-import threading
 import zipfile
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+
+from tests.file_server import serve
 
 FOLDER = Path(__file__).resolve().parents[2] / "datasets"
 NOISE = os.urandom(20_000)  # does not compress, so that an archive has a middle
@@ -110,33 +110,9 @@ def test_names(script: str, tmp_path: Path) -> None:
 
 @pytest.fixture
 def server(mirror: Path) -> Iterator[tuple[str, list[str]]]:
-    """A server that can send the rest of a file; (its address, the ranges that were asked for)."""
-    ranges: list[str] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            file = mirror / self.path.lstrip("/")
-            asked = self.headers.get("Range", "")
-            ranges.append(asked)
-            if not file.is_file():
-                self.send_error(404)
-                return
-            data = file.read_bytes()
-            start = int(asked.removeprefix("bytes=").rstrip("-")) if asked else 0
-            self.send_response(206 if asked else 200)
-            if asked:
-                self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
-            self.send_header("Content-Length", str(len(data) - start))
-            self.end_headers()
-            self.wfile.write(data[start:])
-
-        def log_message(self, format: str, *args: object) -> None:
-            """Says nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
-        threading.Thread(target=running.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{running.server_port}", ranges
-        running.shutdown()
+    """See ``serve``."""
+    with serve(mirror) as running:
+        yield running
 
 
 def test_goes_on_with_a_part(tmp_path: Path, mirror: Path, server: tuple[str, list[str]]) -> None:

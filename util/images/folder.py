@@ -22,7 +22,10 @@ _NO_IMAGES = frozenset(f".{suffix}" for suffix in _BESIDE.split())
 _REMEDIES = {
     "DICOM": ((".dcm", ".dicom", ".ima"), "save the slices as 16-bit TIFF with their values in HU"),
     "volumes": ((".nii", ".nii.gz", ".nrrd", ".mha", ".mhd", ".mgz", ".hdr"), "save their slices as TIFF"),
-    "videos": ((".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v"), "save their frames: ffmpeg -i FILE %05d.png"),
+    "videos": (
+        (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v"),
+        "datasets/prepare_video.py saves their frames",
+    ),
     "raw photos": ((".dng", ".nef", ".cr2", ".cr3", ".arw", ".raf", ".orf"), "develop them to 16-bit TIFF"),
     "HEIF": ((".heic", ".heif"), "convert them to PNG or JPEG"),
     "arrays": ((".npz", ".mat", ".h5", ".hdf5", ".nc", ".zarr", ".pfm", ".exr"), "save them as .npy or float TIFF"),

@@ -186,6 +186,7 @@ def write_image(
     geo: Geo | None = None,
     nodata: float | None = None,
     missing: NDArray[np.bool_] | None = None,
+    quality: int = 95,
 ) -> Path:
     """Write ``[C, H, W]`` in ``[-1, 1]`` (clipped) in the units that ``read_image`` gave for it.
 
@@ -202,6 +203,7 @@ def write_image(
         geo: georeference of the file, which then is a GeoTIFF; its size must be that of the picture.
         nodata: the number that stands for missing pixels; a TIFF names it (GDAL's tag 42113).
         missing: ``[H, W]`` or ``[C, H, W]``, where ``nodata`` is written instead of the values.
+        quality: of JPEG and WebP, 1 to 100; WebP of 100 loses nothing.
 
     Returns:
         The file that was written.
@@ -211,18 +213,51 @@ def write_image(
     """
     if format not in FORMATS:
         raise ValueError(f"image format {format!r}: choose one of {', '.join(FORMATS)}")
+    numbers = [nodata] if nodata is not None and missing is not None and missing.any() else []
+    kind = stored_format(format, value_range, *numbers)
+    try:
+        stored = stored_pixels(values, format, kind, value_range=value_range, nodata=nodata, missing=missing)
+    except ValueError as error:
+        raise ValueError(f"{os.fspath(path)}: {error}") from None
+    return save_array(path, stored, alpha=alpha, geo=geo, nodata=nodata, quality=quality)
+
+
+def stored_format(format: Format, value_range: tuple[float, float] | None, *numbers: float) -> Format:
+    """The format that ``write_image`` stores values in.
+
+    Args:
+        format: of the domain.
+        value_range: the numbers that -1 and 1 stand for; None for the full scale.
+        numbers: others that the file must hold, such as that of missing pixels.
+    """
+    low, high = value_range or scale_of(format)
+    kind: Format = "float32" if format == "int16" and value_range is None else fitting_format(format, low, high)
+    return fitting_format(kind, low, high, *numbers) if numbers else kind
+
+
+def stored_pixels(
+    values: Pixels,
+    format: Format,
+    kind: Format,
+    *,
+    value_range: tuple[float, float] | None = None,
+    nodata: float | None = None,
+    missing: NDArray[np.bool_] | None = None,
+) -> NDArray[Any]:
+    """``[C, H, W]`` in ``[-1, 1]`` as ``[H, W, C]`` of ``kind``, which ``stored_format`` gave; see ``write_image``.
+
+    Raises:
+        ValueError: NaN in the values.
+    """
     array = _to_numpy(values).transpose(1, 2, 0)
     if np.isnan(array).any():
-        raise ValueError(f"{os.fspath(path)}: the picture has NaN values and cannot be written")
+        raise ValueError("the picture has NaN values and cannot be written")
     low, high = value_range or scale_of(format)
-    format = "float32" if format == "int16" and value_range is None else fitting_format(format, low, high)
     scaled = low + (array.clip(-1, 1).astype(np.float64) + 1) / 2 * (high - low)
     if missing is not None and nodata is not None and missing.any():
-        format = fitting_format(format, low, high, nodata)
         scaled = np.where(missing[:, :, None] if missing.ndim == 2 else missing.transpose(1, 2, 0), nodata, scaled)
     with np.errstate(over="ignore"):  # a nodata value beyond float32
-        stored = (scaled if format == "float32" else np.rint(scaled)).astype(format)
-    return save_array(path, stored, alpha=alpha, geo=geo, nodata=nodata)
+        return (scaled if kind == "float32" else np.rint(scaled)).astype(kind)
 
 
 def save_array(
@@ -232,6 +267,7 @@ def save_array(
     alpha: bool = False,
     geo: Geo | None = None,
     nodata: float | None = None,
+    quality: int = 95,
 ) -> Path:
     """Write uint8, uint16, int16 or float32 ``[H, W, C]`` as it is (``.npy``: numbers of any type).
 
@@ -253,7 +289,9 @@ def save_array(
     if suffix == ".npy":
         data = _encode_npy(array)
     elif suffix in _JPEG:
-        data = _encode_pillow(array, "JPEG", quality=95)
+        data = _encode_pillow(array, "JPEG", quality=quality)
+    elif suffix == ".webp":
+        data = _encode_pillow(array, "WEBP", quality=quality, lossless=quality == 100)
     elif suffix == ".png":
         data = _encode_pillow(array, "PNG", compress_level=1) if format == "uint8" else encode_png16(array)
     elif channels == 1 and format != "int16" and geo is None and nodata is None:
@@ -270,8 +308,8 @@ def written_path(
     """The file that ``save_array`` makes of a wanted path.
 
     PNG for grey and RGB of 8 or 16 bit, with opacity too; TIFF for everything else: float32, int16, other numbers of
-    channels, georeference. A path that ends in ``.npy``, ``.tif``, ``.tiff``, ``.jpg`` or ``.jpeg`` keeps its kind
-    where that can hold the picture.
+    channels, georeference. A path that ends in ``.npy``, ``.tif``, ``.tiff``, ``.jpg``, ``.jpeg`` or ``.webp`` keeps
+    its kind where that can hold the picture.
     """
     wanted = Path(path)
     suffix = wanted.suffix.lower()
@@ -280,7 +318,7 @@ def written_path(
         return wanted
     if suffix in _JPEG and format == "uint8" and colours in (1, 3) and not alpha and not geo:
         return wanted
-    if suffix in _TIFF:
+    if suffix in _TIFF or (suffix == ".webp" and format == "uint8" and channels == 3 + alpha and not geo):
         return wanted
     if colours in (1, 3) and format in ("uint8", "uint16") and not geo:
         return wanted if suffix == ".png" else _with_suffix(wanted, ".png")

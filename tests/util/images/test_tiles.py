@@ -8,7 +8,7 @@ import pytest
 from util.images.tiles import Grid, cut_tile, join_rows, plan_grid, reflected, tile_picture
 
 SIZES = [(1, 1), (5, 300), (64, 64), (65, 64), (100, 177), (300, 517)]
-SHAPES = [(64, 0, 1), (64, 16, 1), (64, 16, 16), (33, 7, 4), (128, 64, 32)]
+SHAPES = [(64, 0, 1), (64, 16, 1), (64, 16, 16), (33, 7, 4), (128, 64, 32), (64, 56, 8), (33, 30, 1)]
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -48,9 +48,9 @@ def test_a_small_picture_is_one_tile_of_the_smallest_size():
 def test_edges_of_tiles_are_thrown_away_and_the_middle_of_an_overlap_is_blended():
     first, second = plan_grid(1, 24, 16, 8).columns
     assert (first.start, second.start) == (0, 8)  # they share 8 ... 15
-    assert (first.kept_to, second.kept_from) == (14, 10)  # 2 pixels are thrown away at each side
-    np.testing.assert_allclose(first.weights()[-5:], [1, 0.875, 0.625, 0.375, 0.125])
-    np.testing.assert_allclose(second.weights()[:5], [0.125, 0.375, 0.625, 0.875, 1])
+    assert (first.kept_to, second.kept_from) == (13, 11)  # 3 pixels are thrown away at each side
+    np.testing.assert_allclose(first.weights()[-3:], [1, 0.75, 0.25])
+    np.testing.assert_allclose(second.weights()[:3], [0.25, 0.75, 1])
 
 
 def test_an_overlap_as_large_as_the_tile_is_refused():

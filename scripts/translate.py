@@ -1,0 +1,499 @@
+"""Translate pictures with a trained run: any size, any number, no data set.
+
+Usage:
+    python scripts/translate.py --name RUN photo.jpg --output photo_B.png
+    python scripts/translate.py --name RUN FOLDER more/*.tif --output DIR --direction BtoA
+    find . -name '*.png' | python scripts/translate.py --name RUN - --output DIR
+    python scripts/translate.py --name RUN clip.mp4 --output clip_B.mp4
+    python scripts/translate.py --name RUN volume.nii.gz --output volume_B.nii.gz     (docs/medical.md)
+    python scripts/translate.py --name RUN map.tif --output map_B.tif --tile 1024 --overlap 128
+Sizes are kept, values are stored as in training, and what large pictures need is said: see docs/translate.md.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from util.openmp import share_processors
+
+if __name__ == "__main__":
+    share_processors()  # before torch is loaded
+
+from data import DATASETS
+from models import MODELS
+from options.parse import Options, answer_help, parse_test, split_direction
+from options.translate_options import TranslateOptions
+
+if __name__ == "__main__":
+    answer_help("scripts/translate.py", MODELS, DATASETS)  # before torch is imported
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from tqdm import tqdm
+
+from models.exported import default_name, load_exported
+from models.generators import is_forward, own_direction
+from models.trained import folder_of, load_run, remembered_sides
+from models.translation import SMALL, Ready, TilePlan, Translator
+from models.video import translate_video
+from models.volumes import VolumeRun, plan_volumes, translate_to_nifti
+from util.background import BackgroundWriter
+from util.exit_code import EXIT_DONE, EXIT_FAILED, report_error, run_command
+from util.images.folder import is_image, require_images
+from util.images.io import IMAGE_SUFFIXES, save_array
+from util.images.video import VideoSource, is_video, read_video
+from util.images.video_writer import WRITTEN_SUFFIXES, check_output
+from util.run.checkpoint import checkpoint_tag
+from util.run.engine import start_engine
+from util.run.inference import ResultNames
+from util.run.sides import read_sides
+from util.volumes.series import naming_packages
+from util.volumes.translation import is_volume
+
+logger = logging.getLogger("translate")
+
+PROGRAM = "scripts/translate.py"
+READERS = 4
+BATCH_PIXELS = 2**20
+"""A batch has no more pixels, unless it has one picture."""
+LARGE_NETWORK = 20_000_000
+"""Weights from which a batch pays on the CPU: they are read from memory once for all of its pictures."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A picture to translate.
+
+    Attributes:
+        path: of the input.
+        result: of the output; its suffix gives way to what can hold the picture.
+        place: its number among all inputs: what it draws depends on it.
+    """
+
+    path: str
+    result: Path
+    place: int
+
+
+@dataclass
+class Count:
+    """What became of the pictures.
+
+    Attributes:
+        done: written.
+        errors: what was wrong with the others, in the order in which it was found.
+        other_kind: whether one could not be written as the kind of file that was wanted.
+    """
+
+    done: int = 0
+    other_kind: bool = False
+    errors: list[Exception] = field(default_factory=list)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Translate from a command line.
+
+    Args:
+        argv: its words without the program; default ``sys.argv[1:]``.
+
+    Returns:
+        0 done, 1 failed or pictures left out because they cannot be read, 2 bad options, 130 stopped by Ctrl-C.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    return run_command(PROGRAM, argv, _run)
+
+
+def _run(words: list[str]) -> int:
+    direction, words = split_direction(words)
+    options = parse_test(words, MODELS, DATASETS, program=PROGRAM, test_record=TranslateOptions)
+    asked: TranslateOptions = options.test
+    folder_of(options)  # a run that is not there, before anything is read
+    if any(is_volume(Path(word)) for word in asked.inputs):
+        return _translate_volumes(options, words, direction)
+    if any(map(is_video, asked.inputs)):
+        return _videos(options, direction)
+    jobs = plan_jobs(asked)
+    if not jobs:
+        logger.info("nothing to do: all results are there already")
+        return EXIT_DONE
+    translator = open_translator(options, direction)
+    count = translate_all(jobs, translator, asked, _batch_size(options, translator))
+    for error in count.errors:
+        report_error(PROGRAM, error)
+    left_out = f" ({len(count.errors)} left out as they cannot be translated)" if count.errors else ""
+    logger.info("%d pictures%s: %s", count.done, left_out, asked.output)
+    return EXIT_FAILED if count.errors else EXIT_DONE
+
+
+def usual_batch(translator: Translator) -> int:
+    """How many pictures go through the network together: as many as pay."""
+    if translator.engine.device.type != "cpu":
+        return 8
+    weights = sum(each.numel() for each in translator.generator.module.parameters())
+    return 4 if weights >= LARGE_NETWORK else 1
+
+
+def _batch_size(options: Options, translator: Translator) -> int:
+    batch_size = options.data.batch_size if "batch_size" in options.given else usual_batch(translator)
+    if translator.one_by_one and batch_size > 1:
+        if "batch_size" in options.given:
+            logger.warning("--batch_size %d: 1 is used, because the model draws for the batch", batch_size)
+        return 1
+    return batch_size
+
+
+def _videos(options: Options, direction: str) -> int:
+    """Translate videos, one after the other; returns the exit code."""
+    asked: TranslateOptions = options.test
+    jobs = plan_videos(asked)
+    sources = {job.path: read_video(job.path) for job in jobs}  # a broken one, before the work begins
+    translator = open_translator(options, direction)
+    batch_size = _batch_size(options, translator)
+    failed = 0
+    for job in jobs:
+        try:
+            _video(job, sources[job.path], translator, asked.every, batch_size)
+        except ValueError as error:  # one that is damaged further on
+            report_error(PROGRAM, error)
+            failed += 1
+    return EXIT_FAILED if failed else EXIT_DONE
+
+
+def _video(job: Job, source: VideoSource, translator: Translator, every: int, batch_size: int) -> None:
+    """Translate one video and say what came out; raises as ``translate_video``."""
+    for note in source.notes:
+        logger.warning("%s: %s", job.path, note)
+    job.result.parent.mkdir(parents=True, exist_ok=True)
+    size = max(1, min(batch_size, BATCH_PIXELS // (source.width * source.height)))
+    with tqdm(total=source.count or None, unit=" frames", desc=Path(job.path).name, disable=None) as bar:
+        made = translate_video(translator, source, job.result, every=every, batch_size=size, progress=bar.update)
+    for note in made.notes:
+        logger.warning("%s: %s", job.result, note)
+    logger.info("%s: %dx%d, read as %s", job.path, source.width, source.height, source.colours)
+    logger.info(
+        "%d frames: %s; neighbours differ by %.2f of 255 in the input, by %.2f in the result (see docs/video.md)",
+        made.frames,
+        job.result,
+        made.change_in,
+        made.change_out,
+    )
+
+
+def open_translator(options: Options, direction: str) -> Translator:
+    """The generator of the run, or of an export of it, with all that stands before and behind it.
+
+    Raises:
+        FileNotFoundError, ValueError: there is no such run, checkpoint or direction.
+    """
+    asked: TranslateOptions = options.test
+    plan = TilePlan(asked.tile, asked.overlap, asked.max_memory, asked.tile_passes)
+    if asked.exported or asked.engine != "torch":
+        translator = _exported(options, direction, plan)
+    else:
+        engine = start_engine(**vars(options.engine))
+        translator = load_run(options, engine).translator(direction, maps=asked.save_maps, plan=plan)
+    fixed = translator.generator.fixed_size
+    if fixed is not None and not asked.tile:
+        height, width = fixed
+        logger.info("this generator works at %dx%d only: pictures are scaled to it and back", width, height)
+    return translator
+
+
+def _exported(options: Options, direction: str, plan: TilePlan) -> Translator:
+    """The run's export, or the file of ``--exported``, with the processing of the run; on the CPU."""
+    asked: TranslateOptions = options.test
+    folder = folder_of(options)
+    direction = direction or own_direction(options)
+    tag = checkpoint_tag(options.run.epoch, options.run.load_iter)
+    file = Path(asked.exported or folder / default_name(tag, direction, ("image",), ".onnx"))
+    generator = load_exported(file, asked.engine, direction=direction)
+    if "image" not in generator.inputs:
+        raise ValueError(f"{file}: makes images from noise and translates none")
+    trained = [each for each in folder.glob(f"{tag}_net_*.pth") if each.stat().st_mtime > file.stat().st_mtime]
+    if trained:
+        logger.warning("%s is older than %s: export the run again if it was trained further", file, trained[0])
+    return Translator(
+        generator,
+        options.data,
+        start_engine(**{**vars(options.engine), "gpu_ids": "-1"}),
+        forward=is_forward(options, direction),
+        remembered=remembered_sides(options, read_sides(folder)),
+        seed=options.engine.seed,
+        plan=plan,
+    )
+
+
+# -- volumes -------------------------------------------------------------------------------------------------------
+
+
+def _translate_volumes(options: Options, words: Sequence[str], direction: str) -> int:
+    """Translate volumes slice by slice; those that cannot be read are left out, one line each."""
+    asked: TranslateOptions = options.test
+    with naming_packages(PROGRAM):
+        jobs = plan_volumes(asked.inputs, asked.output, asked.existing)
+        views = asked.views or ("",) * (1 + len(asked.with_runs))
+        runs = [VolumeRun(options.run.name, open_translator(options, direction), views[0])]
+        for name, view in zip(asked.with_runs, views[1:]):
+            other = parse_test(
+                [*words, "--name", name], MODELS, DATASETS, program=PROGRAM, test_record=TranslateOptions
+            )
+            runs.append(VolumeRun(name, open_translator(other, direction), view))
+        errors = 0
+        for path, output in jobs:
+            try:
+                logger.info("%s", translate_to_nifti(path, output, runs))
+            except ValueError as error:
+                errors += 1
+                if len(jobs) == 1:
+                    raise
+                report_error(PROGRAM, error)
+    return EXIT_FAILED if errors else EXIT_DONE
+
+
+# -- what there is to do -------------------------------------------------------------------------------------------
+
+
+def plan_jobs(asked: TranslateOptions) -> list[Job]:
+    """Every input with its result.
+
+    Raises:
+        FileNotFoundError: an input that is not there.
+        ValueError: a result would replace an input, or is there already.
+    """
+    inputs = [found for word in asked.inputs for found in _files_of(word)]
+    if not inputs:
+        raise ValueError("INPUT -: standard input names no pictures")
+    output = Path(asked.output)
+    as_file = output.suffix.lower() in IMAGE_SUFFIXES and not output.is_dir()
+    if as_file and len(inputs) > 1:
+        raise ValueError(f"--output {output}: a file name, but there are {len(inputs)} pictures; name a folder")
+    if not as_file and output.is_file():
+        raise ValueError(f"--output {output}: is a file of another kind; name a folder, or a picture")
+    suffix = f".{asked.format}" if asked.format else output.suffix if as_file else ".png"
+    if as_file:
+        results = [output.with_suffix(suffix)]
+    else:
+        names = ResultNames(Path("."))
+        results = [output / f"{names(Path(below))}{suffix}" for _, below in inputs]
+    jobs = [Job(path, result, place) for place, ((path, _), result) in enumerate(zip(inputs, results))]
+    return _not_in_the_way(jobs, asked)
+
+
+def plan_videos(asked: TranslateOptions) -> list[Job]:
+    """Every video with its result.
+
+    Raises:
+        FileNotFoundError: one is not there.
+        ValueError: pictures are among them, no such kind of video can be written, or a result would replace something.
+    """
+    if others := [word for word in asked.inputs if not is_video(word)]:
+        raise ValueError(f"INPUT {others[0]}: translate videos and pictures by separate commands")
+    if asked.format or asked.save_maps:
+        flag = f"--format {asked.format}" if asked.format else "--save_maps"
+        raise ValueError(f"{flag}: is for pictures; the suffix of --output says what kind of video is written")
+    output = Path(asked.output)
+    if output.suffix and not output.is_dir():
+        if len(asked.inputs) > 1:
+            raise ValueError(f"--output {output}: a file name, but there are {len(asked.inputs)} videos; name a folder")
+        results = [output]
+    else:
+        names = ResultNames(Path("."))
+        kinds = [Path(word).suffix.lower() for word in asked.inputs]
+        suffixes = [kind if kind in WRITTEN_SUFFIXES else ".mp4" for kind in kinds]
+        results = [output / f"{names(Path(Path(word).name))}{suffix}" for word, suffix in zip(asked.inputs, suffixes)]
+    for result in results:
+        check_output(result)
+    jobs = [Job(path, result, 0) for path, result in zip(asked.inputs, results)]
+    return _not_in_the_way(jobs, asked)
+
+
+def _files_of(word: str) -> Iterator[tuple[str, str]]:
+    """The pictures that a word of the command line names, each with the path by which its result is named."""
+    if word == "-":
+        for line in sys.stdin:
+            if path := line.rstrip("\n"):
+                yield path, Path(path).name
+    elif os.path.isdir(word):
+        for path in require_images(Path(word), flags=f"INPUT {word}"):
+            yield path, os.path.relpath(path, word)
+    elif os.path.exists(word):
+        if not is_image(word) and Path(word).suffix.lower() not in IMAGE_SUFFIXES:
+            kinds = " ".join(suffix[1:] for suffix in IMAGE_SUFFIXES)
+            raise ValueError(f"INPUT {word}: its name is not that of a picture ({kinds})")
+        yield word, Path(word).name
+    else:
+        raise FileNotFoundError(f"INPUT {word}: there is no such file or folder")
+
+
+def _not_in_the_way(jobs: Sequence[Job], asked: TranslateOptions) -> list[Job]:
+    """The jobs whose results may be written, by ``--existing``.
+
+    Raises:
+        ValueError: a result is an input, or is there and shall not be replaced.
+    """
+    inputs = {os.path.realpath(job.path) for job in jobs}
+    there = []
+    for job in jobs:
+        for file in {job.result, job.result.with_suffix(".png"), job.result.with_suffix(".tif")}:
+            if os.path.realpath(file) in inputs:
+                raise ValueError(f"--output {asked.output}: {file} is an input and would be lost; name another place")
+            if file.exists():
+                there.append(job)
+    if there and asked.existing == "refuse":
+        more = f" and {len(there) - 1} more are" if len(there) > 1 else " is"
+        raise FileExistsError(
+            f"--output {asked.output}: {there[0].result}{more} there already: give --existing replace or skip"
+        )
+    return [job for job in jobs if job not in there] if asked.existing == "skip" else list(jobs)
+
+
+# -- reading, network and writing ----------------------------------------------------------------------------------
+
+
+def translate_all(jobs: Sequence[Job], translator: Translator, asked: TranslateOptions, batch_size: int) -> Count:
+    """Translate and write; reading, network and writing overlap."""
+    count = Count()
+    writer = Results(translator, asked, count)
+    with (
+        BackgroundWriter(num_threads=2) as background,
+        tqdm(total=len(jobs), unit=" img", disable=None) as bar,
+    ):
+        for batch in batches(jobs, translator, batch_size, count, bar):
+            job, ready, image = batch[0]
+            if image is None:
+                _translate_tiled(translator, job, ready, writer, background)
+            else:
+                images = torch.stack([each for _, _, each in batch if each is not None])
+                made = [each.cpu() for each in translator.translate(images, [job.place for job, _, _ in batch])]
+                for row, (job, ready, _) in enumerate(batch):
+                    background.submit(writer.write, job, ready, [each[row] for each in made])
+            bar.update(len(batch))
+    return count
+
+
+def _translate_tiled(
+    translator: Translator, job: Job, ready: Ready, writer: Results, background: BackgroundWriter
+) -> None:
+    grid = translator.grid(*ready.size)
+    assert grid is not None
+    height, width = ready.size
+    size = grid.rows[0].size
+    logger.info("%s: %dx%d pixels in %d tiles of %d%s", job.path, width, height, len(grid), size, _about(translator))
+    background.submit(writer.save, job, ready, translator.tiled(ready, job.place, grid))
+
+
+def _about(translator: Translator) -> str:
+    """What is to be said of tiles."""
+    reason = translator.generator.whole_picture
+    if not reason:
+        return ""
+    if translator.takes_statistics:
+        return f"; {reason}, gathered by --tile_passes {translator.plan.passes}: near to it, see docs/translate.md"
+    return f"; the result differs from that of the whole picture: {reason}"
+
+
+Item = tuple[Job, Ready, Tensor | None]
+"""A picture that was read; without its tensor if it is translated by tiles."""
+
+
+def batches(
+    jobs: Sequence[Job], translator: Translator, batch_size: int, count: Count, bar: tqdm
+) -> Iterator[list[Item]]:
+    """Pictures of one size together, as they come; each that is translated by tiles alone."""
+    waiting: dict[tuple[int, ...], list[Item]] = {}
+    for item in _read(jobs, translator, count, bar, ahead=4 * batch_size):
+        image = item[2]
+        if image is None:
+            yield [item]
+            continue
+        shape = tuple(image.shape)
+        waiting.setdefault(shape, []).append(item)
+        most = max(1, min(batch_size, BATCH_PIXELS // (shape[-2] * shape[-1])))
+        if len(waiting[shape]) >= most:
+            yield waiting.pop(shape)
+        elif sum(map(len, waiting.values())) >= 4 * batch_size:  # many sizes: the memory for them is bounded
+            yield waiting.pop(max(waiting, key=lambda each: len(waiting[each])))
+    yield from waiting.values()
+
+
+def _read(jobs: Sequence[Job], translator: Translator, count: Count, bar: tqdm, *, ahead: int) -> Iterator[Item]:
+    """The pictures in order, read by threads, at most ``ahead`` before they are used; broken ones are counted."""
+
+    def load(job: Job) -> Item:
+        ready = translator.read(job.path)
+        height, width = ready.size
+        small = height * width <= SMALL and not translator.plan.tile
+        return job, ready, translator.tensor(ready) if small else None
+
+    pool = ThreadPoolExecutor(READERS)
+    pending: list[Future[Item]] = []
+    left = iter(jobs)
+    try:
+        while True:
+            while len(pending) < ahead and (job := next(left, None)) is not None:
+                pending.append(pool.submit(load, job))
+            if not pending:
+                return
+            try:
+                job, ready, image = pending.pop(0).result()
+            except (ValueError, OSError) as error:
+                count.errors.append(error)
+                bar.update()
+                continue
+            if image is None and translator.grid(*ready.size) is None:  # asks the network, so not by the threads
+                image = translator.tensor(ready)
+            yield job, ready, image
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+@dataclass(frozen=True)
+class Results:
+    """Writes translations; for several threads."""
+
+    translator: Translator
+    asked: TranslateOptions
+    count: Count
+
+    def write(self, job: Job, ready: Ready, made: Sequence[Tensor]) -> None:
+        """The translation ``[C, H, W]``, and maps if they are asked for."""
+        try:
+            pixels = self.translator.stored(ready, made[0])
+        except ValueError as error:
+            self.count.errors.append(ValueError(f"{job.path}: {error}"))
+            return
+        if self.asked.save_maps:
+            for name, values in zip(self.translator.generator.outputs[1:], made[1:]):
+                save_array(job.result.with_name(f"{job.result.stem}_{name}.npy"), values.permute(1, 2, 0).numpy())
+        self.save(job, ready, pixels)
+
+    def save(self, job: Job, ready: Ready, pixels: NDArray[np.generic]) -> None:
+        """``[H, W, C]`` as the file stores it, with what it takes over from its source."""
+        origin = ready.origin
+        wanted = job.result.with_suffix(".tif") if origin.has_gaps else job.result
+        file = save_array(
+            wanted,
+            pixels,
+            alpha=self.translator.has_alpha(pixels.shape[2]),
+            geo=origin.geo,
+            nodata=origin.nodata,
+            quality=self.asked.quality,
+        )
+        if file.suffix != job.result.suffix and not self.count.other_kind:
+            logger.warning("%s: %s cannot hold this picture", file, job.result.suffix)
+            self.count.other_kind = True
+        self.count.done += 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
