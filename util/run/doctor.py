@@ -23,7 +23,7 @@ SCALARS = 20  # records of losses that a judgement needs
 PICTURES = 5  # image records that a judgement needs
 LOOKED_AT = ("real", "fake")  # roles of visuals
 CENTRE = 512  # pixels of a side that are looked at
-LATE = 15  # image records before pale pictures count: all are pale at first
+LATE = 15  # image records before pale pictures and checkerboards count: at first these are usual
 
 D_WON = 0.02  # loss of D: with the vanilla loss 98 % sure and right, with least squares off by 0.14
 D_LARGE = 10.0  # loss of D; where it knows nothing, log 2 (vanilla), 0.25 (lsgan) or 1 (hinge)
@@ -259,7 +259,7 @@ class Doctor:
         fakes, reals = ([each for each in some if each is not None] for some in (found, expected))
         if len(fakes) < PICTURES or len(reals) < PICTURES:
             return None
-        if self._median(contrast, pair.real) <= RICH:
+        if self._seen < LATE or self._median(contrast, pair.real) <= RICH:
             return None
         (fake, amplitude), (real, _) = np.mean(fakes, axis=0), np.mean(reals, axis=0)
         least = max(GRID_LEVELS, GRID_SHARE * self._median(contrast, pair.fake))

@@ -99,10 +99,10 @@ def test_a_negative_of_the_input_is_a_sign_without_pairs_alone() -> None:
 
 def test_a_checkerboard_that_the_real_images_lack() -> None:
     board = 30 * (np.indices((SIZE, SIZE)).sum(0) % 2)[:, :, None].astype(np.uint8)
-    found = judge_pictures(lambda real: real // 2 + board, kinds=PAIRED)
+    found = judge_pictures(lambda real: real // 2 + board, kinds=PAIRED, count=LATE)
     assert signs(found) == [("checkerboard", "fake_B")] and "--netG" in found[0].text
     woven = lambda rng: scene(rng) // 2 + board  # noqa: E731
-    assert judge_pictures(lambda real: real, kinds=PAIRED, real=woven) == []
+    assert judge_pictures(lambda real: real, kinds=PAIRED, real=woven, count=LATE) == []
 
 
 def test_saturated_and_pale_fakes() -> None:
