@@ -20,6 +20,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from util.openmp import share_processors
+
+if __name__ == "__main__":
+    share_processors()  # before torch is loaded
+
 import numpy as np
 from PIL import Image
 
@@ -84,8 +89,8 @@ FAILING = (
     Run("diverging_sagan", "SAGAN, `--lr_D 1`", [*SAGAN, *epochs(12), "--lr_D", "1"], "shapes", "diverging"),
     Run("inverted", "targets turned into their negatives in mid-run", [*PIX2PIX, *epochs(12)], expected="inverted",
         then=[*epochs(18), "--lr", "0.00002"]),
-    Run("checkerboard", "transposed convolutions, `--ngf 2`, 60 steps", [*PIX2PIX, "--n_iters", "60", "--ngf", "2",
-        "--display_freq", "4"], expected="checkerboard"),
+    Run("checkerboard", "transposed convolutions, `--ngf 2 --lr 0.00002`, 60 steps",
+        [*PIX2PIX, "--n_iters", "60", "--ngf", "2", "--display_freq", "4", "--lr", "0.00002"], expected="checkerboard"),
     Run("overfitting", "4 images, 100 epochs", [*PIX2PIX, *epochs(100), *EVALUATE, "--max_dataset_size", "4",
         "--ngf", "16", "--no_flip", "--load_size", "32"], expected="overfitting"),
     Run("range", "12 bits in 16-bit files, without `--value_range`", [*PIX2PIX, *epochs(6)], "twelve_bit", "range"),
@@ -96,7 +101,7 @@ HEALTHY = (
     Run("cycle_gan", "", ["--model", "cycle_gan", *epochs(10)], "daynight"),
     Run("ugatit", "", ["--model", "ugatit", *UGATIT, *epochs(10)], "daynight"),
     Run("atme", "", ["--model", "atme", "--direction", "BtoA", *ATME, *epochs(10)]),
-    Run("atme_unpaired", "", ["--model", "atme_unpaired", *ATME, *epochs(16)], "daynight"),
+    Run("atme_unpaired", "", ["--model", "atme_unpaired", *ATME, *epochs(10)], "daynight"),
     Run("augan", "", ["--model", "augan", *epochs(16)], "daynight"),
     Run("sagan", "", [*SAGAN, *epochs(10)], "shapes"),
     Run("stochastic", "", ["--model", "stochastic", "--direction", "BtoA", *epochs(10)]),
@@ -166,7 +171,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for run in chosen:
         code, found, seconds = measure(run, root)
         signs = dict.fromkeys(each["sign"] for each in found)
-        good = run.expected in signs if run.expected else not found
+        good = run.expected in signs if run.expected else not found and not code
         wrong += [] if good else [run.name]
         said = "<br>".join(f"image {each['total_iters']:,}: {each['text']}" for each in found) or "nothing"
         line = f"| {run.name} | {run.what or 'healthy'} | {said} | {code} | {seconds:.0f} |"
