@@ -86,8 +86,9 @@ class Session:
             p = self.progress
             shown = self.model.visuals(), self.model.extras()
             storage = Storage(labels=self.options.data.labels())
-            labels = {name: storage.labels_of(kind) for name, kind in self.model.visual_kinds.items()}
-            self.loggers.log_images(sample_record(batch, *shown, p.epoch, p.total_iters, labels=labels))
+            kinds = self.model.visual_kinds
+            labels = {name: storage.labels_of(kind) for name, kind in kinds.items()}
+            self.loggers.log_images(sample_record(batch, *shown, p.epoch, p.total_iters, labels=labels, kinds=kinds))
 
     @property
     def state(self) -> RunState:

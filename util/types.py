@@ -116,3 +116,4 @@ class ImageRecord:
     total_iters: int
     images: dict[str, np.ndarray]  # visual name -> uint8 [H, W, 3] or [H, W, 1]
     paths: tuple[str, ...]
+    kinds: Mapping[str, Visual] = field(default_factory=dict)  # of the visuals whose levels are values, no labels

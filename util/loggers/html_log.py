@@ -17,11 +17,12 @@ from options.schema import arg
 from util.files import replace_text, replacing
 from util.loggers import LOGGERS
 from util.loggers.base import Logger, RunLog
+from util.loggers.doctor_log import read_findings
 from util.loggers.jsonl import FILE_NAME as METRICS
 from util.loggers.jsonl import ImageEvent, read_metrics
 from util.metrics.measurement import metric_title, metrics_line, scaled
 from util.pages.charts import Curves
-from util.pages.html import fold, image_row, page, wide_table
+from util.pages.html import fold, image_row, page, warning, wide_table
 from util.types import SHEETS, EpochRecord, ImageRecord, ScalarRecord
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ class HtmlLogger(Logger):
         if update_html_freq < 1:
             raise ValueError(f"--update_html_freq {update_html_freq}: must be at least 1 image")
         self._title = f"Experiment name = {name}"
+        self._run_dir = run_dir
         self._web = run_dir / "web"
         self._images = self._web / "images"
         self._images.mkdir(parents=True, exist_ok=True)
@@ -164,7 +166,9 @@ class HtmlLogger(Logger):
         if self._closed or self._clock() - self._drawn_at >= REFRESH_SECONDS:
             self._charts = self._draw_charts()
             self._drawn_at = self._clock()
-        pieces = [self._status(), self._charts, self._options]
+        seen = [f"epoch {each['epoch']}: {each['text']}" for each in read_findings(self._run_dir)]
+        doctor = warning("Signs of a failing training", seen) if seen else raw("")
+        pieces = [self._status(), doctor, self._charts, self._options]
         pieces += [self._rows[epoch] for epoch in sorted(self._rows, reverse=True)]
         if not self._rows:
             pieces.append(p("No pictures yet.", cls="status"))

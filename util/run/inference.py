@@ -267,12 +267,14 @@ def sample_record(
     total_iters: int,
     *,
     labels: Mapping[str, int] | None = None,
+    kinds: Mapping[str, Visual] | None = None,
 ) -> ImageRecord:
     """The visuals of a batch's first sample, ready for the loggers, and a model's pictures of many samples.
 
-    Those that are label maps (``labels``: visual -> their number) are drawn in colours.
+    Those that are label maps (``labels``: visual -> their number) are drawn in colours, and have no kind in the record.
     """
     images = {name: displayed(image[0].cpu(), (labels or {}).get(name, 0)) for name, image in visuals.items()}
     images |= {name: values for name, values in extras.items() if values.dtype == np.uint8}
     paths = tuple(batch[side][0] for side in ("A_paths", "B_paths", "path") if batch.get(side))
-    return ImageRecord(epoch, total_iters, images, paths)
+    shown = {name: kind for name, kind in (kinds or {}).items() if name in visuals and not (labels or {}).get(name)}
+    return ImageRecord(epoch, total_iters, images, paths, shown)

@@ -24,17 +24,19 @@ def _build(folder: Path, resume_iters: int | None = None, **switches: object) ->
 
 
 ALWAYS = {"JsonlLogger", "LossLogger", "CsvLogger"}
+NO = {"no_html": True, "no_doctor": True}
 
 
 @pytest.mark.parametrize(
     ("switches", "names"),
     [
-        ({"no_html": True}, set()),
-        ({}, {"HtmlLogger"}),
-        ({"no_html": True, "display_id": 1}, {"VisdomLogger"}),
-        ({"no_html": True, "display_id": -1}, set()),
-        ({"no_html": True, "use_tensorboard": True}, {"TensorboardLogger"}),
-        ({"no_html": True, "console": True}, {"ConsoleLogger"}),
+        (NO, set()),
+        ({}, {"HtmlLogger", "DoctorLogger"}),
+        ({"no_doctor": True}, {"HtmlLogger"}),
+        ({**NO, "display_id": 1}, {"VisdomLogger"}),
+        ({**NO, "display_id": -1}, set()),
+        ({**NO, "use_tensorboard": True}, {"TensorboardLogger"}),
+        ({**NO, "console": True}, {"ConsoleLogger"}),
     ],
 )
 def test_every_logger_has_its_own_switch(tmp_path: Path, switches: dict[str, object], names: set[str]) -> None:

@@ -12,6 +12,7 @@ from dominate.tags import figure
 from PIL import Image
 
 from tests.util.loggers.records import epoch, images, scalars
+from util.loggers.doctor_log import DoctorLogger
 from util.loggers.html_log import REFRESH_SECONDS, HtmlLogger
 from util.loggers.jsonl import JsonlLogger
 from util.pages.charts import Chart
@@ -172,6 +173,18 @@ def test_pictures_that_someone_deleted_are_not_on_the_page(tmp_path: Path) -> No
         file.unlink()
     HtmlLogger(tmp_path, "x", resume_iters=80)
     assert _epochs(tmp_path) == [2]
+
+
+def test_what_the_doctor_says_stands_above_the_curves(tmp_path: Path) -> None:
+    doctor, logger = DoctorLogger(tmp_path), HtmlLogger(tmp_path, "x")
+    assert "failing" not in _page(tmp_path)
+    for number in range(1, 21):
+        doctor.log_scalars(scalars(number, epoch=7, D_real=0.001, D_fake=0.001))
+        logger.log_scalars(scalars(number, epoch=7, D_real=0.001, D_fake=0.001))
+    logger.close()
+    text = _page(tmp_path)
+    assert text.count("epoch 7: the discriminator has won") == 1
+    assert text.index("Signs of a failing training") < text.index("<figcaption>")
 
 
 def test_a_frequency_below_one_is_refused(tmp_path: Path) -> None:
