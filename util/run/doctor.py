@@ -161,7 +161,7 @@ class Doctor:
 
     def _diverging(self) -> Iterator[Finding]:
         last = self._scalars[-1].losses
-        remedy = "the training diverges, and a NaN is likely next. Start again with a lower "
+        remedy = "the training diverges. Start again with a lower "
         remedy += "--lr_D or --lr_G" if "lr_D" in self._options else "--lr"
         remedy += ", or --precision fp32" if self._options.get("precision") == "fp16" else ""
         remedy += ", or --gan_mode wgangp" if self._options.get("gan_mode") == "wgan" else ""
