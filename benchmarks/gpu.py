@@ -356,12 +356,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return worker(known) if known.worker else rank(known)
     begin = time.monotonic()
     try:
-        about = describe(known.device)
         batches = [int(word) for word in known.batches.split(",")]
         if len(batches) < 2 or min(batches) < 1:
             raise ValueError(f"--batches {known.batches}: expected at least two numbers above 0, such as 1,16")
         if unknown := [name for name in known.models.split(",") if name not in MODELS]:
             raise ValueError(f"--models {unknown[0]}: expected some of {','.join(MODELS)}")
+        about = describe(known.device)
         known.output.mkdir(parents=True, exist_ok=True)
     except (ValueError, OSError) as error:
         print(f"gpu.py: {error}", file=sys.stderr)

@@ -38,7 +38,8 @@ def test_what_needs_cuda_is_skipped_with_the_reason() -> None:
     assert "skipped" in run("check", "graph")
 
 
-def test_limits_are_measured() -> None:
+def test_limits_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.measure.PLAIN", ((4, 16),))
     assert all(value > 0 for value in run("limit", "fp32", 1)["values"].values())
 
 
