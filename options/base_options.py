@@ -107,7 +107,8 @@ class EngineOptions(OptionRecord):
     compile: bool = arg(False, in_test=False, help="torch.compile the networks")
 
 
-def _is_number(text: str) -> bool:
+def is_number(text: str) -> bool:
+    """Whether Python reads it as a number, NaN included."""
     try:
         float(text)
     except ValueError:
@@ -240,7 +241,7 @@ class DataOptions(OptionRecord):
                 raise OptionError(f"--{flag} {shown}: bands are counted from 1, e.g. 4,3,2")
         for side in "AB":
             nodata, label_nc = getattr(self, f"nodata_{side}"), getattr(self, f"label_nc_{side}")
-            if nodata not in ("", "nan", "file") and not _is_number(nodata):
+            if nodata not in ("", "nan", "file") and not is_number(nodata):
                 raise OptionError(f"--nodata_{side} {nodata}: give nan, a number such as -9999, or file")
             if label_nc > 256:
                 raise OptionError(f"--label_nc_{side} {label_nc}: at most 256 labels, as each becomes a channel")
