@@ -89,7 +89,9 @@ def all_cells(models: Sequence[str] = MODELS, batches: Sequence[int] = (1, 16, 4
 class _Absent(types.ModuleType):
     """Stands for a package that is not installed: models import it for pictures, which no step makes."""
 
-    __path__ = ()
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.__path__ = []  # a package, so that its modules are looked for
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -267,19 +269,19 @@ def report(results: Results, about: Mapping[str, str]) -> list[str]:
     lines += ["", "| check | result |", "| --- | --- |"]
     for cell, found in results.items():
         if cell.kind == "check":
-            values = ", ".join(f"{key} {value:.2g}" for key, value in found.get("values", {}).items())
-            lines.append(f"| {cell.name} | {f'passed: {values}' if 'values' in found else _reason(found)} |")
+            apart = ", ".join(f"{key} {value:.2g}" for key, value in found.get("values", {}).items())
+            lines.append(f"| {cell.name} | {f'passed: {apart}' if 'values' in found else _reason(found)} |")
     lines += ["", "| limit | batch | matmul TFLOP/s | convolution TFLOP/s |", "| --- | --- | --- | --- |"]
     for cell, found in results.items():
         if cell.kind == "limit":
-            values = found.get("values")
-            cells = f"{values['matmul']:.4g} | {values['conv']:.4g}" if values else f"{_reason(found)} | "
-            lines.append(f"| {cell.name} | {cell.batch} | {cells} |")
+            limit = found.get("values")
+            rates = f"{limit['matmul']:.4g} | {limit['conv']:.4g}" if limit else f"{_reason(found)} | "
+            lines.append(f"| {cell.name} | {cell.batch} | {rates} |")
     names = (
         "model | batch | mode | ms/step | images/s | to fp32 | TFLOP/s | of convolution | peak MB | GPU busy | kernels"
     )
     lines += ["", f"| {names} |", "|" + " --- |" * 11]
-    steps = [cell for cell in results if cell.kind == "step"]
+    steps = [cell for cell, found in results.items() if cell.kind == "step" and "took" in found]
     places = list(dict.fromkeys(cell.name for cell in steps))
     for cell in sorted(steps, key=lambda each: (places.index(each.name), each.batch)):
         lines.append(_row(cell, results))

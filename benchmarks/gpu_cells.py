@@ -77,7 +77,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "sagan": {"num_classes": 3, "nz": 8, "ngf": 4, "ndf": 4, "attn_res_G": 8, "attn_res_D": 8, "ema_start": 0},
 }
 IMAGES = 64
-"""Images of the data set that a model is told of."""
+"""Size of the data set, for ATME's memory of maps."""
 
 
 class CapturableEngine(Engine):
