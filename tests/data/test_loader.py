@@ -262,3 +262,22 @@ def test_the_end_of_a_worker_comes_with_a_remedy(message: str, words: str) -> No
     with pytest.raises(RuntimeError, match=r"^something else$"):
         message = "something else"
         _next(ended())
+
+
+class _ThreadCounts:
+    """Samples whose image is the number of threads that torch computes with where they are read."""
+
+    def __getitem__(self, key: object) -> dict[str, torch.Tensor]:
+        return {"A": torch.full((1, 1, 1), float(torch.get_num_threads()))}
+
+
+def test_workers_compute_with_one_thread(loader: Make) -> None:
+    parallel = loader(num_threads=2)
+    parallel._loader.dataset._dataset = _ThreadCounts()  # type: ignore[attr-defined]
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        batches = list(parallel.batches(1))
+    finally:
+        torch.set_num_threads(before)
+    assert len(batches) == 3 and all((batch["A"] == 1).all() for batch in batches)

@@ -51,9 +51,16 @@ class StepProfiler:
                 self._report(self._profile)
 
     def close(self) -> None:
-        """Report what there is of a run that ended earlier."""
-        if self._profile:
+        """Report what there is of a run that ended earlier, or that there is nothing."""
+        if self._profile and self._seen > WARMUP:
             self._report(self._profile)
+        elif self._steps:
+            logger.warning(
+                "warning: --profile %d: the run ended after %d steps, and the first %d are not profiled",
+                *(self._steps, self._seen, WARMUP),
+            )
+            if self._profile:
+                self._profile.stop()
 
     def _start(self) -> None:
         if self._profile:
@@ -69,8 +76,6 @@ class StepProfiler:
         seconds, steps = time.perf_counter() - self._begin, self._seen - WARMUP
         found.stop()
         self._profile, self._steps = None, 0
-        if not steps:
-            return
         trace = self._folder / TRACE_FILE
         found.export_chrome_trace(str(trace))
         key = "self_device_time_total" if self._device.type == "cuda" else "self_cpu_time_total"

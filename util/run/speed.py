@@ -93,7 +93,7 @@ class Setting:
 
     def __str__(self) -> str:
         words = [self.precision, *["channels_last"] * self.channels_last, *["compile"] * self.compile]
-        return " ".join([*words, *[f"{self.threads} threads"] * (self.threads > 0)])
+        return " ".join([*words, *[f"{self.threads} thread{'s' * (self.threads > 1)}"] * (self.threads > 0)])
 
 
 @dataclass(frozen=True)
