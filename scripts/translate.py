@@ -446,7 +446,7 @@ class Results:
         """``[H, W, C]`` as the file stores it, with what it takes over from its source."""
         origin = ready.origin
         if ready.stored.labels and job.result.suffix.lower() not in (".tif", ".tiff"):
-            file = write_label_map(job.result.with_suffix(".png"), pixels, geo=origin.geo)
+            file = write_label_map(job.result.with_suffix(".png"), pixels.astype(np.uint8), geo=origin.geo)
             self._written(job, file)
             return
         wanted = job.result.with_suffix(".tif") if origin.has_gaps else job.result
