@@ -16,9 +16,11 @@ from typing import Any
 from data import DATASETS
 from models import MODELS
 from options.parse import Options, answer_help, parse_test
+from util.openmp import share_processors
 
 if __name__ == "__main__":
-    answer_help("test.py", MODELS, DATASETS)  # before torch is imported, so that it answers at once
+    share_processors()
+    answer_help("test.py", MODELS, DATASETS)  # both before torch is imported; help answers at once
 
 import torch.nn.functional as F
 from torch import Tensor, nn

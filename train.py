@@ -8,18 +8,23 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from data import DATASETS
 from models import MODELS
 from options.parse import Options, answer_help, parse_train
+from util.memory import keep_freed_memory
+from util.openmp import share_processors
 
 if __name__ == "__main__":
-    answer_help("train.py", MODELS, DATASETS)  # before torch is imported, so that it answers at once
+    share_processors()
+    keep_freed_memory()
+    answer_help("train.py", MODELS, DATASETS)  # all before torch is imported; help answers at once
 
 import functools
+import itertools
 
 from data.base_dataset import BaseDataset, check_needs, fingerprint, sample_size
 from data.check import quick_check
@@ -29,21 +34,23 @@ from options.files import format_options, write_options
 from util.exit_code import EXIT_DONE, run_command
 from util.loggers.group import LoggerGroup, build_loggers
 from util.metrics.evaluation import Evaluation, start_evaluation
-from util.run import distributed
+from util.run import distributed, speed
 from util.run.checkpoint import Checkpointer, checkpoint_tag
 from util.run.class_names import CLASSES_FILE, check_labels, write_class_names
 from util.run.device import peak_memory_mb
 from util.run.engine import Engine, seed_step, start_engine
-from util.run.folder import check_name, check_run_folder, open_run_folder
+from util.run.folder import check_name, check_run_folder, last_job, open_run_folder
 from util.run.inference import Snapshot, held_out_pictures, sample_record
+from util.run.profile import StepProfiler
 from util.run.progress import Meter, Progress
 from util.run.report import describe_run, describe_step, measure_model
+from util.run.restart import restart_flags, this_job
 from util.run.schedule import TrainingSchedule, current_lr, set_lr_factor
 from util.run.sides import SideFormat, Storage, write_sides
 from util.run.state import RunState
 from util.run.stop import StopSignal
 from util.run.time_limit import TimeLimit
-from util.types import paths_of
+from util.types import Losses, paths_of
 
 logger = logging.getLogger("train")
 
@@ -64,6 +71,7 @@ class Session:
     checkpointer: Checkpointer
     engine: Engine
     evaluation: Evaluation | None = None
+    profiler: StepProfiler = field(default_factory=StepProfiler)
     logs_until: int | None = None  # images up to which a continued run keeps its logs; None: a new run
 
     def log_scalars(self) -> None:
@@ -119,7 +127,7 @@ class Session:
         if self.evaluation and self.evaluation.due(epoch, self.plan.last_epoch):
             self.save("latest")  # whatever happens to the evaluation, the epoch is not lost
             extra = self.model.extra_state() if self.model.test_reads_state else {}
-            found = self.evaluation.run(Snapshot(self.model.networks, extra), epoch)
+            found = self.evaluation.run(Snapshot(self.model.saved_networks, extra), epoch)
             self.meter.leave_out(found.seconds)
             record, measured = replace(record, metrics=found.values), found.by_short
             if found.is_best and self.options.eval.save_best:
@@ -148,14 +156,14 @@ def train(session: Session, stop: StopSignal, limit: TimeLimit) -> int:
         s.model.begin_epoch(s.progress.epoch)
         s.loggers.start_epoch(s.progress.epoch, s.plan.last_epoch, s.loader.num_images, s.progress.epoch_iter)
         batches = s.loader.batches(s.progress.epoch, done=s.progress.epoch_iter)
-        for batch in s.meter.waiting(batches):
+        for batch in s.profiler.steps(s.meter.waiting(batches)):
             set_lr_factor(s.model.optimizers, s.plan.factor(limit.due(s.progress)))
             seed_step(s.options.engine.seed, s.progress.steps, s.engine.world.rank)
-            s.model.set_input(batch)
-            losses = s.model.optimize_parameters()
+            losses = s.model.train_on(batch)
 
             num_images = batch["global_size"]
             s.progress.advance(num_images)
+            s.model.update_averages(s.progress.steps)
             s.meter.update(losses, s.progress, share=s.model.share, paths=paths_of(batch))
             s.loggers.advance(num_images)
             if s.progress.crossed(log.print_freq):
@@ -194,7 +202,7 @@ def _start(argv: list[str]) -> int:
     """Run the command line, in as many processes as ``--gpu_ids`` names GPUs."""
     options = parse_train(argv, MODELS, DATASETS)
     launched = distributed.launch_if_several(main, (argv,), options.engine.gpu_ids)
-    return _run(options) if launched is None else launched
+    return _run(options, argv) if launched is None else launched
 
 
 def build_model(argv: Sequence[str], dataset_size: int) -> BaseModel:
@@ -216,6 +224,13 @@ def _make_model(options: Options, engine: Engine, dataset_size: int) -> BaseMode
     for flag in sorted(options.given & without_effect(type(model))) if engine.world.is_main else ():
         logger.warning("warning: --%s has no effect on --model %s", flag, options.run.model)
     model.setup_training(dataset_size)
+    model.start_averages()
+    if engine.compile and engine.world.is_main and "crop" not in options.data.preprocess:
+        logger.warning(
+            "warning: --compile with --preprocess %s: torch compiles again for almost every size of image, which takes "
+            "minutes each time; choose a --preprocess with crop, or leave out --compile",
+            options.data.preprocess,
+        )
     if "one_size" in model.needs and "crop" in options.data.preprocess:
         model.check_size(options.data.crop_size, options.data.crop_size)
     for name, net in model.networks.items() if options.run.verbose else ():
@@ -223,32 +238,98 @@ def _make_model(options: Options, engine: Engine, dataset_size: int) -> BaseMode
     return model
 
 
-def _run(options: Options) -> int:
+def _run(options: Options, argv: list[str]) -> int:
 
-    run, loop = options.run, options.loop
-    check_name(run.name)
-    folder = Path(run.checkpoints_dir) / run.name
-    if not loop.dry_run:
-        check_run_folder(folder, continue_train=loop.continue_train, overwrite=loop.overwrite)
+    check_name(options.run.name)
+    folder = Path(options.run.checkpoints_dir) / options.run.name
     engine = start_engine(**vars(options.engine))
     if not engine.world.is_main:
         logging.getLogger().setLevel(logging.ERROR)
     lock = None
     try:
+        options = _restarted(options, argv, folder, engine)
+        loop = options.loop
+        if not loop.dry_run:
+            check_run_folder(folder, continue_train=loop.continue_train, overwrite=loop.overwrite)
         owner = engine.world.is_main and not loop.dry_run
         if owner and loop.continue_train:  # before anything is read from it; a new run's folder is made last
             lock = open_run_folder(folder, overwrite=False)
+        setting, trials = _speed_setting(options, engine, folder)
+        if setting:
+            engine = engine.tuned(setting, options.engine.seed)
         session = _compose(options, engine, folder)
         if loop.dry_run:
             return _dry_run(session)
         if owner and lock is None:
             lock = open_run_folder(folder, overwrite=loop.overwrite)
+        if owner and trials:
+            speed.write_setting(folder, setting, trials)
         with StopSignal(engine.world, engine.device) as stop:
             return _train_and_log(session, folder, stop)
     finally:
         if lock is not None:
             lock.close()
         distributed.stop()
+
+
+def _restarted(options: Options, argv: list[str], folder: Path, engine: Engine) -> Options:
+    """The options, with those that torchrun's second and later starts of a job need; the main process decides."""
+    job = this_job()
+    if job is None or options.loop.dry_run:
+        return options
+    flags = restart_flags(job, last_job(folder), folder, continue_train=options.loop.continue_train)
+    flags = engine.gather(flags)[0]
+    if not flags:
+        return options
+    if "--continue_train" in flags:
+        logger.warning("torchrun has started this job again: going on with its last checkpoint")
+    else:
+        logger.warning("torchrun has started this job again, which had saved no checkpoint yet: starting over")
+    return parse_train([*argv, *flags], MODELS, DATASETS)
+
+
+def _speed_setting(options: Options, engine: Engine, folder: Path) -> tuple[speed.Setting, list[speed.Trial]]:
+    """How the run computes: as it did before, as ``--auto_speed`` finds, or as the flags say.
+
+    Flags of this start win over what a resumed run has kept.
+
+    Returns:
+        the setting; what was tried, or the answer of ``--precision auto``, which the run is to keep.
+    """
+    flags = speed.Setting(engine.precision, engine.channels_last, engine.compile)
+    kept = speed.read_setting(folder) if options.loop.continue_train else None
+    if kept:
+        names = {"precision", "channels_last", "compile"} & options.given
+        given = {name: getattr(flags, name) for name in names if getattr(options.engine, name) != "auto"}
+        return replace(kept, **given), []
+    if not options.loop.auto_speed:
+        return flags, [speed.Trial(flags, 0.0, {})] if options.engine.precision == "auto" else []
+    trials = _try_settings(options, engine, folder)
+    logger.info("%s", "\n".join(["--auto_speed tried:", *speed.table(trials)]))
+    return engine.gather(speed.chosen(trials))[0], trials
+
+
+def _try_settings(options: Options, engine: Engine, folder: Path) -> list[speed.Trial]:
+    """Train models of their own on the first batch of the run, with one setting after the other."""
+    session = _compose(options, engine, folder)
+    batch = next(iter(session.loader.batches(session.progress.epoch)))
+    session.loader.close()
+    seed, o = options.engine.seed, options.engine
+
+    def make_step(setting: speed.Setting) -> speed.Step:
+        model = _make_model(session.options, engine.tuned(setting, seed), session.loader.num_images)
+        model.train()
+        numbers = itertools.count()
+
+        def step() -> Losses:
+            seed_step(seed, next(numbers), engine.world.rank)
+            return model.train_on(batch)
+
+        return step
+
+    settings = speed.settings_for(engine.device, compile=o.compile, precision=o.precision)
+    threads = speed.thread_counts() if engine.device.type == "cpu" else []
+    return speed.try_all(settings, threads, make_step, engine.gather)
 
 
 def _compose(options: Options, engine: Engine, folder: Path) -> Session:
@@ -359,9 +440,12 @@ def _train_and_log(s: Session, folder: Path, stop: StopSignal) -> int:
         if s.dataset.class_names:
             write_class_names(folder / CLASSES_FILE, s.dataset.class_names)
     s.loggers = LoggerGroup((*s.loggers.loggers, *s.model.loggers(folder)))
+    if s.engine.world.is_main:
+        s.profiler = StepProfiler(o.loop.profile, folder, s.engine.device)
     try:
         code = train(s, stop, TimeLimit(o.loop.max_minutes, s.plan, s.progress, s.engine.world, s.engine.device))
     finally:
+        s.profiler.close()
         s.loggers.close()
     if code or not s.finished:
         where = "" if o.run.checkpoints_dir == "./checkpoints" else f" --checkpoints_dir {o.run.checkpoints_dir}"

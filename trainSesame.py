@@ -2,6 +2,11 @@
 
 import sys
 
+from util.openmp import share_processors
+
+if __name__ == "__main__":
+    share_processors()  # before torch is loaded
+
 import train
 
 if __name__ == "__main__":

@@ -18,6 +18,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from util.openmp import share_processors
+
+if __name__ == "__main__":
+    share_processors()  # before torch is loaded
+
 import torch
 
 import train

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from data import DATASETS
-from data.base_dataset import BaseDataset, Side, check_same_size
+from data.base_dataset import BaseDataset, Side
 from data.transforms import Prepared
 from options.base_options import DataOptions
 from options.schema import Given, arg
@@ -94,13 +94,11 @@ class AlignedDataset(BaseDataset):
         return a, (b if alike else split(self.read(path, "B"), path, portrait=portrait)[1])
 
     def decode(self, unit: int) -> dict[str, Prepared]:
-        a_path, b_path = self._a_paths[unit], self._b_paths[unit]
-        if self.side_by_side:
-            a, b = self.halves(a_path)
-        else:
-            a, b = self.read(a_path), self.read(b_path, "B")
-            check_same_size(a, a_path, b, b_path)
-        return {"A": self.prepare_side(a, "A", a_path), "B": self.prepare_side(b, "B", b_path)}
+        if not self.side_by_side:
+            return self.decode_files(self._a_paths[unit], self._b_paths[unit])
+        path = self._a_paths[unit]
+        a, b = self.halves(path)
+        return {"A": self.prepare_side(a, "A", path), "B": self.prepare_side(b, "B", path)}
 
 
 def split(picture: Picture, path: str, *, portrait: bool = False) -> tuple[Picture, Picture]:

@@ -247,6 +247,24 @@ class BaseDataset(torch.utils.data.Dataset[dict[str, Any]], ABC):
         flag, channels = ("input_nc", self.input_nc) if is_input else ("output_nc", self.output_nc)
         return prepare(picture, channels, self.options, path=path, flag=flag, side=self.options.side(side))
 
+    def decode_files(self, a_path: str, b_path: str = "") -> dict[str, Prepared]:
+        """Side A of one file and B of another, if there is one, which must have the same size.
+
+        Raises:
+            ValueError: a file cannot be read, or the sizes differ.
+        """
+        a = self.read(a_path)
+        if not b_path:
+            return {"A": self.prepare_side(a, "A", a_path)}
+        b = self.read(b_path, "B")
+        sizes = [f"{picture.array.shape[1]}x{picture.array.shape[0]}" for picture in (a, b)]
+        if sizes[0] != sizes[1]:
+            raise ValueError(
+                f"the sides of a pair differ in size: {a_path} is {sizes[0]}, {b_path} is {sizes[1]}: scale one of "
+                "them (datasets/combine_A_and_B.py can), or take the pair out"
+            )
+        return {"A": self.prepare_side(a, "A", a_path), "B": self.prepare_side(b, "B", b_path)}
+
     def place(self, rng: random.Random, prepared: Prepared) -> Placement:
         """Draw crop and flip for a prepared picture."""
         height, width = prepared.array.shape[:2]
@@ -296,20 +314,6 @@ class FileDataset(BaseDataset):
 
     def unit_paths(self, unit: int) -> tuple[str, ...]:
         return (self._paths[unit],)
-
-
-def check_same_size(a: Picture, a_path: str, b: Picture, b_path: str) -> None:
-    """Refuse the two files of a pair if they differ in width or height.
-
-    Raises:
-        ValueError: they do.
-    """
-    if a.array.shape[:2] != b.array.shape[:2]:
-        sizes = [f"{picture.array.shape[1]}x{picture.array.shape[0]}" for picture in (a, b)]
-        raise ValueError(
-            f"the sides of a pair differ in size: {a_path} is {sizes[0]}, {b_path} is {sizes[1]}: scale one of them "
-            "(datasets/combine_A_and_B.py can), or take the pair out"
-        )
 
 
 def fingerprint(dataset: BaseDataset) -> dict[str, Any]:

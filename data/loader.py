@@ -341,7 +341,7 @@ def _check_sizes(key: str, samples: list[dict[str, Any]]) -> None:
             ]
             raise ValueError(
                 f"images of one batch differ in size: {', '.join(named)} pixels: "
-                f"use --preprocess resize_and_crop, or --batch_size 1"
+                f"use --preprocess resize_and_crop, or --batch_size 1 without --accum_grad"
             )
 
 

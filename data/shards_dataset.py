@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from data import DATASETS
 from data.aligned_dataset import split
-from data.base_dataset import BaseDataset, Side, check_same_size
+from data.base_dataset import BaseDataset, Side
 from data.shards import Shards, find_shards, samples
 from data.transforms import Prepared
 from options.base_options import DataOptions
@@ -72,12 +72,7 @@ class ShardsDataset(BaseDataset):
             a, _ = split(self.read(a_path), a_path, portrait=True)
             _, b = split(self.read(a_path, "B"), a_path, portrait=True)
             return {"A": self.prepare_side(a, "A", a_path), "B": self.prepare_side(b, "B", a_path)}
-        a = self.read(a_path)
-        if not rest:
-            return {"A": self.prepare_side(a, "A", a_path)}
-        b = self.read(rest[0], "B")
-        check_same_size(a, a_path, b, rest[0])
-        return {"A": self.prepare_side(a, "A", a_path), "B": self.prepare_side(b, "B", rest[0])}
+        return self.decode_files(a_path, *rest)
 
     def load(self, path: str, **how: Any) -> Picture:
         return self._shards.picture(path, **how)

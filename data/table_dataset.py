@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from data import DATASETS
-from data.base_dataset import BaseDataset, check_same_size
+from data.base_dataset import BaseDataset
 from data.table import TableOptions, find_table, read_table, rows_of, shared_groups, weighted_order
 from data.transforms import Prepared
 from options.base_options import DataOptions
@@ -55,13 +55,7 @@ class TableDataset(BaseDataset):
         return tuple(getattr(self._rows[unit], side) for side in self._sides)
 
     def decode(self, unit: int) -> dict[str, Prepared]:
-        a_path, *rest = self.unit_paths(unit)
-        a = self.read(a_path)
-        if not rest:
-            return {"A": self.prepare_side(a, "A", a_path)}
-        b = self.read(rest[0], "B")
-        check_same_size(a, a_path, b, rest[0])
-        return {"A": self.prepare_side(a, "A", a_path), "B": self.prepare_side(b, "B", rest[0])}
+        return self.decode_files(*self.unit_paths(unit))
 
     def epoch_order(self, rng: random.Random) -> list[int]:
         return weighted_order(rng, [row.weight for row in self._rows])

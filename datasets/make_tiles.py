@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from datasets.pairs import appearing_whole, require_folder
+from options.base_options import is_number
 from options.parse import parse_record
 from options.schema import OptionError, OptionRecord, arg
 from util.background import BackgroundWriter
@@ -82,20 +83,12 @@ class TileOptions(OptionRecord):
             raise OptionError(
                 f"--test_share {self.test_share:g}: --test_area says already what is tested; leave one out"
             )
-        if self.empty not in ("nodata", "black", "white") and not _is_number(self.empty):
+        if self.empty not in ("nodata", "black", "white") and not is_number(self.empty):
             raise OptionError(f"--empty {self.empty}: give nodata, black, white, or a number")
 
 
 def _is_area(area: Sequence[int]) -> bool:
     return 0 <= area[0] < area[2] and 0 <= area[1] < area[3]
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 class Scene:

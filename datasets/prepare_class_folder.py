@@ -22,6 +22,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from util.openmp import share_processors
+
+if __name__ == "__main__":
+    share_processors()  # before torch is loaded
+
 import hashlib
 import threading
 from contextlib import contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -135,6 +135,7 @@ class ATMEModel(Pix2PixModel):
             engine=engine,
         )
         self._weight = 0.0  # images of this batch that this process stands for
+        self._tracked: list[TrackedMaps] = []
 
     def build_G(self) -> nn.Module:
         """The diffusion U-Net, told the mean of W_t where others are told the time."""
@@ -173,10 +174,17 @@ class ATMEModel(Pix2PixModel):
     def optimize_parameters(self) -> Losses:
         """The step of pix2pix, then D's maps of this batch go into the memory."""
         losses = super().optimize_parameters()
-        self.maps.write()
         of_D = losses["D_real"], losses["D_fake"]
-        self.monitor.update(*of_D, self.fake_B, self.disc_maps, real=self.real_B, weight=self._weight)
+        self._tracked = []
+        for _ in self.turns():
+            self.maps.write()
+            self.monitor.update(*of_D, self.fake_B, self.disc_maps, real=self.real_B, weight=self._weight)
+            self._tracked += self.maps.tracked(self.W_t)
         return losses
+
+    def batch_holders(self) -> Mapping[Any, Collection[str]]:
+        """The maps of the batch's images."""
+        return {self.maps: self.maps.OF_BATCH}
 
     def diagnostics(self) -> dict[str, float]:
         """``D_sum``, ``D_entropy``, ``saturated``, ``collapsed``: see ``CollapseMonitor.report``."""
@@ -190,7 +198,7 @@ class ATMEModel(Pix2PixModel):
 
     def tracked_maps(self) -> list[TrackedMaps]:
         """The maps of the images of this batch that ``--n_save_noisy`` has chosen."""
-        return self.maps.tracked(self.W_t) if self.tracked_indices else []
+        return self._tracked
 
     def extra_state(self) -> dict[str, Any]:
         """Also the memory ``disc_maps`` ``[N, 1, h, w]`` with the owners of its rows, and what the monitor has seen."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -102,6 +102,7 @@ class ATMEUnpairedModel(BaseModel):
             each.netG = self.add_network(f"G_{side}", build_ddm_unet(options, *each.channels))
         for side, each in self.directions.items():
             each.netW = self.add_network(f"W_{side}", build_w_block(options.atme_w))
+        self._tracked: list[TrackedMaps] = []
         if options.test_map == "two_pass":
             self._add_discriminators()
 
@@ -145,15 +146,26 @@ class ATMEUnpairedModel(BaseModel):
 
     def optimize_parameters(self) -> Losses:
         """D's step on the current fakes, then that of W and G against the updated D; its maps go into the memories."""
-        self.forward()
+        self.prepare_step(self.forward)
         losses_D = self.update("D", self.discriminator_losses)
         losses_G = self.update("G", self.generator_losses)
-        for side, each in self.directions.items():
-            each.maps.write()
-            target = self.directions["B" if side == "A" else "A"].real
-            self.monitor.update(*self._parts[side], each.fake, each.maps.judged, real=target, weight=self._weight)
+        self._tracked = []
+        for _ in self.turns():
+            for side, each in self.directions.items():
+                each.maps.write()
+                target = self.directions["B" if side == "A" else "A"].real
+                self.monitor.update(*self._parts[side], each.fake, each.maps.judged, real=target, weight=self._weight)
+            A = self.directions["A"]
+            self._tracked += A.maps.tracked(A.W_t)
         losses = {**losses_D, **losses_G}
         return {name: losses[name] for name in self.loss_names}
+
+    def batch_holders(self) -> Mapping[Any, Collection[str]]:
+        """Both directions, and the maps of their images."""
+        found: dict[Any, Collection[str]] = {}
+        for each in self.directions.values():
+            found |= {each: ("real", "fake", "W_t", "noisy", "rec"), each.maps: each.maps.OF_BATCH}
+        return found
 
     def discriminator_losses(self) -> Step:
         """``D_A``, ``D_B``: half of the loss on real images of the target domain plus that on fakes."""
@@ -199,8 +211,7 @@ class ATMEUnpairedModel(BaseModel):
 
     def tracked_maps(self) -> list[TrackedMaps]:
         """The maps of the images of A in this batch that ``--n_save_noisy`` has chosen."""
-        A = self.directions["A"]
-        return A.maps.tracked(A.W_t) if self.tracked_indices else []
+        return self._tracked
 
     def extra_state(self) -> dict[str, Any]:
         """Both memories (``memory`` -> ``A``, ``B``), the histories of fakes, and what the monitor has seen."""

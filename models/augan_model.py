@@ -345,9 +345,11 @@ class AUGANModel(BaseModel):
     def optimize_parameters(self) -> Losses:
         """The step of both G; that of the discriminators and the classifier, on earlier fakes and on the encodings made
         before it; and that of the objects' discriminators, where any process has an object."""
-        losses = {**self.update("G", self.generator_losses), **self.update("D", self.discriminator_losses)}
-        if self.options.instance_level and any(self.engine.gather(self._has_boxes)):
-            losses |= self.update("D_inst", self.instance_discriminator_losses)
+        closures = {"G": self.generator_losses, "D": self.discriminator_losses}
+        with_boxes = [self._has_boxes for _ in self.turns()]
+        if self.options.instance_level and any(self.engine.gather(any(with_boxes))):
+            closures["D_inst"] = self.instance_discriminator_losses
+        losses = self.update_together(closures)
         nothing = torch.zeros((), device=self.engine.device)
         return {name: losses.get(name, nothing) for name in self.loss_names}
 

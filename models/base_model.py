@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -12,8 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from models.averages import SUFFIX, averaged_copy, decay_after, update_average
 from models.losses.gan import GANLoss
 from models.losses.masked import masked_l1
+from models.micro_batches import Turns, count_of, parts_of, split
 from models.networks.factory import build_discriminator, build_generator, check_image_size
 from models.networks.inference import InferenceModule, no_direction
 from models.networks.init import init_weights
@@ -23,6 +26,7 @@ from util.images.pool import ImagePool
 from util.loggers.base import Logger
 from util.run import distributed
 from util.run.engine import Engine
+from util.run.gradients import GradientAverage
 from util.types import PAIRED_VISUALS, Batch, Losses, Visual, Visuals
 
 logger = logging.getLogger(__name__)
@@ -38,7 +42,8 @@ class BaseModel(ABC):
     """A recipe: how networks are built, fed and trained.
 
     Two life cycles. Inference: construct, load, ``set_input``, ``forward``, ``visuals``. Training adds
-    ``setup_training`` once, ``begin_epoch`` once per epoch, and ``optimize_parameters`` for every batch.
+    ``setup_training`` once, ``begin_epoch`` once per epoch, and ``train_on`` for every batch, which calls ``set_input``
+    and ``optimize_parameters``.
 
     Class attributes a model sets:
         Options: its options, a frozen dataclass derived from ``ModelOptions``.
@@ -51,6 +56,7 @@ class BaseModel(ABC):
     Attributes:
         loss_names: names of the losses that ``optimize_parameters`` reports, in the published order.
         networks: checkpoint name -> bare module; the files are ``<tag>_net_<name>.pth``.
+        averages: in training with ``--ema_decay``, ``<name>_ema`` -> moving average of a network; saved as these are.
         aliases: network -> other names that its file may have in published checkpoints.
         optimizers: name -> optimizer.
         scalers: optimizer -> loss scaler, with ``--precision fp16``.
@@ -67,16 +73,19 @@ class BaseModel(ABC):
         self.options, self.engine = options, engine
         self.loss_names: tuple[str, ...] = ()
         self.networks: dict[str, nn.Module] = {}
+        self.averages: dict[str, nn.Module] = {}
         self.aliases: dict[str, tuple[str, ...]] = {}
         self.optimizers: dict[str, torch.optim.Optimizer] = {}
         self.scalers: dict[str, torch.amp.GradScaler] = {}
         self.pools: dict[str, ImagePool] = {}
+        self._averages: dict[str, GradientAverage] = {}  # optimizer -> over the processes
         self.class_names: tuple[str, ...] = ()
         self.share = 1.0 / engine.world.size
         self.batch_size = 0  # images of this process's part of the batch
         self.masks: dict[str, Tensor] = {}  # side -> [N, 1, H, W], 0 where pixels are missing; only with --nodata
         self._present: dict[str, Tensor] = {}  # side -> mean of its masks in all processes
         self._criteria: list[nn.Module] = []
+        self._turns: Turns | None = None  # during a step of several micro-batches
 
     # -- what a model implements ---------------------------------------------------------------------------------
 
@@ -150,6 +159,19 @@ class BaseModel(ABC):
         """One training step on the current input: published loss name -> detached 0-dim tensor on the device."""
         raise ValueError(f"{type(self).__name__}: it is for test.py only and cannot be trained")
 
+    def averaged(self) -> tuple[str, ...]:
+        """The networks that ``--ema_decay`` averages: all but discriminators, whose names begin with D."""
+        return tuple(name for name in self.networks if not name.startswith("D"))
+
+    def batch_holders(self) -> Mapping[Any, Collection[str]]:
+        """Other objects that know of the current batch -> the names of their attributes that do."""
+        return {}
+
+    def micro_batches(self, batch: Batch) -> list[tuple[Batch, float]]:
+        """The ``--accum_grad`` parts of a training batch that ``set_input`` gets one by one, and their weights."""
+        world = self.engine.world
+        return split(batch, parts_of(batch, self.options.accum_grad, count_of(batch), world.size))
+
     def extra_state(self) -> dict[str, Any]:
         """Training state beyond networks and optimizers (tensors and primitives only). Every process must call it."""
         return {name: self.engine.gather(pool.state()) for name, pool in self.pools.items()}
@@ -211,10 +233,14 @@ class BaseModel(ABC):
 
     def add_optimizer(self, name: str, parameters: Iterable[nn.Parameter], **settings: Any) -> None:
         """Register an Adam optimizer (``lr``, ``betas``, ``weight_decay``...) over the parameters."""
-        optimizer = self.engine.adam(list(parameters), **settings)
+        owned = list(parameters)
+        optimizer = self.engine.adam(owned, **settings)
         for group in optimizer.param_groups:
             group["initial_lr"] = group["lr"]
         self.optimizers[name] = optimizer
+        average = self.engine.gradient_average(owned)
+        if average is not None:
+            self._averages[name] = average
         scaler = self.engine.grad_scaler()
         if scaler is not None:
             self.scalers[name] = scaler
@@ -269,7 +295,9 @@ class BaseModel(ABC):
         """Share of the pixels of a side that are there, over all processes, 0-dim; None without ``--nodata``."""
         if side in self.masks and side not in self._present:
             # Not in ``take``: a model that evaluates in one process alone must wait for no other.
-            self._present[side] = distributed.sum_over_processes(self.masks[side].mean() * self.share)
+            # Of all micro-batches, as each weighs what it has.
+            mask = self._turns.batch[f"{side}_mask"].to(self.engine.device) if self._turns else self.masks[side]
+            self._present[side] = distributed.sum_over_processes(mask.mean() * self.share)
         return self._present.get(side)
 
     def make_GAN_loss(self) -> GANLoss:
@@ -330,37 +358,125 @@ class BaseModel(ABC):
         Returns:
             the reported losses, detached; of several closures the weighted means.
         """
+        losses = self._differentiate(name, closures, weights)
+        self._step(name)
+        return losses
+
+    def update_together(self, closures: Mapping[str, Callable[[], Step]]) -> Losses:
+        """One step of several optimizers, none of which sees the other's: all losses are of the networks as they were.
+
+        With several processes the gradients of one travel while those of the next are computed.
+
+        Args:
+            closures: optimizer -> its closure, as for ``update``; they run in this order.
+
+        Returns:
+            the reported losses, detached.
+        """
+        losses: Losses = {}
+        for name, closure in closures.items():
+            losses |= self._differentiate(name, (closure,), (1.0,))
+        for name in closures:
+            self._step(name)
+        return losses
+
+    def prepare_step(self, work: Callable[[], None]) -> None:
+        """Do what the closures of this step share, such as making the fakes.
+
+        With several micro-batches it is done before each closure of each, with the same random numbers, so that one
+        of them has a graph at a time.
+        """
+        if self._turns:
+            self._turns.prepare = work
+        else:
+            work()
+
+    def turns(self) -> Iterator[None]:
+        """Once for every micro-batch of the step: with ``for _ in self.turns()`` attributes are those of each."""
+        if self._turns:
+            yield from self._turns
+        else:
+            yield
+
+    def _differentiate(self, name: str, closures: Sequence[Callable[[], Step]], weights: Sequence[float]) -> Losses:
+        """The gradients of one optimizer; with several processes they are on their way when it returns."""
+        if self._turns:
+            closures, weights = self._turns.spread(closures, weights)
         optimizer = self.optimizers[name]
         own = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
         for net in self.networks.values():
             for parameter in net.parameters():
                 parameter.requires_grad_(id(parameter) in own)
         optimizer.zero_grad(set_to_none=True)
-        scaler = self.scalers.get(name)
+        scaler, average = self.scalers.get(name), self._averages.get(name)
         factor = self.share * self.engine.world.size if self.engine.world.size > 1 else 1.0
         found: list[Mapping[str, Tensor]] = []
-        for closure, weight in zip(closures, weights, strict=True):
+        for number, (closure, weight) in enumerate(zip(closures, weights, strict=True), start=1):
             with self.engine.autocast():
                 loss, reported = closure()
             if factor * weight != 1.0:
                 loss = loss * (factor * weight)
-            (loss if scaler is None else scaler.scale(loss)).backward()
+            with average.sending() if average and number == len(closures) else contextlib.nullcontext():
+                (loss if scaler is None else scaler.scale(loss)).backward()
             found.append({key: value.detach() for key, value in reported.items()})
-        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-        for parameter in parameters:
-            if parameter.grad is None:  # not reached by this loss: the same for all processes, and for weight decay
-                parameter.grad = torch.zeros_like(parameter)
-        self.engine.average_gradients(parameters)
+        if len(found) == 1:
+            return dict(found[0])
+        return {key: sum((each[key] * w for each, w in zip(found, weights)), torch.zeros(())) for key in found[0]}
+
+    def _step(self, name: str) -> None:
+        optimizer, scaler, average = self.optimizers[name], self.scalers.get(name), self._averages.get(name)
+        if average:
+            average.receive()
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is None:  # not reached by this loss: for weight decay
+                    parameter.grad = torch.zeros_like(parameter)
         if scaler is None:
             optimizer.step()
         else:
             scaler.step(optimizer)
             scaler.update()
-        if len(found) == 1:
-            return dict(found[0])
-        return {key: sum((each[key] * w for each, w in zip(found, weights)), torch.zeros(())) for key in found[0]}
 
     # -- what the loop and the checkpoints call ------------------------------------------------------------------
+
+    def start_averages(self) -> None:
+        """Begin the moving averages of ``--ema_decay``, after ``setup_training``."""
+        for name in self.averaged() if self.options.ema_decay else ():
+            self.averages[name + SUFFIX] = averaged_copy(self.networks[name])
+
+    def update_averages(self, steps: int) -> None:
+        """Take over this step's weights; ``steps`` of the run are done."""
+        for name, average in self.averages.items():
+            source = self.networks[name.removesuffix(SUFFIX)]
+            update_average(average, source, decay_after(steps, self.options.ema_decay))
+
+    @property
+    def saved_networks(self) -> dict[str, nn.Module]:
+        """What a checkpoint holds: the networks and their averages."""
+        return {**self.networks, **self.averages}
+
+    def weights_of(self, name: str) -> str:
+        """The saved network whose weights inference gives to this one: its average, where there is one."""
+        average = self.options.ema_decay > 0 and not self.options.use_raw and name in self.averaged()
+        return name + SUFFIX if average else name
+
+    def train_on(self, batch: Batch) -> Losses:
+        """One training step on a batch of the loader, of ``--batch_size * --accum_grad`` images (over all processes).
+
+        Returns:
+            as ``optimize_parameters``. ``visuals`` show the first micro-batch.
+        """
+        parts = self.micro_batches(batch)
+        if len(parts) == 1:
+            self.set_input(batch)
+            return self.optimize_parameters()
+        self._turns = Turns(self, batch, parts, self.engine.device)
+        try:
+            losses = self.optimize_parameters()
+            self._turns.back_to_first()
+        finally:
+            self._turns = None
+        return losses
 
     def train(self, mode: bool = True) -> None:
         """Training mode of all networks (dropout, batch statistics) on or off."""

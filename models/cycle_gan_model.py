@@ -92,7 +92,7 @@ class CycleGANModel(BaseModel):
 
     def optimize_parameters(self) -> Losses:
         """The step of both G against the present D, then that of both D on earlier fakes, as published."""
-        losses = {**self.update("G", self.generator_losses), **self.update("D", self.discriminator_losses)}
+        losses = self.update_together({"G": self.generator_losses, "D": self.discriminator_losses})
         return {name: losses[name] for name in self.loss_names}
 
     def generator_losses(self) -> Step:

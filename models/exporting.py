@@ -404,11 +404,13 @@ def write(graph: Traced, path: Path, kind: str, *, external_data: bool = False, 
 
 
 def check_packages(kind: str, engine: str) -> None:
-    """Refuse a format whose packages are missing, before anything is made.
+    """Refuse a format whose packages are missing, or a torch that is too old, before anything is made.
 
     Raises:
         ValueError: with the package to install.
     """
+    if not hasattr(torch.compiler, "is_exporting"):
+        raise ValueError(f"scripts/export.py needs torch 2.7 or newer; this is {torch.__version__}")
     wanted = {"onnx": ("onnx", "onnxscript"), "openvino": ("onnx", "onnxscript", "openvino"), "torch": ()}[kind]
     for package in dict.fromkeys((*wanted, engine)):
         with needs(package):

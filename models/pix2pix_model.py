@@ -127,7 +127,7 @@ class Pix2PixModel(BaseModel):
 
     def optimize_parameters(self) -> Losses:
         """D's step on the current fakes, then G's against the updated D. Losses: G_GAN, G_L1, D_real, D_fake."""
-        self.forward()
+        self.prepare_step(self.forward)
         losses_D = self.update("D", self.discriminator_losses) if self.options.lambda_GAN else {}
         losses_G = self.update("G", self.generator_losses)
         return {**losses_G, **losses_D}

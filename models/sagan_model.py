@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from models import MODELS
+from models.averages import update_average
 from models.base_model import BaseModel, Step, pictures
+from models.micro_batches import parts_of
 from models.networks.inference import InferenceModule
 from models.sagan.augment import DIFF_AUGMENTS, diff_augment
-from models.sagan.averages import standing_statistics, update_average
 from models.sagan.latent import LABEL_SAMPLING, draw_labels, numbered_latents
 from models.sagan.networks import (
     ATTENTION_KINDS,
@@ -27,6 +28,7 @@ from models.sagan.networks import (
 from models.sagan.sample_options import SampleOptions
 from models.sagan.sheets import COLUMNS, Columns, columns_for, sample_sheet
 from models.sagan.spread import ClassMonitor, spread
+from models.sagan.standing_statistics import standing_statistics
 from options.base_options import ModelOptions
 from options.schema import Given, OptionError, OptionRecord, arg, tied
 from util.registry import unknown
@@ -45,7 +47,17 @@ class SAGANOptions(ModelOptions):
         "n_epochs_decay": 0,
         "eval_metrics": ("kid", "fid", "is"),
     }
-    uses: ClassVar[tuple[str, ...]] = ("input_nc", "output_nc", "ngf", "ndf", "gan_mode", "beta1")
+    uses: ClassVar[tuple[str, ...]] = (
+        "input_nc",
+        "output_nc",
+        "ngf",
+        "ndf",
+        "gan_mode",
+        "beta1",
+        "accum_grad",
+        "ema_decay",
+        "use_raw",
+    )
     in_tests: ClassVar[type[OptionRecord] | None] = SampleOptions
 
     gan_mode: str = arg("hinge", choices=("hinge", "vanilla", "lsgan", "original", "bce", "ls"), help="GAN objective")
@@ -84,12 +96,6 @@ class SAGANOptions(ModelOptions):
     no_sn_G: bool = arg(False, help="no spectral norm in the generator")
     no_sn_D: bool = arg(False, help="no spectral norm in the discriminator")
     n_critic: int = arg(1, minimum=1, aliases=("n-critic",), help="updates of D per update of G, each of new images")
-    accum_grad: int = arg(
-        1,
-        minimum=1,
-        aliases=("accum-grad",),
-        help="micro-batches of --batch_size images whose gradients are averaged for one update (the reference: 2)",
-    )
     label_sampling: str = arg(
         "auto",
         choices=("auto", *LABEL_SAMPLING),
@@ -100,16 +106,10 @@ class SAGANOptions(ModelOptions):
         metavar="KIND,...",
         help="random changes to all that D sees, for small data sets: color,translation,cutout (Zhao et al. 2020)",
     )
-    ema_decay: float = arg(
-        0.9999,
-        minimum=0.0,
-        maximum=0.9999999,
-        help="decay of the moving average of the generator, which samples are drawn with; 0 = off",
-    )
+    ema_decay: float = 0.9999
     ema_start: int = arg(
         1000, minimum=0, help="steps before the moving average starts; until then it equals the generator"
     )
-    use_raw: bool = arg(False, help="sample with the generator itself instead of its moving average")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -232,12 +232,11 @@ class SAGANModel(BaseModel):
         """Real images, of which a training step learns and whose classes inference draws."""
         self.images = self.take(batch, ("image",))["image"]
         self.labels = self.engine.to_device(self._known(batch))
-        processes, parts = self.engine.world.size, self.options.batches_per_step
-        size, full = batch.get("global_size", self.batch_size * processes), batch.get("full_size", 0)
-        if full:  # of an incomplete last batch as many micro-batches as it fills
-            parts = -(-size * parts // full)
-        # All processes do the same number of updates; each has at least so many images.
-        self._parts = min(parts, max(1, size // processes))
+        self._parts = parts_of(batch, self.options.batches_per_step, self.batch_size, self.engine.world.size)
+
+    def micro_batches(self, batch: Batch) -> list[tuple[Batch, float]]:
+        """The whole batch: ``optimize_parameters`` splits it, as every update of D has images of its own."""
+        return [(batch, 1.0)]
 
     def forward(self) -> None:
         """An image of the class of every image of the input, from new noise."""
@@ -309,6 +308,10 @@ class SAGANModel(BaseModel):
     @property
     def draws_at_test(self) -> bool:
         return True
+
+    def averaged(self) -> tuple[str, ...]:
+        """None: ``G_ema`` is a network of this model's own, which ``update_G`` averages from ``--ema_start`` on."""
+        return ()
 
     # -- training ------------------------------------------------------------------------------------------------
 

@@ -199,7 +199,7 @@ def load_run(options: Options, engine: Engine) -> TrainedRun:
         checkpoints.finish_save()
     tag = checkpoint_tag(run.epoch, run.load_iter)
     for name, net in model.networks.items():
-        checkpoints.load_network(tag, name, net, model.aliases[name], copy=engine.channels_last)
+        checkpoints.load_network(tag, model.weights_of(name), net, model.aliases[name], copy=engine.channels_last)
         if run.verbose:
             logger.info("network %s\n%s", name, net)
     if model.test_reads_state:

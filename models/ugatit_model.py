@@ -41,7 +41,20 @@ class UGATITOptions(OneWayOptions):
     """The defaults of the published PyTorch code."""
 
     uses: ClassVar[tuple[str, ...]] = (
-        *("input_nc", "output_nc", "ngf", "ndf", "init_type", "init_gain", "gan_mode", "lr", "beta1"),
+        *(
+            "input_nc",
+            "output_nc",
+            "ngf",
+            "ndf",
+            "init_type",
+            "init_gain",
+            "gan_mode",
+            "lr",
+            "beta1",
+            "accum_grad",
+            "ema_decay",
+            "use_raw",
+        ),
     )
 
     init_type: str = "default"
@@ -209,13 +222,17 @@ class UGATITModel(BaseModel):
 
         The fakes are made once and serve both steps, as the generators do not change between them.
         """
-        with self.engine.autocast():
-            self._made = {f"fake_{t}": self.networks[f"G_{s}2{t}"](self.real[s]) for s, t in DIRECTIONS}
+        self.prepare_step(self._make_fakes)
         losses = {**self.update("D", self.discriminator_losses), **self.update("G", self.generator_losses)}
         self._clip_rho()
-        self._keep(self._made)
-        self._made = {}
+        for _ in self.turns():
+            self._keep(self._made)
+            self._made = {}
         return {name: losses[name] for name in self.loss_names}
+
+    def _make_fakes(self) -> None:
+        with self.engine.autocast():
+            self._made = {f"fake_{t}": self.networks[f"G_{s}2{t}"](self.real[s]) for s, t in DIRECTIONS}
 
     def discriminator_losses(self) -> Step:
         """``D_A``, ``D_B``: least squares of patch and domain logits, global and local, real and fake, not halved."""

@@ -98,12 +98,17 @@ class EngineOptions(OptionRecord):
     deterministic: bool = arg(
         False, help="deterministic algorithms; two runs write equal files (a kernel that cannot warns)"
     )
-    precision: str = arg("fp32", choices=("fp32", "tf32", "bf16", "fp16"), help="arithmetic of the networks")
+    precision: str = arg(
+        "fp32",
+        choices=("fp32", "tf32", "bf16", "fp16", "auto"),
+        help="arithmetic of the networks; auto measures whether bf16 is faster than fp32 here, a run keeps its answer",
+    )
     channels_last: bool = arg(False, help="NHWC memory layout; pays with bf16/fp16 and norm batch")
     compile: bool = arg(False, in_test=False, help="torch.compile the networks")
 
 
-def _is_number(text: str) -> bool:
+def is_number(text: str) -> bool:
+    """Whether Python reads it as a number, NaN included."""
     try:
         float(text)
     except ValueError:
@@ -236,7 +241,7 @@ class DataOptions(OptionRecord):
                 raise OptionError(f"--{flag} {shown}: bands are counted from 1, e.g. 4,3,2")
         for side in "AB":
             nodata, label_nc = getattr(self, f"nodata_{side}"), getattr(self, f"label_nc_{side}")
-            if nodata not in ("", "nan", "file") and not _is_number(nodata):
+            if nodata not in ("", "nan", "file") and not is_number(nodata):
                 raise OptionError(f"--nodata_{side} {nodata}: give nan, a number such as -9999, or file")
             if label_nc > 256:
                 raise OptionError(f"--label_nc_{side} {label_nc}: at most 256 labels, as each becomes a channel")
@@ -343,6 +348,19 @@ class ModelOptions(OptionRecord):
     pool_size: int = arg(50, minimum=0, help="earlier fakes kept for the discriminator; 0 = none")
     lr: float = arg(0.0002, minimum=0.0, help="learning rate of Adam")
     beta1: float = arg(0.5, minimum=0.0, maximum=0.999999, help="decay of the first moment of Adam")
+    accum_grad: int = arg(
+        1,
+        minimum=1,
+        aliases=("accum-grad",),
+        help="micro-batches of --batch_size images whose gradients are averaged for one update (SAGAN's reference: 2)",
+    )
+    ema_decay: float = arg(
+        0.0,
+        minimum=0.0,
+        maximum=0.9999999,
+        help="decay of the moving average of the generators' weights, which tests use, e.g. 0.999; 0 = no average",
+    )
+    use_raw: bool = arg(False, help="test with the generators themselves instead of their moving averages")
 
     def __post_init__(self) -> None:
         if self.no_dropout and self.dropout != ModelOptions.dropout:
@@ -363,7 +381,7 @@ class ModelOptions(OptionRecord):
     @property
     def batches_per_step(self) -> int:
         """How many batches of ``--batch_size`` images a training step takes."""
-        return 1
+        return self.accum_grad
 
     def for_classes(self, class_names: Sequence[str]) -> ModelOptions:
         """The same options, completed by what a data set says of its classes."""

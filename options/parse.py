@@ -85,12 +85,37 @@ class _Parser(argparse.ArgumentParser):
         raise OptionError(message + hint)
 
 
-def answer_help(program: str, models: Any, datasets: Any) -> None:
-    """Answer a bare ``--help`` on the command line and end the program; otherwise do nothing.
+FIRST_STEPS = {
+    "train.py": """\
+train.py: what to train on? How to lay out images: README.md, "Train on your own pairs". To see it work, and to begin:
+  bash scripts/demo.sh                                        draws a small data set, trains on it, shows the results
+  python scripts/check_data.py DIR                            checks your own images
+  python train.py --dataroot DIR --name RUN --model pix2pix   trains on them
+  python train.py --help                                      lists models, data sets and all options
+""",
+    "test.py": """\
+test.py: which run? Name one that train.py has made:
+  python test.py --name RUN                                   translates the test images of its data set
+  python test.py --name RUN --model test --dataroot DIR       translates a folder of images without targets
+  python scripts/runs.py                                      lists your runs
+  python test.py --help                                       lists all options
+""",
+}
+"""What a program without any words on its command line says; five lines each."""
 
-    A program calls it before it imports torch, so that the help appears at once.
+
+def answer_help(program: str, models: Any, datasets: Any) -> None:
+    """Answer a command line that is empty or a bare ``--help``, and end the program; otherwise do nothing.
+
+    A program calls it before it imports torch, so that the answer appears at once.
+
+    Raises:
+        SystemExit: it has answered; 2 for an empty command line, 0 for ``--help``.
     """
     words = sys.argv[1:]
+    if not words:
+        sys.stderr.write(FIRST_STEPS[program])
+        sys.exit(2)
     asked = {"-h", "--help"} & set(words)
     if asked and not _first_pass(words)["model"]:
         records = TRAIN if program == "train.py" else TEST

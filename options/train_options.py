@@ -58,6 +58,18 @@ class LoopOptions(OptionRecord):
         False, of="start", help="go on with the run --name where it stopped; its saved options hold"
     )
     overwrite: bool = arg(False, of="start", help="delete an existing run of this --name and start afresh")
+    auto_speed: bool = arg(
+        False,
+        help="before a new run, try --precision, --channels_last, --compile and numbers of threads at its sizes, and "
+        "keep the fastest whose losses agree with fp32",
+    )
+    profile: int = arg(
+        0,
+        minimum=0,
+        of="start",
+        metavar="N",
+        help="profile N steps after the first few: a trace in the run folder, the costly operations, the wait for data",
+    )
     dry_run: bool = arg(False, of="start", help="print the resolved run (networks, data, memory, steps) and stop")
     max_minutes: float = arg(
         0.0,

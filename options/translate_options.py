@@ -8,6 +8,7 @@ from typing import ClassVar
 from options.schema import OptionError, OptionRecord, arg
 
 FORMATS = ("png", "jpg", "tif", "webp")
+VIEWS = ("axial", "coronal", "sagittal", "stored")
 ENGINES = ("torch", "onnxruntime", "openvino")
 
 
@@ -22,7 +23,8 @@ class TranslateOptions(OptionRecord):
         positional=True,
         several=True,
         metavar="INPUT",
-        help="pictures, folders of them (and all below), or videos; - reads one name a line from standard input",
+        help="pictures, folders of them (and all below), videos, or volumes and folders of a DICOM series; - "
+        "reads one name a line from standard input",
     )
     output: str = arg(
         "", required=True, metavar="PATH", help="folder of the results; of a single picture a file name is possible"
@@ -50,6 +52,15 @@ class TranslateOptions(OptionRecord):
         help="passes over all tiles that gather the whole picture's statistics for instance norm before the one that "
         "counts; 0 = each tile has its own",
     )
+    views: tuple[str, ...] = arg(
+        (),
+        metavar="VIEW,...",
+        help="direction of a volume's slices, axial, coronal, sagittal or stored: one for each run (default: that of "
+        "the run's data set)",
+    )
+    with_runs: tuple[str, ...] = arg(
+        (), metavar="NAME,...", help="average a volume's translation with those of these runs, of other views"
+    )
     engine: str = arg(
         "torch",
         choices=ENGINES,
@@ -61,5 +72,12 @@ class TranslateOptions(OptionRecord):
     every: int = arg(1, minimum=1, help="of a video: translate frames 0, N, 2N, ... only; their times stay")
 
     def __post_init__(self) -> None:
+        wrong = [view for view in self.views if view not in VIEWS]
+        if wrong:
+            raise OptionError(f"--views {wrong[0]}: choose from {', '.join(VIEWS)}")
+        if self.views and len(self.views) != 1 + len(self.with_runs):
+            raise OptionError(
+                f"--views {','.join(self.views)}: give one view for --name and one for each of --with_runs"
+            )
         if self.exported and self.engine == "torch" and not self.exported.endswith(".pt2"):
             raise OptionError(f"--exported {self.exported}: say by --engine what runs it: onnxruntime or openvino")

@@ -16,6 +16,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from util.openmp import share_processors
+
+if __name__ == "__main__":
+    share_processors()  # before torch is loaded
+
 from models.sagan.sample_options import SampleOptions
 from models.sagan.samples import draw_from_noise, parse_noise_run
 from models.trained import load_run

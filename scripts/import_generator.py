@@ -18,6 +18,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from util.openmp import share_processors
+
+if __name__ == "__main__":
+    share_processors()  # before torch is loaded
+
 from models.imported import ImportedRun, ImportOptions, check_state, check_target, run_import, write_run
 from models.networks.factory import GENERATOR_NAMES, build_generator
 from models.networks.recognise import recognise_generator

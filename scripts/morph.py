@@ -15,6 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from util.openmp import share_processors
+
+if __name__ == "__main__":
+    share_processors()  # before torch is loaded
+
 import json
 import math
 from typing import Any
@@ -23,7 +29,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from models.sagan.latent import numbered_latents
+from models.sagan.latent import labels_between, numbered_latents
 from models.sagan.sample_options import LatentOptions
 from models.sagan.samples import NoiseRun, batch_size_of, load_noise_run, one_class, parse_noise_run
 from models.trained import result_folder
@@ -82,21 +88,6 @@ def latents_between(first: Tensor, last: Tensor, places: list[float], truncation
     """
     arcs = torch.stack([slerp(first, last, place) for place in places])
     return arcs.clamp(-truncation, truncation) if math.isfinite(truncation) else arcs
-
-
-def labels_between(classes: tuple[int, int], place: float, num_classes: int, count: int) -> Tensor:
-    """What a generator takes for a place between two classes.
-
-    Returns:
-        float32 ``[count, num_classes]``, the weights ``1 - a`` and ``a``; at the ends, which are plain classes, the
-        labels, int64 ``[count]``: then not even the rounding differs from that of a plain sample.
-    """
-    first, last = classes
-    if first == last or place in (0.0, 1.0):
-        return torch.full((count,), last if place == 1.0 else first)
-    weights = torch.zeros(num_classes)
-    weights[first], weights[last] = 1 - place, place
-    return weights.expand(count, -1)
 
 
 def draw_morph(run: NoiseRun, way: Way) -> tuple[Tensor, Tensor]:

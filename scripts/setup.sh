@@ -10,6 +10,7 @@
 #
 # An active virtualenv or conda environment (other than conda's base) is used as it is; otherwise the environment is
 # .venv in the repository. PYTHON=/path/to/python chooses the interpreter for .venv. PIP_* settings are honoured.
+# A torch that is there and works is kept; a new one comes from the package index, on Linux with CUDA.
 set -euo pipefail
 
 repo="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
@@ -19,7 +20,7 @@ free_disk_mb=8000 # torch with its CUDA libraries unpacks to 6 GB
 
 optional=0 dev=0 force=0 print_python=0
 env_dir="" env_python="" env_is_own=0
-log="" scratch=""
+log="" scratch="" kept="" torch_index=()
 
 say() { printf '%s\n' "$*" >&2; }
 fail() {
@@ -175,6 +176,82 @@ for site in {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}:
             shutil.rmtree(record)' "$1"
 }
 
+# ---- the torch that is there -----------------------------------------------------------------------------------
+
+# Prints "none", "broken <what it says>", "old <version>", "new <version>" or "fits <version>": the range is that of
+# requirements.txt. Only the first two numbers count, so that builds such as 2.6.0a0+nv25.01 belong to it too.
+state_of_torch() {
+    "$env_python" - "$repo/requirements.txt" <<'PYTHON' 2>/dev/null
+import importlib.metadata, importlib.util, pathlib, re, sys
+if importlib.util.find_spec("torch") is None:
+    sys.exit(print("none"))
+try:
+    import torch
+    version = importlib.metadata.version("torch")
+except BaseException as error:
+    sys.exit(print("broken", type(error).__name__, *str(error).split()))
+numbers = lambda text: tuple(int(word) for word in re.findall(r"\d+", text)[:2])
+low, high = re.search(r"^torch>=([\d.]+),<([\d.]+)", pathlib.Path(sys.argv[1]).read_text(), re.M).groups()
+print("old" if numbers(version) < numbers(low) else "fits" if numbers(version) < numbers(high) else "new", version)
+PYTHON
+}
+
+# Sets kept: the names of the packages that pip must not touch, as a pattern; writes $scratch/kept.txt, which pins them.
+# A user's own torch, whatever its version and CUDA, is never replaced: either it is used, or the set-up stops.
+keep_torch() {
+    local state version where="$env_dir"
+    kept="" torch_index=()
+    : >"$scratch/kept.txt"
+    grep -qE '^torch[<>=]' "$repo/requirements.txt" || return 0
+    state="$(state_of_torch)" || state="broken it ends Python"
+    version="${state#* }"
+    case "$state" in
+    none) return 0 ;;
+    broken*)
+        [ "$env_is_own" -eq 1 ] || fail "torch in $where cannot be imported ($version); repair it there, or deactivate that environment"
+        return 0
+        ;;
+    old*)
+        [ "$env_is_own" -eq 1 ] || fail "torch $version in $where is too old, $(grep -E '^torch[<>=]' "$repo/requirements.txt") is needed; update it there, or deactivate that environment"
+        say "torch $version in $where is too old and is replaced"
+        return 0
+        ;;
+    new*) say "keeping torch $version of $where, newer than those that were tried ($(grep -E '^torch[<>=]' "$repo/requirements.txt"))" ;;
+    *) say "keeping torch $version of $where" ;;
+    esac
+    kept=torch
+    "$env_python" -c '
+import importlib.metadata
+for name in ("torch", "torchvision"):
+    try:
+        print(f"{name}=={importlib.metadata.version(name)}")
+    except importlib.metadata.PackageNotFoundError:
+        pass' >"$scratch/kept.txt"
+    if grep -q '^torchvision==' "$scratch/kept.txt"; then
+        kept="torch|torchvision"
+    elif [[ "$version" =~ \+(cpu|xpu|cu[0-9]+|rocm[0-9.]+)$ ]]; then
+        # Its torchvision must be built for the same: the default index has one build only.
+        torch_index=(--extra-index-url "https://download.pytorch.org/whl/${BASH_REMATCH[1]}")
+    fi
+}
+
+# Both import, and a GPU that torch cannot use is named.
+check_torch() {
+    grep -qE '^torch[<>=]' "$repo/requirements.txt" || return 0
+    "$env_python" -c '
+import sys
+sys.path.insert(0, sys.argv[1])
+try:
+    import torch, torchvision
+except BaseException as error:
+    sys.exit("%s: %s" % (type(error).__name__, " ".join(str(error).split())))
+from util.run.device import why_no_gpu
+if reason := why_no_gpu():
+    print("warning: the GPU will not be used:", reason)' "$repo" >"$scratch/torch.txt" 2>&1 ||
+        fail "torch and torchvision are installed, but they do not work together: $(tail -n 1 "$scratch/torch.txt")"
+    grep '^warning: ' "$scratch/torch.txt" >&2 || true
+}
+
 # ---- installing ------------------------------------------------------------------------------------------------
 
 # Runs pip; its progress stays on the terminal, its whole log goes to $log.
@@ -208,9 +285,9 @@ explain_failure() {
     fail "pip could not install the packages, its message is above (log: $log)"
 }
 
-# Writes the requirements of the given files, without includes and without visdom, which is installed by itself.
+# Writes the requirements of the given files, without includes, what is kept, and visdom, which is installed by itself.
 write_main_requirements() {
-    grep -hvE '^[[:space:]]*(-r[[:space:]]|visdom([^a-zA-Z0-9_-]|$))' "$@" >"$scratch/requirements.txt"
+    grep -hvE "^[[:space:]]*(-r[[:space:]]|(visdom${kept:+|$kept})([^a-zA-Z0-9_-]|\$))" "$@" >"$scratch/requirements.txt"
 }
 
 # For Python 3.11 and older, visdom is a source package whose build uses pkg_resources, which newer setuptools lack. The
@@ -222,32 +299,34 @@ install_visdom() {
     requirement="$(grep -E '^visdom([^a-zA-Z0-9_-]|$)' "$repo/requirements.txt")"
     version="$(python_version "$env_python")"
     if [ "${version#*.}" -ge 12 ]; then
-        run_pip "$requirement"
+        run_pip -c "$scratch/kept.txt" "$requirement"
         return
     fi
     printf 'setuptools<81\n' >"$scratch/visdom-build.txt"
     constraint="$("$env_python" -c 'import pathlib, sys; print(pathlib.Path(sys.argv[1]).resolve().as_uri())' "$scratch/visdom-build.txt")"
     PIP_CONSTRAINT="${PIP_CONSTRAINT:+$PIP_CONSTRAINT }$constraint" \
-        PIP_BUILD_CONSTRAINT="${PIP_BUILD_CONSTRAINT:+$PIP_BUILD_CONSTRAINT }$constraint" run_pip --use-pep517 "$requirement"
+        PIP_BUILD_CONSTRAINT="${PIP_BUILD_CONSTRAINT:+$PIP_BUILD_CONSTRAINT }$constraint" run_pip -c "$scratch/kept.txt" --use-pep517 "$requirement"
 }
 
 install_packages() {
     local installing="$env_dir/.setup-installing"
     log="$env_dir/setup-pip.log"
     [ ! -e "$installing" ] || forget_half_installed "$installing"
+    scratch="$(mktemp -d)" || fail "cannot write temporary files in ${TMPDIR:-/tmp}"
+    keep_torch
     [ -e "$installing" ] || : >"$installing" || fail "cannot write to $env_dir"
     : >"$log"
-    scratch="$(mktemp -d)" || fail "cannot write temporary files in ${TMPDIR:-/tmp}"
     warn_about_disk
     export PIP_USER=0 PIP_DISABLE_PIP_VERSION_CHECK="${PIP_DISABLE_PIP_VERSION_CHECK:-1}" # user installs fail in an environment
 
     write_main_requirements "${requirement_files[@]}"
-    run_pip -r "$scratch/requirements.txt" || explain_failure
+    run_pip -c "$scratch/kept.txt" ${torch_index[@]+"${torch_index[@]}"} -r "$scratch/requirements.txt" || explain_failure
     rm -f -- "$env_dir/.setup-without-visdom"
     if ! install_visdom; then
         say "warning: visdom could not be installed; training works without the live view (the HTML page has the same pictures). To try again: bash scripts/setup.sh --force (log: $log)"
         : >"$env_dir/.setup-without-visdom"
     fi
+    check_torch
     rm -f -- "$installing"
 }
 

@@ -5,6 +5,7 @@ Usage:
     python scripts/translate.py --name RUN FOLDER more/*.tif --output DIR --direction BtoA
     find . -name '*.png' | python scripts/translate.py --name RUN - --output DIR
     python scripts/translate.py --name RUN clip.mp4 --output clip_B.mp4
+    python scripts/translate.py --name RUN volume.nii.gz --output volume_B.nii.gz     (docs/medical.md)
     python scripts/translate.py --name RUN map.tif --output map_B.tif --tile 1024 --overlap 128
 Sizes are kept, values are stored as in training, and what large pictures need is said: see docs/translate.md.
 """
@@ -21,6 +22,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from util.openmp import share_processors
+
+if __name__ == "__main__":
+    share_processors()  # before torch is loaded
 
 from data import DATASETS
 from models import MODELS
@@ -41,6 +47,7 @@ from models.generators import is_forward, own_direction
 from models.trained import folder_of, load_run, remembered_sides
 from models.translation import SMALL, Ready, TilePlan, Translator
 from models.video import translate_video
+from models.volumes import VolumeRun, plan_volumes, translate_to_nifti
 from util.background import BackgroundWriter
 from util.exit_code import EXIT_DONE, EXIT_FAILED, report_error, run_command
 from util.images.folder import is_image, require_images
@@ -53,6 +60,8 @@ from util.run.engine import start_engine
 from util.run.inference import ResultNames
 from util.run.memory import keep_freed_memory
 from util.run.sides import read_sides
+from util.volumes.series import naming_packages
+from util.volumes.translation import is_volume
 
 logger = logging.getLogger("translate")
 
@@ -112,6 +121,8 @@ def _run(words: list[str]) -> int:
     options = parse_test(words, MODELS, DATASETS, program=PROGRAM, test_record=TranslateOptions)
     asked: TranslateOptions = options.test
     folder_of(options)  # a run that is not there, before anything is read
+    if any(is_volume(Path(word)) for word in asked.inputs):
+        return _translate_volumes(options, words, direction)
     pictures, videos = plan_jobs(asked)
     if not pictures and not videos:
         logger.info("nothing to do: all results are there already")
@@ -215,6 +226,33 @@ def _exported(options: Options, direction: str, plan: TilePlan) -> Translator:
         seed=options.engine.seed,
         plan=plan,
     )
+
+
+# -- volumes -------------------------------------------------------------------------------------------------------
+
+
+def _translate_volumes(options: Options, words: Sequence[str], direction: str) -> int:
+    """Translate volumes slice by slice; those that cannot be read are left out, one line each."""
+    asked: TranslateOptions = options.test
+    with naming_packages(PROGRAM):
+        jobs = plan_volumes(asked.inputs, asked.output, asked.existing)
+        views = asked.views or ("",) * (1 + len(asked.with_runs))
+        runs = [VolumeRun(options.run.name, open_translator(options, direction), views[0])]
+        for name, view in zip(asked.with_runs, views[1:]):
+            other = parse_test(
+                [*words, "--name", name], MODELS, DATASETS, program=PROGRAM, test_record=TranslateOptions
+            )
+            runs.append(VolumeRun(name, open_translator(other, direction), view))
+        errors = 0
+        for path, output in jobs:
+            try:
+                logger.info("%s", translate_to_nifti(path, output, runs))
+            except ValueError as error:
+                errors += 1
+                if len(jobs) == 1:
+                    raise
+                report_error(PROGRAM, error)
+    return EXIT_FAILED if errors else EXIT_DONE
 
 
 # -- what there is to do -------------------------------------------------------------------------------------------

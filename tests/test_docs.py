@@ -36,7 +36,22 @@ TUTORIALS = {"docs/add_a_model.md", "docs/add_a_dataset.md", "docs/add_a_metric.
 
 PROGRAMS = ("train.py", "test.py", "scripts/evaluate.py")
 
-OTHER_TOOLS = {"help", "nproc_per_node", "nnodes", "no-build-isolation", "logdir"}
+OTHER_TOOLS = {
+    *("help", "no-build-isolation", "logdir"),
+    *("build-constraints", "index-url", "system-site-packages", "use-pep517", "wheel-dir"),  # pip, venv, uv
+    *("gpus", "rm", "shm-size", "tag", "install"),  # docker, wsl
+    *(
+        "nproc_per_node",
+        "nnodes",
+        "node_rank",
+        "standalone",
+        "max_restarts",
+        "rdzv_id",
+        "rdzv_backend",
+        "rdzv_endpoint",
+    ),
+    *("job-name", "nodes", "ntasks-per-node", "gpus-per-node", "cpus-per-task", "time", "signal", "requeue", "output"),
+}
 """Flags of programs that are not ours."""
 
 

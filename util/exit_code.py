@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -10,7 +12,7 @@ EXIT_DONE, EXIT_FAILED, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 0, 1, 2, 130
 
 
 def run_command(program: str, argv: Sequence[str] | None, run: Callable[[list[str]], int]) -> int:
-    """Run a command; whatever ends it becomes an exit code and, if it failed, one line.
+    """Run a command; whatever ends it becomes an exit code and, if it failed, one line, of several processes too.
 
     Args:
         program: for the start of that line, e.g. ``train.py``.
@@ -30,7 +32,16 @@ def run_command(program: str, argv: Sequence[str] | None, run: Callable[[list[st
             raise
         return EXIT_DONE
     except (Exception, KeyboardInterrupt) as error:
-        return exit_code(program, error, verbose="--verbose" in words)
+        verbose = "--verbose" in words
+        if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+            return exit_code(program, error, verbose=verbose)
+        from util.run.distributed import world_from_environment  # these import torch, which a command may not need
+        from util.run.once import report_once
+
+        code, several = _code_of(error), world_from_environment()
+        report = functools.partial(exit_code, program, error, verbose=verbose)
+        report_once(several, report, wait_for_all=code == EXIT_BAD_INPUT)
+        return code
 
 
 def report_error(program: str, message: object) -> None:
@@ -50,15 +61,14 @@ def exit_code(program: str, error: BaseException, *, verbose: bool = False) -> i
     Returns:
         2 for bad input, 1 for a failed run, 130 for Ctrl-C.
     """
+    code = _code_of(error)
     if verbose:
         traceback.print_exception(error)
-    if isinstance(error, KeyboardInterrupt):
+    if code == EXIT_INTERRUPTED:
         report_error(program, "stopped at once; what was saved before is untouched")
-        return EXIT_INTERRUPTED
-    if isinstance(error, (ValueError, FileNotFoundError, FileExistsError)):
+    elif code == EXIT_BAD_INPUT:
         report_error(program, error)
-        return EXIT_BAD_INPUT
-    if type(error).__name__ == "OutOfMemoryError":
+    elif type(error).__name__ == "OutOfMemoryError":
         report_error(program, "the GPU's memory is full: lower --batch_size or --crop_size, or try --precision bf16")
     elif isinstance(error, OSError):
         report_error(program, f"{error}; what was saved before is untouched")
@@ -66,4 +76,10 @@ def exit_code(program: str, error: BaseException, *, verbose: bool = False) -> i
         if not verbose and type(error) is not RuntimeError and not getattr(error, "one_line", False):
             traceback.print_exception(error)
         report_error(program, f"{type(error).__name__}: {error}" if not str(error) else error)
-    return EXIT_FAILED
+    return code
+
+
+def _code_of(error: BaseException) -> int:
+    if isinstance(error, KeyboardInterrupt):
+        return EXIT_INTERRUPTED
+    return EXIT_BAD_INPUT if isinstance(error, (ValueError, FileNotFoundError, FileExistsError)) else EXIT_FAILED

@@ -1,7 +1,10 @@
-"""How much memory is free."""
+"""How much memory is free, and what becomes of memory that was freed."""
 
 from __future__ import annotations
 
+import ctypes
+import os
+from collections.abc import Mapping
 from pathlib import Path
 
 
@@ -20,6 +23,42 @@ def free_memory() -> int | None:
     return free if limit == "max" else min(free, max(int(limit) - used, 0))
 
 
+def require_memory(need: int) -> None:
+    """Refuse what does not fit into the free memory; less than 256 MB is not looked at.
+
+    Args:
+        need: bytes.
+
+    Raises:
+        ValueError: with both numbers.
+    """
+    free = free_memory() if need >= 2**28 else None
+    if free is not None and need > free:
+        raise ValueError(f"needs {gigabytes(need)} of memory, but {gigabytes(free)} are free")
+
+
 def gigabytes(size: float) -> str:
     """A number of bytes in GB, or in MB below one GB."""
     return f"{size / 2**30:.1f} GB" if size >= 2**30 else f"{size / 2**20:.0f} MB"
+
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
+_NEVER = 2**31 - 1
+
+
+def keep_freed_memory(environment: Mapping[str, str] = os.environ) -> bool:
+    """Let glibc keep what this process frees, for its next allocation, instead of giving it back to the system.
+
+    A training step allocates the same activations and gradients over and over. By default glibc takes every block of
+    more than 32 MiB from the system and gives it back when it is freed; the system clears its pages again, one page
+    fault for every 4 KiB: about a seventh of a U-Net step's time. The peak stays the same. A user's own setting wins.
+
+    Returns:
+        whether it was set; False on systems without glibc.
+    """
+    if any(name.startswith(("MALLOC_", "GLIBC_TUNABLES")) for name in environment):
+        return False
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
+    if mallopt is None:
+        return False
+    return bool(mallopt(_M_MMAP_THRESHOLD, 2**30) and mallopt(_M_TRIM_THRESHOLD, _NEVER))

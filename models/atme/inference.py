@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from models.atme.maps import ImageMaps
 from models.networks.inference import InferenceModule
+from models.networks.norm import is_exporting
 
 
 class MappedTranslation(InferenceModule):
@@ -72,7 +73,7 @@ class MappedTranslation(InferenceModule):
         return self.netG(image * (1 + W_t), W_t), W_t
 
     def _map(self, image: Tensor) -> Tensor:
-        if not self._drawn or torch.compiler.is_exporting() or torch.jit.is_tracing():
+        if not self._drawn or is_exporting() or torch.jit.is_tracing():
             return self.maps.neutral(image)
         return self.maps.drawn(image.shape[0], (int(image.shape[-2]), int(image.shape[-1]))).to(image.device)
 

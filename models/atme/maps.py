@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -165,6 +165,9 @@ class ImageMaps:
         judged: D's new logits, set by the step, of the same shape.
         tracked_indices: the images whose maps the run keeps as files.
     """
+
+    OF_BATCH: ClassVar[tuple[str, ...]] = ("current", "judged", "_indices", "_paths")
+    """Attributes that belong to the current batch."""
 
     def __init__(
         self,

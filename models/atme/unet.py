@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from models.networks.norm import float_or_wider, without_autocast
+from models.networks.norm import float_or_wider, is_exporting, without_autocast
 from util.registry import unknown
 
 EPS = 1e-5
@@ -66,7 +66,7 @@ def _group_norm(x: Tensor, groups: int, gain: Tensor, offset: Tensor) -> Tensor:
     """Group norm with a gain and an offset ``[N, C]`` for each sample."""
     n, c, h, w = x.shape
     # An exported network must not take either short cut: both hold for the number of samples at hand only.
-    exporting = torch.compiler.is_exporting()
+    exporting = is_exporting()
     if not exporting and n == 1:
         return F.group_norm(x, groups, gain[0], offset[0], EPS)
     if not exporting and x.is_contiguous():

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.networks.inference import InferenceModule
-from models.networks.norm import conv_bias, norm_layer, skip_cancelled_biases
+from models.networks.norm import InstanceNorm2d, conv_bias, norm_layer, skip_cancelled_biases
 
 
 class DemodulatedConv2d(nn.Conv2d):
@@ -119,7 +119,7 @@ class _Layers:
     def normalise(self, channels: int) -> nn.Module:
         """The norm."""
         if self.norm == "instance" and self.affine:
-            return nn.InstanceNorm2d(channels, affine=True)
+            return InstanceNorm2d(channels, affine=True)
         return norm_layer(self.norm)(channels)
 
     def rectified(self, channels: int) -> list[nn.Module]:
@@ -388,7 +388,7 @@ class DomainClassifier(nn.Module):
         layers: list[nn.Module] = []
         before = channels
         for width in (channels, channels // 2, channels // 2):
-            layers += [nn.Conv2d(before, width, 3, stride=2), nn.InstanceNorm2d(width), nn.LeakyReLU(0.2, inplace=True)]
+            layers += [nn.Conv2d(before, width, 3, stride=2), InstanceNorm2d(width), nn.LeakyReLU(0.2, inplace=True)]
             before = width
         self.model = skip_cancelled_biases(nn.Sequential(*layers, nn.Conv2d(before, 1, 1)))
 

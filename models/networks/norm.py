@@ -24,9 +24,26 @@ def _identity(channels: int) -> nn.Module:
     return nn.Identity()
 
 
+class InstanceNorm2d(nn.InstanceNorm2d):
+    """Instance norm that keeps the memory layout of a single image.
+
+    torch's own makes its input contiguous first, so that with ``--channels_last`` every norm would lay out the image
+    again, and every convolution after it once more. Of a single image instance norm is batch norm, for which torch has
+    kernels of both layouts.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """``[N, C, H, W]``."""
+        if input.is_contiguous() or input.ndim != 4 or input.shape[0] != 1 or self.track_running_stats:
+            return super().forward(input)
+        if input.shape[2] * input.shape[3] == 1:
+            return super().forward(input)  # refuses it with its own words
+        return F.batch_norm(input, None, None, self.weight, self.bias, training=True, eps=self.eps)
+
+
 _LAYERS: dict[str, NormLayer] = {
     "batch": nn.BatchNorm2d,
-    "instance": partial(nn.InstanceNorm2d, affine=False, track_running_stats=False),
+    "instance": partial(InstanceNorm2d, affine=False, track_running_stats=False),
     "none": _identity,
 }
 
@@ -115,12 +132,16 @@ def skip_cancelled_biases(net: nn.Module) -> nn.Module:
     return net
 
 
+is_exporting: Callable[[], bool] = getattr(torch.compiler, "is_exporting", lambda: False)
+"""Whether torch.export traces this call. torch 2.6 cannot say it: scripts/export.py refuses to work with that."""
+
+
 def without_autocast(x: Tensor) -> contextlib.AbstractContextManager[Any]:
     """A context in which operations keep the precision of their inputs, on the device of ``x``.
 
     An exported network has none: nothing casts there, and torch cannot load what it saved with this context in it.
     """
-    return contextlib.nullcontext() if torch.compiler.is_exporting() else torch.autocast(x.device.type, enabled=False)
+    return contextlib.nullcontext() if is_exporting() else torch.autocast(x.device.type, enabled=False)
 
 
 def float_or_wider(x: Tensor) -> Tensor:

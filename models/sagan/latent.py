@@ -124,6 +124,21 @@ def draw_labels(n: int, num_classes: int, how: str, generator: Generator) -> Ten
     raise ValueError(f"--label_sampling {how}: give {', '.join(LABEL_SAMPLING[:-1])} or {LABEL_SAMPLING[-1]}")
 
 
+def labels_between(classes: tuple[int, int], place: float, num_classes: int, count: int) -> Tensor:
+    """What a generator takes for a place between two classes.
+
+    Returns:
+        float32 ``[count, num_classes]``, the weights ``1 - a`` and ``a``; at the ends, which are plain classes, the
+        labels, int64 ``[count]``: then not even the rounding differs from that of a plain sample.
+    """
+    first, last = classes
+    if first == last or place in (0.0, 1.0):
+        return torch.full((count,), last if place == 1.0 else first)
+    weights = torch.zeros(num_classes)
+    weights[first], weights[last] = 1 - place, place
+    return weights.expand(count, -1)
+
+
 def _check(threshold: float) -> None:
     if not threshold > 0:
         raise ValueError(f"--truncation {threshold:g}: give a number above 0, or inf for none")

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from models.networks.inference import InferenceModule
-from models.networks.norm import float_or_wider, without_autocast
+from models.networks.norm import InstanceNorm2d, float_or_wider, without_autocast
 from models.networks.spectral import SpectralConv2d, SpectralLinear
 
 EPS = 1e-5
@@ -217,10 +217,10 @@ class ResidualBlock(nn.Module):
         self.conv_block = nn.Sequential(
             nn.ReflectionPad2d(1),
             nn.Conv2d(channels, channels, 3, bias=variant.bias),
-            nn.InstanceNorm2d(channels, affine=variant.affine),
+            InstanceNorm2d(channels, affine=variant.affine),
             *_pad_then_relu(1),
             nn.Conv2d(channels, channels, 3, bias=variant.bias),
-            nn.InstanceNorm2d(channels, affine=variant.affine),
+            InstanceNorm2d(channels, affine=variant.affine),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -332,13 +332,13 @@ class UGATITGenerator(_Attention):
         self.DownBlock = nn.Sequential(
             nn.ReflectionPad2d(3),
             nn.Conv2d(input_nc, ngf, 7, bias=bias),
-            nn.InstanceNorm2d(ngf, affine=affine),
+            InstanceNorm2d(ngf, affine=affine),
             *_pad_then_relu(1),
             nn.Conv2d(ngf, 2 * ngf, 3, stride=2, bias=bias),
-            nn.InstanceNorm2d(2 * ngf, affine=affine),
+            InstanceNorm2d(2 * ngf, affine=affine),
             *_pad_then_relu(1),
             nn.Conv2d(2 * ngf, dim, 3, stride=2, bias=bias),
-            nn.InstanceNorm2d(dim, affine=affine),
+            InstanceNorm2d(dim, affine=affine),
             nn.ReLU(inplace=True),
             *(ResidualBlock(dim, variant) for _ in range(n_res)),
         )

@@ -22,6 +22,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from util.openmp import share_processors
+
+if __name__ == "__main__":
+    share_processors()  # before torch is loaded
+
 from models.atme.unet import HEAD_NAMES
 from options.schema import arg
 from scripts.experiments.atme_rows import ATMETable, table_of_choices

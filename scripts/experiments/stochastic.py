@@ -29,6 +29,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from util.openmp import share_processors
+
+if __name__ == "__main__":
+    share_processors()  # before torch is loaded
+
 from options.parse import Options
 from options.schema import arg
 from scripts.experiments.grid import run_table

@@ -433,6 +433,12 @@ def test_a_missing_package_is_named(monkeypatch):
     exporting.check_packages("torch", "torch")
 
 
+def test_a_torch_that_cannot_say_whether_it_exports_is_refused(monkeypatch):
+    monkeypatch.delattr(torch.compiler, "is_exporting")
+    with pytest.raises(ValueError, match=r"needs torch 2\.7 or newer; this is \d"):
+        exporting.check_packages("torch", "torch")
+
+
 def test_weights_beyond_two_gigabytes_need_a_second_file(workdir, monkeypatch):
     monkeypatch.setattr(exporting, "_LARGEST_ONNX", 10)
     with pytest.raises(ValueError, match="do not fit into one file; add --external_data"):

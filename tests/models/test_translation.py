@@ -131,6 +131,7 @@ def test_a_generator_of_one_size_takes_no_other_tile(workdir):
 
 
 def test_each_image_of_a_batch_is_normalised_and_dropped_out_as_if_alone():
+    torch.manual_seed(0)
     net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4), torch.nn.Dropout(0.5))
     images = torch.randn(3, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     alone = []
@@ -140,7 +141,8 @@ def test_each_image_of_a_batch_is_normalised_and_dropped_out_as_if_alone():
     shared = Independence(net)
     shared.generators = [torch.Generator().manual_seed(number) for number in range(3)]
     before = net[1].running_mean.clone()
-    torch.testing.assert_close(net(images), torch.cat(alone), rtol=0, atol=1e-6)
+    # Rounding: 1.2e-6 with torch 2.6, which adds up a batch's statistics in another order; a shared mean: above 0.01.
+    torch.testing.assert_close(net(images), torch.cat(alone), rtol=0, atol=1e-5)
     torch.testing.assert_close(net[1].running_mean, before, rtol=0, atol=0)
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -193,6 +194,21 @@ def test_every_option_has_help_and_no_name_is_declared_twice():
             assert spec.help
     with pytest.raises(HelpAsked):
         train_options("--model", "pix2pix", "--help")
+
+
+@pytest.mark.parametrize("program", ["train.py", "test.py"])
+def test_an_empty_command_line_says_what_to_do_in_five_lines_without_torch(program):
+    command = [sys.executable, "-X", "importtime", program]
+    done = subprocess.run(command, cwd=REPO, capture_output=True, text=True, timeout=120)
+    said = [line for line in done.stderr.splitlines() if not line.startswith("import time:")]
+    assert (done.returncode, done.stdout, len(said)) == (2, "", 5)
+    assert "torch" not in {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert max(map(len, said)) < 120 and said[0].startswith(f"{program}: ")
+    for line in said[1:]:
+        _, file, *words = re.split(r"\s{3,}", line.strip())[0].split()
+        assert (REPO / file).is_file()
+        if file == program and words != ["--help"]:
+            (parse_train if program == "train.py" else parse_test)(words, MODELS, DATASETS)
 
 
 @pytest.mark.parametrize("program", ["train.py", "test.py"])

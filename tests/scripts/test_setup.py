@@ -22,12 +22,13 @@ exec "{sys.executable}" "$@"
 """
 
 
-def write_wheel(folder: Path, name: str, version: str) -> None:
-    """A package of one empty module, ready to install."""
+def write_wheel(folder: Path, name: str, version: str, *requires: str, module: str = "") -> None:
+    """A package of one module, ready to install."""
+    needs = "".join(f"Requires-Dist: {requirement}\n" for requirement in requires)
     info = f"{name}-{version}.dist-info"
     with zipfile.ZipFile(folder / f"{name}-{version}-py3-none-any.whl", "w") as wheel:
-        wheel.writestr(f"{name}.py", "")
-        wheel.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        wheel.writestr(f"{name}.py", module)
+        wheel.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{needs}")
         wheel.writestr(
             f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
         )
@@ -252,6 +253,126 @@ def test_real_pip_names_the_missing_package(prepared: Checkout) -> None:
     assert "No matching distribution found for alpha==1.0; is there a build" in done.stderr.splitlines()[-1]
     write_wheel(prepared.wheels, "alpha", "1.0")
     assert prepared.setup().returncode == 0
+
+
+# --- torch ------------------------------------------------------------------------------------------------------------
+
+TORCH = """
+class version:
+    cuda = "13.0"
+
+class cuda:
+    @staticmethod
+    def device_count():
+        return 0
+
+    @staticmethod
+    def init():
+        raise RuntimeError("The NVIDIA driver on your system is too old (found version 11040).")
+
+class device: ...
+
+__version__ = "{version}"
+"""
+
+
+def write_torch(folder: Path, version: str) -> None:
+    write_wheel(folder, "torch", version, module=TORCH.format(version=version))
+
+
+@pytest.fixture
+def with_torch(prepared: Checkout) -> Checkout:
+    """A checkout that needs torch, an index with three, and the torchvision of each."""
+    (prepared.root / "requirements.txt").write_text("torch>=2.6,<2.15\ntorchvision>=0.21,<=0.29.1\nalpha==1.0\n")
+    (prepared.root / "requirements.txt").open("a").write("visdom>=0.2.4\n")
+    for torch, torchvision in (("2.4.1", "0.19.1"), ("2.6.0", "0.21.0"), ("2.14.1", "0.29.1"), ("2.15.0", "0.30.0")):
+        write_torch(prepared.wheels, torch)
+        write_wheel(prepared.wheels, "torchvision", torchvision, f"torch=={torch}")
+    write_wheel(prepared.wheels, "visdom", "0.2.4", "torch")
+    (prepared.root / "util/run").mkdir(parents=True)
+    shutil.copy(REPO / "util/run/device.py", prepared.root / "util/run")
+    return prepared
+
+
+def versions(env: Path) -> dict[str, str]:
+    """Package -> version of torch and torchvision in an environment."""
+    records = env.glob("lib/python*/site-packages/torch*.dist-info")
+    return dict(record.name.removesuffix(".dist-info").split("-") for record in records)
+
+
+def pip(env: Path, wheels: Path, *words: str) -> None:
+    found = ["--no-index", "--find-links", str(wheels)]
+    command = [str(env / "bin/python"), "-m", "pip", "-q", "install", *found, *words]
+    subprocess.run(command, env=os.environ | {"PIP_CONFIG_FILE": os.devnull}, check=True)
+
+
+def test_a_new_environment_takes_the_newest_torch_of_the_range(with_torch: Checkout) -> None:
+    done = with_torch.setup()
+    assert done.returncode == 0, done.stderr
+    assert versions(with_torch.env) == {"torch": "2.14.1", "torchvision": "0.29.1"}
+    assert "keeping" not in done.stderr and "GPU" not in done.stderr
+
+
+def test_a_torch_that_works_is_kept_and_gets_its_torchvision(with_torch: Checkout, tmp_path: Path) -> None:
+    write_torch(with_torch.wheels, "2.6.0+cu118")
+    write_wheel(with_torch.wheels, "torchvision", "0.21.0+cu118", "torch==2.6.0")
+    active = tmp_path / "active"
+    shutil.copytree(with_torch.env, active, symlinks=True)
+    pip(active, with_torch.wheels, "torch==2.6.0+cu118")
+    done = with_torch.setup(PYTHON="", VIRTUAL_ENV=str(active))
+    assert done.returncode == 0, done.stderr
+    assert f"keeping torch 2.6.0+cu118 of {active}" in done.stderr
+    assert versions(active) == {"torch": "2.6.0+cu118", "torchvision": "0.21.0+cu118"}
+    assert "https://download.pytorch.org/whl/cu118" in (active / "setup-pip.log").read_text()
+
+    assert with_torch.setup("--force", PYTHON="", VIRTUAL_ENV=str(active)).returncode == 0
+    assert versions(active) == {"torch": "2.6.0+cu118", "torchvision": "0.21.0+cu118"}
+
+
+def test_a_newer_torch_is_kept_with_a_word(with_torch: Checkout) -> None:
+    pip(with_torch.env, with_torch.wheels, "torch==2.15.0", "torchvision==0.30.0")
+    done = with_torch.setup()
+    assert done.returncode == 0, done.stderr
+    assert "newer than those that were tried (torch>=2.6,<2.15)" in done.stderr
+    assert versions(with_torch.env) == {"torch": "2.15.0", "torchvision": "0.30.0"}
+
+
+def test_an_old_torch_is_replaced_only_in_the_own_environment(with_torch: Checkout, tmp_path: Path) -> None:
+    pip(with_torch.env, with_torch.wheels, "torch==2.4.1", "torchvision==0.19.1")
+    active = tmp_path / "active"
+    shutil.copytree(with_torch.env, active, symlinks=True)
+    before = {path: path.stat().st_mtime_ns for path in active.rglob("*") if "__pycache__" not in path.parts}
+    done = with_torch.setup(PYTHON="", VIRTUAL_ENV=str(active))
+    assert done.returncode == 1
+    assert f"torch 2.4.1 in {active} is too old, torch>=2.6,<2.15 is needed; update it there" in done.stderr
+    assert before.keys() == {path for path in active.rglob("*") if "__pycache__" not in path.parts}
+
+    assert with_torch.setup().returncode == 0
+    assert versions(with_torch.env) == {"torch": "2.14.1", "torchvision": "0.29.1"}
+
+
+def test_a_torch_that_does_not_import_is_named(with_torch: Checkout, tmp_path: Path) -> None:
+    write_wheel(with_torch.wheels, "torch", "2.6.1", module="raise OSError('libcudart.so.12: cannot open')")
+    active = tmp_path / "active"
+    shutil.copytree(with_torch.env, active, symlinks=True)
+    pip(active, with_torch.wheels, "torch==2.6.1")
+    done = with_torch.setup(PYTHON="", VIRTUAL_ENV=str(active))
+    assert done.returncode == 1
+    assert f"torch in {active} cannot be imported (OSError libcudart.so.12: cannot open); repair it" in done.stderr
+
+    write_wheel(with_torch.wheels, "torchvision", "0.29.1", "torch==2.14.1", module="raise RuntimeError('other CUDA')")
+    done = with_torch.setup()
+    assert done.returncode == 1 and "do not work together: RuntimeError: other CUDA" in done.stderr.splitlines()[-1]
+
+
+def test_an_old_driver_is_told_from_no_gpu(with_torch: Checkout, tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/nvidia-smi").write_text("#!/bin/sh\necho '470.82.01, Tesla T4'\n")
+    (tmp_path / "bin/nvidia-smi").chmod(0o755)
+    done = with_torch.setup(PATH=f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}", CUDA_VISIBLE_DEVICES="0")
+    assert done.returncode == 0, done.stderr
+    (warning,) = [line for line in done.stderr.splitlines() if line.startswith("warning")]
+    assert "NVIDIA driver 470.82.01 is too old for torch 2.14.1, built for CUDA 13.0" in warning
 
 
 def test_unknown_argument(checkout: Checkout) -> None:

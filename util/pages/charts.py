@@ -80,9 +80,12 @@ class Chart:
         guides: name -> points of lines to compare with, dark and dashed, behind the curves.
         faint: name -> points drawn thin and pale behind its curve, e.g. values of which the curve is the mean. They do
             not extend the y axis: single outliers would flatten the curves.
+        others: points of further curves without a name, thin and grey; they do not extend the y axis either.
         bands: name -> (x, low, high) of an area behind its curve.
         errors: name -> half length of the error bar of every point of its curve; None for no bar.
         width: of the drawing in pixels, with text of 12 pixels.
+        scattered: marks without lines between them: points that have no order.
+        log_x: the axis is logarithmic; all x must be above 0.
 
     Raises:
         ValueError: a curve has more or fewer errors than points.
@@ -96,9 +99,12 @@ class Chart:
     colours: Mapping[str, int] = field(default_factory=dict)
     guides: Mapping[str, Points] = field(default_factory=dict)
     faint: Mapping[str, Points] = field(default_factory=dict)
+    others: Sequence[Points] = ()
     bands: Mapping[str, Sequence[tuple[float, float, float]]] = field(default_factory=dict)
     errors: Mapping[str, Sequence[float | None]] = field(default_factory=dict)
     width: int = 480
+    scattered: bool = False
+    log_x: bool = False
 
     def __post_init__(self) -> None:
         for name, errors in self.errors.items():
@@ -117,13 +123,13 @@ class Chart:
         element = figure(figcaption(*captions), cls="chart")
         if not self.is_empty:
             label = escape(printable(f"{self.title} over {self.x_label}"))
-            with _settings(self.title):
+            with drawing_settings(self.title):
                 element.add(raw(_for_page(_svg(self.figure()), label)))
         return element
 
     def svg(self) -> str:
         """The chart as an SVG document of its own, on white and with its headline."""
-        with _settings(self.title):
+        with drawing_settings(self.title):
             return _with_hints(_svg(self.figure(titled=True)))
 
     _repr_svg_ = svg  # what a notebook displays
@@ -142,7 +148,7 @@ class Chart:
             content = self.svg().encode("utf-8")
         else:
             file, metadata = io.BytesIO(), {"CreationDate": None} if kind == "pdf" else None
-            with _settings(self.title):
+            with drawing_settings(self.title):
                 self.figure(titled=True).savefig(file, format=kind, dpi=200, metadata=metadata)
             content = file.getvalue()
         with replacing(path) as temporary:
@@ -155,7 +161,7 @@ class Chart:
             titled: with the headline, on white; else without, on nothing.
         """
         from matplotlib.figure import Figure
-        from matplotlib.ticker import MaxNLocator
+        from matplotlib.ticker import MaxNLocator, NullFormatter
 
         drawn = Figure(dpi=72, facecolor="white" if titled else "none")
         axes = drawn.add_axes((0, 0, 1, 1), facecolor="none", xmargin=0.03, ymargin=0.05)
@@ -163,18 +169,23 @@ class Chart:
         for guide in self.guides.values():
             axes.plot(*zip(*guide), **_look(_GUIDE))
         curves = self._drawable()
-        few = max(map(len, curves.values())) <= _FEW
+        few = self.scattered or max(map(len, curves.values())) <= _FEW
+        if self.log_x:
+            axes.set_xscale("log")
         for place, name in enumerate(self.curves):
             if name in curves:
                 number = self.colours.get(name, place)
-                keys[name] = _key(number)
+                keys[name] = _key(number, lined=not self.scattered)
                 self._draw_curve(axes, name, curves[name], number, few=few)
         _begin_at_0(axes, "y")
         axes.autoscale(False, axis="y")
         for name, points in self.faint.items():
             if name in curves:
                 axes.plot(*zip(*_finite(points)), color=keys[name].get_color(), linewidth=1, alpha=0.28, zorder=1)
-        _begin_at_0(axes, "x")
+        for points in filter(None, map(_finite, self.others)):
+            axes.plot(*zip(*points), color=_INK, linewidth=1, alpha=0.35, zorder=1)
+        if not self.log_x:
+            _begin_at_0(axes, "x")
 
         # In pixels: the SVG of matplotlib has 72 of them per inch.
         columns = _legend_columns([*keys], self.width)
@@ -188,7 +199,10 @@ class Chart:
             (left / self.width, bottom / height, (right - left) / self.width, 1 - (top + bottom) / height)
         )
         whole = all(float(x).is_integer() for points in curves.values() for x, *_ in points)
-        axes.xaxis.set_major_locator(MaxNLocator(int((right - left) // 55), steps=[1, 2, 5, 10], integer=whole))
+        if self.log_x:
+            axes.xaxis.set_minor_formatter(NullFormatter())
+        else:
+            axes.xaxis.set_major_locator(MaxNLocator(int((right - left) // 55), steps=[1, 2, 5, 10], integer=whole))
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_formatter(lambda value, _: tick_label(value))
         axes.set_axisbelow(True)
@@ -219,7 +233,7 @@ class Chart:
     def _draw_curve(
         self, axes: Axes, name: str, points: Sequence[tuple[float, float, float]], number: int, *, few: bool
     ) -> None:
-        look = _look(number)
+        look = _look(number) | ({"linestyle": ""} if self.scattered else {})
         colour = look["color"]
         if band := self.bands.get(name):
             x, low, high = zip(*band)
@@ -239,7 +253,7 @@ def swatch(number: int) -> str:
     """SVG of 28 x 12 pixels: the piece of line with a mark that stands for colour ``number``; HTML to insert as is."""
     from matplotlib.figure import Figure
 
-    with _settings(f"swatch {number}"):
+    with drawing_settings(f"swatch {number}"):
         drawn = Figure(figsize=(28 / 72, 12 / 72), dpi=72, facecolor="none")
         drawn.add_artist(_key(number))
         return _for_page(_svg(drawn), "").replace("<svg ", '<svg class="swatch" width="28" height="12" ', 1)
@@ -265,7 +279,7 @@ def printable(text: str) -> str:
 
 
 @contextmanager
-def _settings(salt: str) -> Iterator[None]:
+def drawing_settings(salt: str) -> Iterator[None]:
     """The rcParams of a drawing; ``salt`` makes the ids in its SVG the same in every process."""
     import matplotlib
 
@@ -286,11 +300,11 @@ def _begin_at_0(axes: Axes, which: str) -> None:
         getattr(axes, f"set_{which}lim")(0, None)
 
 
-def _key(number: int, *, marked: bool = True) -> Line2D:
-    """A line with a mark in its middle: the entry of curve ``number`` in a legend."""
+def _key(number: int, *, marked: bool = True, lined: bool = True) -> Line2D:
+    """A line with a mark in its middle, or either alone: the entry of curve ``number`` in a legend."""
     from matplotlib.lines import Line2D
 
-    look = _look(number)
+    look = _look(number) | ({} if lined else {"linestyle": ""})
     return Line2D([0, 0.5, 1], [0.5] * 3, marker=_mark(number) if marked else "", markevery=[1], markersize=5.5, **look)
 
 

@@ -82,7 +82,7 @@ def compare(
     draft, old = (output.with_name(output.name + end) for end in (".partial", ".partial.old"))
     _tidy(output, draft, old)
     _check_output(output)
-    runs = [_read_run(run, checkpoints_dir, results_dir, folder) for run in runs]
+    runs = [read_compared(run, checkpoints_dir, results_dir, folder) for run in runs]
     shown = names if num_images else []
     pictures = [find_pictures(name, checkpoints_dir, results_dir, folder, domain) for name in shown]
     stems = common_stems(names, pictures, folder, domain) if shown else []
@@ -179,8 +179,12 @@ def _swap(draft: Path, output: Path, old: Path) -> None:
 # --- one run ----------------------------------------------------------------------------------------------------------
 
 
-def _read_run(run: ComparedRun, checkpoints_dir: Path, results_dir: Path, folder: str) -> ComparedRun:
-    """The run with its numbers and curves."""
+def read_compared(run: ComparedRun, checkpoints_dir: Path, results_dir: Path, folder: str) -> ComparedRun:
+    """The run with its numbers and curves.
+
+    Raises:
+        ValueError: a file of it is damaged.
+    """
     name = run.name
     known = [each for each in read_measurements(results_dir / name / METRICS) if each.folder == folder]
     measurements = [each for each in known if _is_of_these_pictures(each, results_dir / name / folder / "images")]
@@ -237,8 +241,10 @@ def _points(curves: Curves) -> dict[str, Points]:
 # --- the pictures -----------------------------------------------------------------------------------------------------
 
 
-def find_pictures(name: str, checkpoints_dir: Path, results_dir: Path, folder: str, domain: str) -> Pictures:
-    """The pictures of one result folder of a run.
+def find_pictures(
+    name: str, checkpoints_dir: Path, results_dir: Path, folder: str, domain: str, flag: str = "--compare"
+) -> Pictures:
+    """The pictures of one result folder of a run; ``flag`` named it, for messages.
 
     Raises:
         FileNotFoundError: it is missing or has no outputs; the message has the command that makes them.
@@ -246,7 +252,7 @@ def find_pictures(name: str, checkpoints_dir: Path, results_dir: Path, folder: s
     place = results_dir / name / folder / "images"
     command = _test_command(name, checkpoints_dir, results_dir, folder)
     if not place.is_dir():
-        raise FileNotFoundError(f"--compare {name}: {place} does not exist; make it by: {command}")
+        raise FileNotFoundError(f"{flag} {name}: {place} does not exist; make it by: {command}")
     files = scan(place)
     found = _of_suffix(files, place, f"fake_{domain}")
     if found:
@@ -256,7 +262,7 @@ def find_pictures(name: str, checkpoints_dir: Path, results_dir: Path, folder: s
     if one_sided := _of_suffix(files, place, "fake"):  # of --model test
         return {"fake": one_sided, "input": _of_suffix(files, place, "real"), "target": {}}
     raise FileNotFoundError(
-        f"--compare {name}: no image *_fake_{domain}.png in {place}; check --domain, or make them by: {command}"
+        f"{flag} {name}: no image *_fake_{domain}.png in {place}; check --domain, or make them by: {command}"
     )
 
 
@@ -283,8 +289,10 @@ def _test_command(name: str, checkpoints_dir: Path, results_dir: Path, folder: s
     return " ".join(words)
 
 
-def common_stems(names: Sequence[str], pictures: Sequence[Pictures], folder: str, domain: str) -> list[str]:
-    """Stems of the outputs that all runs have, natural order.
+def common_stems(
+    names: Sequence[str], pictures: Sequence[Pictures], folder: str, domain: str, flag: str = "--compare"
+) -> list[str]:
+    """Stems of the outputs that all runs have, natural order; ``flag`` named the runs, for messages.
 
     Raises:
         ValueError: there is none.
@@ -293,7 +301,7 @@ def common_stems(names: Sequence[str], pictures: Sequence[Pictures], folder: str
     if not common:
         counts = ", ".join(f"{name} has {_some([*each['fake']])}" for name, each in zip(names, pictures))
         raise ValueError(
-            f"--compare {' '.join(names)}: no fake_{domain} image of {folder} is there in all runs: {counts}; "
+            f"{flag} {' '.join(names)}: no fake_{domain} image of {folder} is there in all runs: {counts}; "
             "test them on the same images"
         )
     return sorted(common, key=natural_key)

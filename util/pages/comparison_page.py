@@ -75,18 +75,19 @@ def markdown_text(comparison: Comparison) -> str:
     numbers, options = comparison.numbers, comparison.options.differing
     heads = ["run", "trained", *options]
     heads += [f"{column.title} {_arrow(column)}" for column in numbers]
-    lines = [_markdown_row(heads), _markdown_row(["---"] * (2 + len(options)) + ["---:"] * len(numbers))]
+    lines = [markdown_row(heads), markdown_row(["---"] * (2 + len(options)) + ["---:"] * len(numbers))]
     for place, run in enumerate(comparison.runs):
         cells = [run.name, trained(run), *(texts[place] for texts in options.values())]
         cells += [f"**{_shown(c, place)}**" if place in c.best else _shown(c, place) for c in numbers]
-        lines.append(_markdown_row(cells))
+        lines.append(markdown_row(cells))
     says = [f"not comparable: {line}" for line in doubts(numbers)] + notes(numbers, comparison.runs)
     says += [f"other {line}" for line in soft_doubts(numbers)]
     says.append(f"results: {comparison.folder}")
     return "\n".join([f"# {comparison.title}", "", *lines, "", *(f"- {line}" for line in says)]) + "\n"
 
 
-def _markdown_row(cells: Sequence[str]) -> str:
+def markdown_row(cells: Sequence[str]) -> str:
+    """A row of a Markdown table."""
     return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
 
 

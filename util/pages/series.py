@@ -35,7 +35,7 @@ class Series:
         every = [each for found in folders.values() for each in found]
         self.columns = columns(every)
         self.titles = {(each.name, each.domain): each.title for each in every}
-        self.ways = list(dict.fromkeys(f"{each.title}: {_way(each)}" for each in every))
+        self.ways = list(dict.fromkeys(f"{each.title}: {protocol_text(each)}" for each in every))
         self.notes = list(dict.fromkeys(f"{each.title}: {note}" for each in every for note in each.notes))
 
     def table(self) -> str:
@@ -98,7 +98,7 @@ class Series:
         """Column -> folder with its best value; none where there is one row, or the rows were measured differently."""
         found = {}
         for key in self.columns if len(self.rows) > 1 else ():
-            if len({_way(row[key]) for row in self.rows.values()}) > 1:
+            if len({protocol_text(row[key]) for row in self.rows.values()}) > 1:
                 continue
             sign = -1 if next(iter(self.rows.values()))[key].higher_is_better else 1
             found[key] = min(self.rows, key=lambda folder: sign * self.rows[folder][key].value)
@@ -127,7 +127,7 @@ class Series:
         return wide_table(["results", *(th(self.titles[key], cls="number") for key in self.columns)], rows)
 
 
-def _way(each: Measurement) -> str:
+def protocol_text(each: Measurement) -> str:
     """What must be equal of two numbers that are compared, in words."""
     p = each.protocol
     sides = [f"{p[side]['n']} {what} of {p[side]['size']}" for side, what in SIDES if side in p]

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
+import shutil
+import subprocess
 import sys
 
 import torch
@@ -25,7 +28,8 @@ def parse_gpu_ids(text: str) -> list[int]:
     if not text.strip():
         if count or _mps():
             return [0]
-        logger.info("no GPU found: computing on the CPU")
+        reason = why_no_gpu()
+        logger.info("no GPU found: computing on the CPU%s", f"; {reason}" if reason else "")
         return []
     try:
         ids = [int(word) for word in text.split(",") if word.strip()]
@@ -38,11 +42,41 @@ def parse_gpu_ids(text: str) -> list[int]:
     if len(set(ids)) != len(ids):
         raise ValueError(f"--gpu_ids {text}: a GPU is named twice")
     if ids and not count and not (_mps() and ids == [0]):
-        raise ValueError(f"--gpu_ids {text}: this machine has no usable GPU; use --gpu_ids -1 for the CPU")
+        reason = f" ({found})" if (found := why_no_gpu()) else ""
+        raise ValueError(f"--gpu_ids {text}: this machine has no usable GPU{reason}; use --gpu_ids -1 for the CPU")
     for number in ids if count else []:
         if number >= count:
             raise ValueError(f"--gpu_ids {text}: there is no GPU {number}; this machine has 0 to {count - 1}")
     return ids
+
+
+def why_no_gpu() -> str:
+    """Why torch uses no GPU although this machine has an NVIDIA one; empty where it has none, or torch uses it."""
+    program = shutil.which("nvidia-smi")
+    if program is None or torch.cuda.device_count():
+        return ""
+    query = [program, "--query-gpu=driver_version,name", "--format=csv,noheader"]
+    try:
+        asked = subprocess.run(query, capture_output=True, text=True, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return f"{program} does not run: is the NVIDIA driver whole?"
+    driver, _, name = asked.stdout.partition("\n")[0].partition(", ")
+    if asked.returncode or not name:
+        return "nvidia-smi reaches no GPU: start the machine again after an update of its driver"
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "0").strip()
+    if visible in ("", "-1"):
+        return f"CUDA_VISIBLE_DEVICES={visible} hides the {name}"
+    if torch.version.cuda is None:
+        return f"torch {torch.__version__} is built without CUDA and cannot use the {name}; see docs/install.md"
+    built = f"torch {torch.__version__}, built for CUDA {torch.version.cuda}"
+    try:
+        torch.cuda.init()
+    except (RuntimeError, AssertionError) as error:
+        if "too old" in str(error):
+            remedy = "update the driver, or install a torch for an older CUDA as docs/install.md says"
+            return f"the NVIDIA driver {driver} is too old for {built}: {remedy}"
+        return f"{built}, does not reach the {name} with driver {driver}: {' '.join(str(error).split())}"
+    return ""
 
 
 def device_for(gpu_ids: list[int], local_rank: int = 0, *, own_process: bool = False) -> torch.device:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from util.run.device import parse_gpu_ids
 
-BUCKET_BYTES = 25 * 2**20
-"""Gradients travel in pieces of about this size, so that the next piece is packed while one is on its way."""
+TIMEOUT = datetime.timedelta(minutes=30)
+"""For one exchange; a process may evaluate or save meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,21 @@ def start(world: World, device: torch.device) -> None:
     """Join the other processes; does nothing when alone or when joined already."""
     if world.size > 1 and not dist.is_initialized():
         backend = "nccl" if device.type == "cuda" else "gloo"
-        dist.init_process_group(backend, timeout=datetime.timedelta(minutes=30))
+        dist.init_process_group(backend, timeout=TIMEOUT, **_meeting_place(world))
+
+
+def _meeting_place(world: World) -> dict[str, Any]:
+    """Under torchrun its store, with keys of this start of the job alone; else nothing: torch reads the environment.
+
+    torch 2.14 lets all starts of a job share one store under the same keys: after a restart a process may read the
+    address that a process of the start before had, and fails to connect.
+    """
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
+        return {}
+    host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    store = dist.TCPStore(host, port, world.size, is_master=False, timeout=TIMEOUT)
+    start = f"start_{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}"
+    return {"store": dist.PrefixStore(start, store), "rank": world.rank, "world_size": world.size}
 
 
 def stop() -> None:
@@ -102,39 +116,18 @@ def launch_if_several(entry: Callable[..., int], arguments: Sequence[object], gp
     return None if count < 2 or world_from_environment().size > 1 else launch(entry, arguments, count)
 
 
-def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
-    """Replace every gradient by its mean over all processes.
+def group_for_gradients(device: torch.device) -> dist.ProcessGroup | None:
+    """The queue in which gradients travel. Every process must call it, once for each optimizer.
 
-    It happens after backward, in buckets, rather than inside backward by DistributedDataParallel:
-    a GAN step calls D twice, freezes it for G and differentiates through it twice for a gradient penalty, which
-    DistributedDataParallel does not allow in general.
+    On the CPU one of its own: batch norm over all processes exchanges messages during backward too, and where the
+    graphs of two processes differ these may come in another order among the gradients. On GPUs the common one (None),
+    as NCCL must not run two communicators at the same time without an order between them.
     """
-    if not dist.is_initialized():
-        return
-    bucket: list[Tensor] = []
-    size = 0
-    pending: list[tuple[dist.Work, Tensor, list[Tensor]]] = []
-    for parameter in parameters:
-        grad = parameter.grad
-        assert grad is not None, "every process must have the same gradients"
-        if bucket and (size > BUCKET_BYTES or grad.dtype != bucket[0].dtype):
-            pending.append(_send(bucket))
-            bucket, size = [], 0
-        bucket.append(grad)
-        size += grad.numel() * grad.element_size()
-    if bucket:
-        pending.append(_send(bucket))
-    for work, flat, grads in pending:
-        work.wait()
-        for grad, part in zip(grads, flat.split([each.numel() for each in grads])):
-            grad.copy_(part.view_as(grad))
-
-
-def _send(bucket: list[Tensor]) -> tuple[dist.Work, Tensor, list[Tensor]]:
-    flat = torch.cat([grad.reshape(-1) for grad in bucket]).div_(dist.get_world_size())
-    work = dist.all_reduce(flat, async_op=True)
-    assert work is not None
-    return work, flat, bucket
+    if device.type != "cpu":
+        return None
+    group = dist.new_group(backend="gloo", timeout=TIMEOUT)
+    assert isinstance(group, dist.ProcessGroup)  # this process is a member
+    return group
 
 
 def sum_over_processes(values: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import random
 from collections.abc import Iterable
@@ -16,6 +17,10 @@ from torch import Tensor, nn
 from util.run import distributed
 from util.run.device import device_for, parse_gpu_ids
 from util.run.distributed import World
+from util.run.gradients import GradientAverage
+from util.run.speed import Setting, fastest_precision, warn_of_slow_bf16
+
+logger = logging.getLogger(__name__)
 
 
 def seed_everything(seed: int) -> None:
@@ -131,6 +136,16 @@ class Engine:
             net.compile()
         return net
 
+    def tuned(self, setting: Setting, seed: int) -> Engine:
+        """The same device and processes with another arithmetic, started and seeded as by ``start_engine``."""
+        if setting.threads:
+            torch.set_num_threads(setting.threads)
+        precision, channels_last, compile = setting.precision, setting.channels_last, setting.compile
+        engine = replace(self, precision=precision, channels_last=channels_last, compile=compile)
+        engine.start()
+        seed_everything(seed)
+        return engine
+
     def alone(self) -> Engine:
         """The same device and arithmetic for what this process computes without the others, and once: not compiled."""
         return replace(self, world=World(), compile=False)
@@ -153,10 +168,11 @@ class Engine:
         """A loss scaler for fp16; None where none is needed."""
         return torch.amp.GradScaler(self.device.type) if self.precision == "fp16" else None
 
-    def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Replace every gradient by its mean over the processes."""
-        if self.world.size > 1:
-            distributed.average_gradients(parameters)
+    def gradient_average(self, parameters: Iterable[nn.Parameter]) -> GradientAverage | None:
+        """What averages the gradients of an optimizer over the processes; None alone. Every process must call it."""
+        if self.world.size == 1:
+            return None
+        return GradientAverage(parameters, distributed.group_for_gradients(self.device))
 
     def rng(self, purpose: str) -> random.Random:
         """Random numbers of their own for one purpose, by ``--seed`` and process."""
@@ -190,7 +206,7 @@ def start_engine(
         gpu_ids: ``"0,1"``, ``"-1"`` for the CPU, ``""`` for the first GPU if there is one.
         seed: of every random generator.
         deterministic: only deterministic algorithms.
-        precision: see ``Engine``.
+        precision: see ``Engine``; ``auto`` is ``bf16`` where the main process measures that it is faster, or ``fp32``.
         channels_last: see ``Engine``.
         compile: see ``Engine``.
 
@@ -201,6 +217,12 @@ def start_engine(
     if deterministic:
         use_deterministic_algorithms()
     device = device_for(parse_gpu_ids(gpu_ids), world.local_rank, own_process=world.size > 1 and not gpu_ids)
+    if precision == "auto":
+        distributed.start(world, device)
+        precision = distributed.gather(fastest_precision(device))[0]
+        logger.info("--precision auto: %s", precision)
+    elif precision == "bf16" and device.type == "cpu" and world.is_main:
+        warn_of_slow_bf16(device)
     engine = Engine(device, precision, channels_last, compile, world)
     engine.start()
     seed_everything(seed)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
@@ -12,12 +14,16 @@ try:
 except ImportError:  # Windows has no flock
     fcntl = None  # type: ignore[assignment]
 
+from util.run.restart import Job, read_job, this_job
+
 OURS = (
     *("*_net_*.pth", "*_state.pth", "*_opt.txt", "*_opt.json", "loss_log.*", "metrics.jsonl", "label_to_classname.txt"),
     *("*.tmp", "save.commit", "import_report.txt", "import_check.png"),
 )
 OUR_FOLDERS = ("web", "tensorboard", "wandb", "images_noisy")
 LOCK = ".lock"
+RESTART_SECONDS = 20.0
+"""How long a process of torchrun waits for a lock: the job may have been started again a moment ago."""
 
 
 def check_name(name: str) -> None:
@@ -126,16 +132,41 @@ def _lock(folder: Path) -> IO[str]:
     file = open(folder / LOCK, "a+", encoding="utf-8")  # noqa: SIM115  (held open while the run lasts)
     if fcntl is None:
         return file
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    job, end = this_job(), time.monotonic()
+    if job is not None:  # processes that read images hold it for some seconds longer than the one that was killed
+        end += RESTART_SECONDS
+    while not _locked(file):
+        if time.monotonic() < end:
+            time.sleep(0.2)
+            continue
         file.seek(0)
-        holder = file.read().strip() or "unknown"
+        holder = file.readline().strip() or "unknown"
         file.close()
         raise ValueError(
             f"--name {folder.name}: process {holder} is training in {folder}; wait, or choose another --name"
         ) from None
+    before = last_job(folder)
     file.truncate(0)
-    file.write(str(os.getpid()))
+    if job is not None:
+        began = os.fstat(file.fileno()).st_mtime  # by the clock of the disk, as the checkpoints' times are
+        job = replace(job, began=before.began if before is not None and job.same_as(before) else began)
+    file.write(f"{os.getpid()}\n{job or ''}")
     file.flush()
     return file
+
+
+def _locked(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def last_job(folder: Path) -> Job | None:
+    """The job of torchrun that trained here last, or still does; None if there is none."""
+    try:
+        lines = (folder / LOCK).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return None
+    return read_job(lines[1]) if len(lines) > 1 else None

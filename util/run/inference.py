@@ -47,6 +47,8 @@ class Translator(Protocol):
 
     def train(self, mode: bool = True) -> None: ...
 
+    def weights_of(self, name: str) -> str: ...
+
     @property
     def test_reads_state(self) -> bool: ...
 
@@ -188,7 +190,7 @@ def held_out_pictures(
     """
     model = build()
     for name, net in model.networks.items():
-        net.load_state_dict(trained.networks[name].state_dict())
+        net.load_state_dict(trained.networks[model.weights_of(name)].state_dict())
     if model.test_reads_state:
         model.load_extra_state(trained.extra)
     model.train()  # test.py's default

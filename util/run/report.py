@@ -20,12 +20,12 @@ from util.types import Batch, Losses
 class Trainable(Protocol):
     """What is needed of a model."""
 
-    networks: dict[str, nn.Module]
     optimizers: dict[str, torch.optim.Optimizer]
 
-    def set_input(self, batch: Batch) -> None: ...
+    @property
+    def saved_networks(self) -> dict[str, nn.Module]: ...
 
-    def optimize_parameters(self) -> Losses: ...
+    def train_on(self, batch: Batch) -> Losses: ...
 
 
 def count_parameters(net: nn.Module) -> int:
@@ -78,11 +78,7 @@ def measure_model(model: Trainable, batch: Mapping[str, Any], device: torch.devi
     """``measure_step`` of a model on random images of a batch's shapes."""
     noise = {key: torch.rand_like(v) * 2 - 1 if key in ("A", "B", "image") else v for key, v in batch.items()}
 
-    def step() -> None:
-        model.set_input(noise)
-        model.optimize_parameters()
-
-    return measure_step(step, device)
+    return measure_step(lambda: model.train_on(noise), device)
 
 
 def measure_step(step: Callable[[], object], device: torch.device) -> tuple[float, float]:
@@ -120,9 +116,9 @@ def describe_run(
         saving: folder, epochs between two numbered checkpoints, how many of them are kept.
     """
     mode, summary, num_images, batch_size = data
-    size = size_on_disk(model.networks.values(), model.optimizers.values())
+    size = size_on_disk(model.saved_networks.values(), model.optimizers.values())
     return [
-        *describe_networks(model.networks),
+        *describe_networks(model.saved_networks),
         *describe_data(mode, summary),
         *describe_plan(plan, num_images, batch_size),
         *describe_checkpoints(saving[0], size, plan, saving[1], saving[2]),

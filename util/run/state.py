@@ -25,9 +25,13 @@ class Stateful(Protocol):
     """What is needed of a model."""
 
     networks: dict[str, nn.Module]
+    averages: dict[str, nn.Module]
     aliases: dict[str, tuple[str, ...]]
     optimizers: dict[str, torch.optim.Optimizer]
     scalers: dict[str, torch.amp.GradScaler]
+
+    @property
+    def saved_networks(self) -> dict[str, nn.Module]: ...
 
     def extra_state(self) -> dict[str, Any]: ...
 
@@ -115,7 +119,7 @@ class RunState:
             OSError: the disk is full or cannot be written; the last checkpoint stays as it is.
         """
         self.meter.check()
-        self.meter.check_weights(self.model.networks)
+        self.meter.check_weights(self.model.saved_networks)
         state = {
             "format": FORMAT,
             "progress": progress.state(),
@@ -130,7 +134,7 @@ class RunState:
             "versions": versions(),
         }
         if self.world.is_main:
-            self.checkpointer.save(tags, self.model.networks, state)
+            self.checkpointer.save(tags, self.model.saved_networks, state)
         distributed.barrier()
 
     def resume(self, tag: str, *, recover: bool) -> Progress | None:
@@ -152,6 +156,7 @@ class RunState:
         distributed.barrier()
         for name, net in self.model.networks.items():
             self.checkpointer.load_network(tag, name, net, self.model.aliases[name])
+        self._load_averages(tag)
         state = self.checkpointer.load_state(tag)
         if state is None:
             logger.warning("warning: there is no %s_state.pth: fine-tuning these weights with new optimizers", tag)
@@ -169,3 +174,13 @@ class RunState:
         if any(state["sampler"].get(key) != value for key, value in self.fingerprint.items()):
             logger.warning("warning: the files of the data set are not those of this checkpoint")
         return Progress(**state["progress"])
+
+    def _load_averages(self, tag: str) -> None:
+        """Those of the checkpoint; where ``--ema_decay`` is new to the run they start from its networks."""
+        for name, net in self.model.averages.items():
+            if (self.checkpointer.folder / f"{tag}_net_{name}.pth").is_file():
+                self.checkpointer.load_network(tag, name, net)
+                continue
+            source = name.removesuffix("_ema")
+            logger.warning("warning: %s has no %s: the average starts from %s", tag, name, source)
+            net.load_state_dict(self.model.networks[source].state_dict())

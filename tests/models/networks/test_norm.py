@@ -1,9 +1,10 @@
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import nn
 
-from models.networks.norm import skip_cancelled_biases
+from models.networks.norm import InstanceNorm2d, skip_cancelled_biases
 
 
 def net(*layers: nn.Module) -> nn.Sequential:
@@ -40,3 +41,25 @@ def test_a_bias_that_counts_is_kept():
     assert [type(layer) for layer in made[::2]] == [nn.Conv2d, nn.Conv2d, nn.InstanceNorm2d]
     statistics = skip_cancelled_biases(net(nn.Conv2d(1, 2, 1), nn.InstanceNorm2d(2, track_running_stats=True)))
     assert type(statistics[0]) is nn.Conv2d  # in eval mode the running mean does not follow the bias
+
+
+@pytest.mark.parametrize("affine", [False, True])
+@pytest.mark.parametrize("images", [1, 2])
+def test_instance_norm_keeps_the_layout_of_one_image(images: int, affine: bool) -> None:
+    ours, plain = InstanceNorm2d(6, affine=affine), nn.InstanceNorm2d(6, affine=affine)
+    x = torch.randn(images, 6, 5, 4, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    laid_out = x.detach().contiguous(memory_format=torch.channels_last).requires_grad_()
+    y, z = plain(x), ours(laid_out)
+    torch.testing.assert_close(z, y)
+    y.square().mul(y).sum().backward()
+    z.square().mul(z).sum().backward()
+    torch.testing.assert_close(laid_out.grad, x.grad)
+    assert torch.equal(ours(x), y)
+    if images == 1:
+        assert z.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_instance_norm_of_one_pixel_is_refused_in_both_layouts() -> None:
+    x = torch.zeros(1, 6, 2, 1)[:, :, ::2]
+    with pytest.raises(ValueError, match="more than 1 spatial element"):
+        InstanceNorm2d(6)(x)

@@ -10,10 +10,11 @@ import pytest
 import torch
 from torch import nn
 
-from models.sagan.averages import standing_statistics, update_average
+from models.averages import update_average
 from models.sagan.latent import numbered_latents
 from models.sagan.sheets import Columns, columns_for, sample_sheet
 from models.sagan.spread import ClassMonitor, distance, spread
+from models.sagan.standing_statistics import standing_statistics
 from util.images.draw import captioned_grid
 
 

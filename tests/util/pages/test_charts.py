@@ -400,3 +400,19 @@ def test_colours_stand_out_from_the_ground(palette: tuple[str, ...], ground: str
     for colour in palette:
         dark, bright = sorted([luminance(colour), luminance(ground)])
         assert (bright + 0.05) / (dark + 0.05) >= 3, colour
+
+
+def test_scattered_points_have_marks_alone_and_a_logarithmic_axis_keeps_them_apart() -> None:
+    chart = Chart("x", {"a": [(0.001, 2.0), (0.1, 1.0)]}, "lr", scattered=True, log_x=True)
+    axes = along(chart)
+    assert axes.get_xscale() == "log" and hints(chart) == ["a: 2 at 0.001", "a: 1 at 0.1"]
+    assert [line.get_linestyle() for line in axes.lines if len(line.get_xdata()) == 2] == ["None"]
+
+
+def test_other_curves_are_grey_and_do_not_extend_the_upright_axis() -> None:
+    plain = Chart("x", {"a": [(0.0, 1.0), (10.0, 2.0)]}, "epoch")
+    chart = Chart("x", {"a": [(0.0, 1.0), (10.0, 2.0)]}, "epoch", others=[[(0, 500.0), (5, 1.5)], [(1, math.nan)]])
+    assert along(chart).get_ylim() == along(plain).get_ylim()
+    assert [line.get_xydata().tolist() for line in along(chart).lines if line.get_zorder() == 1] == [
+        [[0, 500], [5, 1.5]]
+    ]

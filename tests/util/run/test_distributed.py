@@ -10,6 +10,7 @@ from torch import nn
 
 from util.run import distributed
 from util.run.distributed import World, world_from_environment
+from util.run.gradients import GradientAverage
 
 CPU = torch.device("cpu")
 
@@ -40,8 +41,10 @@ def process(folder: str, code: int) -> int:
         nn.init.zeros_(net[0].weight)
     distributed.broadcast_parameters(net)
     part = images().chunk(world.size)[world.rank]
-    use(net, part).backward()
-    distributed.average_gradients(net.parameters())
+    average = GradientAverage(net.parameters(), distributed.group_for_gradients(CPU), bucket_bytes=64)
+    with average.sending():
+        use(net, part).backward()
+    average.receive()
     total = distributed.sum_over_processes(torch.tensor([world.rank + 1.0]))
     assert distributed.gather(f"rank {world.rank}") == ["rank 0", "rank 1"]
     grads = [parameter.grad for parameter in net.parameters()]
@@ -53,11 +56,6 @@ def process(folder: str, code: int) -> int:
 
 def failing(folder: str) -> int:
     raise RuntimeError("one process fails")
-
-
-@pytest.fixture(autouse=True)
-def small_buckets(monkeypatch):
-    monkeypatch.setattr(distributed, "BUCKET_BYTES", 64)
 
 
 @pytest.mark.slow

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import os
 import random
+import re
 import signal
 
 import numpy as np
@@ -38,6 +40,54 @@ def test_the_cpu_is_used_where_there_is_no_gpu(no_gpu):
         parse_gpu_ids("0")
     with pytest.raises(ValueError, match=r"--gpu_ids a"):
         parse_gpu_ids("a")
+
+
+OLD_DRIVER = "The NVIDIA driver on your system is too old (found version 11040). Please update your GPU driver"
+
+
+@pytest.mark.parametrize(
+    ("smi", "cuda", "visible", "torch_says", "reason"),
+    [
+        (
+            "echo '470.82.01, Tesla T4'",
+            "13.0",
+            None,
+            OLD_DRIVER,
+            r"driver 470.82.01 is too old for torch \S+, built for CUDA 13.0",
+        ),
+        ("echo '580.1, Tesla T4'", None, None, "", r"torch \S+ is built without CUDA and cannot use the Tesla T4"),
+        ("echo '580.1, Tesla T4'", "13.0", "-1", "No CUDA GPUs", "CUDA_VISIBLE_DEVICES=-1 hides the Tesla T4"),
+        (
+            "echo '580.1, Tesla T4'",
+            "13.0",
+            "0",
+            "a broken\nthing",
+            "does not reach the Tesla T4 with driver 580.1: a broken thing",
+        ),
+        ("echo 'could not communicate'; exit 9", "13.0", None, "", "nvidia-smi reaches no GPU"),
+    ],
+)
+def test_an_old_driver_is_told_from_no_gpu(
+    no_gpu, monkeypatch, tmp_path, caplog, smi, cuda, visible, torch_says, reason
+):
+    def init() -> None:
+        raise RuntimeError(torch_says)
+
+    program = tmp_path / "nvidia-smi"
+    program.write_text(f"#!/bin/sh\n{smi}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    monkeypatch.setattr(torch.version, "cuda", cuda)
+    monkeypatch.setattr(torch.cuda, "init", init)
+    with pytest.raises(ValueError, match=rf"--gpu_ids 0: .* no usable GPU \(.*{reason}.*\); use") as raised:
+        parse_gpu_ids("0")
+    assert "\n" not in str(raised.value)
+    with caplog.at_level("INFO"):
+        assert parse_gpu_ids("") == []
+    assert re.search(f"no GPU found: computing on the CPU; .*{reason}", caplog.text)
 
 
 def test_gpus_are_chosen_by_their_place_in_the_list(two_gpus):

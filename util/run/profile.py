@@ -1,0 +1,94 @@
+"""Where the time of some training steps goes: a trace, the operations that cost most, and the wait for data."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+logger = logging.getLogger(__name__)
+
+TRACE_FILE = "profile_trace.json"
+WARMUP = 3
+ROWS = 12
+T = TypeVar("T")
+
+
+class StepProfiler:
+    """Profiles ``steps`` steps after ``WARMUP`` others, reports once, and does nothing from then on.
+
+    Args:
+        steps: how many; 0 profiles nothing.
+        folder: gets the trace, for chrome://tracing or https://ui.perfetto.dev.
+        device: of the run; None for the CPU.
+    """
+
+    def __init__(self, steps: int = 0, folder: Path = Path(), device: torch.device | None = None) -> None:
+        self._steps, self._folder, self._device = steps, folder, device or torch.device("cpu")
+        self._seen, self._begin, self._waited = 0, 0.0, 0.0
+        self._profile: profile | None = None
+
+    def steps(self, batches: Iterable[T]) -> Iterator[T]:
+        """The batches, with the time that each of them was waited for, and what is done until the next, measured."""
+        iterator = iter(batches)
+        while True:
+            if self._steps and self._seen == WARMUP:
+                self._start()
+            before = time.perf_counter()
+            try:
+                batch = next(iterator)
+            except StopIteration:
+                return
+            self._waited += time.perf_counter() - before
+            yield batch
+            self._seen += 1
+            if self._profile and self._seen == WARMUP + self._steps:
+                self._report(self._profile)
+
+    def close(self) -> None:
+        """Report what there is of a run that ended earlier."""
+        if self._profile:
+            self._report(self._profile)
+
+    def _start(self) -> None:
+        if self._profile:
+            return
+        kinds = [ProfilerActivity.CPU, *[ProfilerActivity.CUDA] * (self._device.type == "cuda")]
+        self._profile = profile(activities=kinds)
+        self._profile.start()
+        self._begin, self._waited = time.perf_counter(), 0.0
+
+    def _report(self, found: profile) -> None:
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+        seconds, steps = time.perf_counter() - self._begin, self._seen - WARMUP
+        found.stop()
+        self._profile, self._steps = None, 0
+        if not steps:
+            return
+        trace = self._folder / TRACE_FILE
+        found.export_chrome_trace(str(trace))
+        key = "self_device_time_total" if self._device.type == "cuda" else "self_cpu_time_total"
+        rows = sorted(found.key_averages(), key=lambda row: -getattr(row, key))
+        total = sum(getattr(row, key) for row in rows) or 1.0
+        lines = [f"profile of {steps} steps: {seconds / steps:.3f} s each with the profiler, trace in {trace}"]
+        for row in rows[:ROWS]:
+            spent = getattr(row, key)
+            lines.append(
+                f"  {row.key[:48]:48} {spent / steps / 1000:9.2f} ms/step {100 * spent / total:5.1f} %  "
+                f"{row.count // steps} calls"
+            )
+        logger.info("%s", "\n".join([*lines, waiting_advice(self._waited / seconds)]))
+
+
+def waiting_advice(share: float) -> str:
+    """What the share of time that a step waited for its batch means, and the flag to change."""
+    text = f"  waiting for data: {100 * share:.1f} % of the time"
+    if share < 0.05:
+        return f"{text}; faster data would change nothing"
+    return f"{text}: raise --num_threads, or keep decoded images by --cache ram"

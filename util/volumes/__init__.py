@@ -1,0 +1,1 @@
+"""Volumes of medical and microscope files: read, cut into upright slices, put together again."""
