@@ -115,6 +115,12 @@ def usage_of(facts: Facts) -> dict[str, str]:
             f"float32 [N, {facts.target.channels}, H, W] in [-1, 1], "
             f"v = {out_low:g} + (clip(y, -1, 1) + 1) / 2 * {out_high - out_low:g}, rounded for integers"
         )
+    if facts.source.labels and not facts.processing:
+        layout = f"float32 [N, {facts.source.channels}, H, W]"
+        taken = f"{layout}, index maps of {facts.source.labels} labels: 1 in the channel of the label, else -1; {size}"
+    if facts.target.labels and not facts.processing:
+        layout = f"float32 [N, {facts.target.channels}, H, W]"
+        given = f"{layout}, a score for each of {facts.target.labels} labels: the channel of the largest is the label"
     if facts.latent:
         taken = f"z float32 [N, {facts.latent}] from N(0, 1), label int64 [N], 0 to {facts.num_classes - 1}"
     first, *maps = facts.outputs

@@ -211,7 +211,12 @@ def facts_of_run(
         told: of ``frozen``.
         direction: of the generator.
         processing: see ``Facts``.
+
+    Raises:
+        ValueError: ``processing`` of label maps, which it does not have.
     """
+    if processing and (generator.source.labels or generator.target.labels):
+        raise ValueError("--with_processing: is for pictures, and this run has label maps (--label_nc_); leave it out")
     o, module = run.options, generator.module
     return Facts(
         name=o.run.name,

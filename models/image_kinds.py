@@ -16,6 +16,7 @@ from torch import Tensor
 
 from models.translation import Ready, Translator
 from util.images.io import Format, Picture
+from util.images.labels import label_image
 
 IN_MEMORY = "the image"
 """Stands for the file name of an image from memory in messages."""
@@ -53,10 +54,13 @@ def take(image: Any, translator: Translator) -> Taken:
     if isinstance(image, Tensor):
         return _tensor(image, translator)
     if isinstance(image, (str, os.PathLike)):
-        return Taken(translator.read(os.fspath(image)), NOTHING, _pillow_or_array)
+        ready = translator.read(os.fspath(image))
+        return Taken(ready, NOTHING, label_image if ready.stored.labels else _pillow_or_array)
     if isinstance(image, Image.Image):
-        array = _pixels(ImageOps.exif_transpose(image), translator.data.alpha)
-        return Taken(translator.ready(_picture(array, translator), IN_MEMORY), NOTHING, _pillow)
+        side = translator.data.domain(translator.source)
+        array = _pixels(ImageOps.exif_transpose(image), translator.data.alpha, indices=bool(side.label_nc))
+        ready = translator.ready(_picture(array, translator), IN_MEMORY)
+        return Taken(ready, NOTHING, label_image if ready.stored.labels else _pillow)
     if isinstance(image, np.ndarray):
         if image.ndim not in (2, 3) or 0 in image.shape:
             raise ValueError(f"an array of shape {image.shape}: expected [H, W] or [H, W, C]")
@@ -103,8 +107,10 @@ def _picture(array: NDArray[Any], translator: Translator) -> Picture:
     return Picture(array, kinds[array.dtype.name], alpha)
 
 
-def _pixels(image: Image.Image, alpha: str) -> NDArray[Any]:
-    """``[H, W, C]`` of a Pillow image: opacity as ``--alpha`` says, palettes as colours."""
+def _pixels(image: Image.Image, alpha: str, *, indices: bool = False) -> NDArray[Any]:
+    """``[H, W, C]`` of a Pillow image: opacity as ``--alpha`` says, palettes as colours or as their ``indices``."""
+    if indices and image.mode == "P":
+        return np.asarray(image)[:, :, None]
     if image.mode.startswith("I;16"):
         return np.asarray(image).astype(np.uint16)[:, :, None]
     if image.mode in ("I", "F"):

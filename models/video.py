@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from models.translation import Ready, Translator
 from util.images.io import Picture, scale_of
+from util.images.labels import in_label_colours
 from util.images.video import RGB, Frame, VideoSource
 from util.images.video_writer import write_video
 
@@ -117,10 +118,13 @@ def _translated(translator: Translator, source: VideoSource, batch: list[Frame])
 
 def _rgb(stored: NDArray[Any], ready: Ready) -> RGB:
     """A translation ``[H, W, C]`` as its file would store it, as 8-bit RGB: black and white are those of the domain.
+    Labels are shown in their colours.
 
     Raises:
         ValueError: it has neither 1 nor 3 channels.
     """
+    if ready.stored.labels:
+        return in_label_colours(stored)
     channels = stored.shape[2]
     if channels not in (1, 3):
         raise ValueError(f"{ready.path}: the run makes pictures of {channels} channels, and a video has 1 or 3")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from options.schema import OptionError, OptionRecord, arg
 
@@ -12,6 +13,8 @@ EXPORT_FORMATS = ("onnx", "torch", "openvino")
 @dataclass(frozen=True, kw_only=True)
 class ExportOptions(OptionRecord):
     """What is exported, how, and what it is compared on."""
+
+    title: ClassVar[str] = "the export and what it is compared on"
 
     format: str = arg(
         "onnx",

@@ -392,7 +392,8 @@ def _parser(program: str, classes: Mapping[str, type], models: Any, datasets: An
     )
     for part, title in TITLES.items():
         if part in classes:
-            add_arguments(parser, classes[part], f"model {model}" if part == "model" and model else title)
+            own = f"model {model}" if part == "model" and model else getattr(classes[part], "title", "")
+            add_arguments(parser, classes[part], own or title)
     return parser
 
 

@@ -16,7 +16,7 @@ import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from util.registry import unknown
 
@@ -148,7 +148,13 @@ class Given:
 
 
 class OptionRecord:
-    """A group of options: a frozen dataclass whose fields are declared by ``arg``."""
+    """A group of options: a frozen dataclass whose fields are declared by ``arg``.
+
+    Class attributes:
+        title: of the group in ``--help``; empty for the one of ``options.records.TITLES``.
+    """
+
+    title: ClassVar[str] = ""
 
     @classmethod
     def derive(cls, values: Mapping[str, Any], given: Given) -> Mapping[str, Any]:

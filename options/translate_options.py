@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from options.schema import OptionError, OptionRecord, arg
 
@@ -14,6 +15,8 @@ ENGINES = ("torch", "onnxruntime", "openvino")
 @dataclass(frozen=True, kw_only=True)
 class TranslateOptions(OptionRecord):
     """Which pictures are translated, how large ones are cut, and how the results are written."""
+
+    title: ClassVar[str] = "what is translated and how it is written"
 
     inputs: tuple[str, ...] = arg(
         (),

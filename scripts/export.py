@@ -63,6 +63,7 @@ from options.parse import Options, parse_test, split_direction
 from util.exit_code import EXIT_DONE, EXIT_FAILED, report_error, run_command
 from util.files import drafted, replace_text
 from util.images.io import save_array, to_display
+from util.images.labels import displayed
 from util.pages.html import image_row, page, wide_table
 from util.run.engine import start_engine
 
@@ -306,9 +307,9 @@ def _facts_rows(facts: Facts, made: Sequence[Path]) -> list[list[str]]:
 
 def _displayed(picture: NDArray[Any], facts: Facts, *, is_input: bool) -> NDArray[Any]:
     """uint8 ``[H, W, 3]`` of what a file takes or gives."""
-    if not facts.processing:
-        return to_display(picture)
     side = facts.source if is_input else facts.target
+    if not facts.processing:
+        return displayed(picture, side.labels)
     return to_display(normalised(torch.from_numpy(picture), side).permute(2, 0, 1))
 
 

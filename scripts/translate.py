@@ -15,6 +15,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -51,11 +52,13 @@ from util.background import BackgroundWriter
 from util.exit_code import EXIT_DONE, EXIT_FAILED, report_error, run_command
 from util.images.folder import is_image, require_images
 from util.images.io import IMAGE_SUFFIXES, save_array
+from util.images.labels import write_label_map
 from util.images.video import VideoSource, is_video, read_video
 from util.images.video_writer import WRITTEN_SUFFIXES, check_output
 from util.run.checkpoint import checkpoint_tag
 from util.run.engine import start_engine
 from util.run.inference import ResultNames
+from util.run.memory import keep_freed_memory
 from util.run.sides import read_sides
 from util.volumes.series import naming_packages
 from util.volumes.translation import is_volume
@@ -120,19 +123,28 @@ def _run(words: list[str]) -> int:
     folder_of(options)  # a run that is not there, before anything is read
     if any(is_volume(Path(word)) for word in asked.inputs):
         return _translate_volumes(options, words, direction)
-    if any(map(is_video, asked.inputs)):
-        return _videos(options, direction)
-    jobs = plan_jobs(asked)
-    if not jobs:
+    pictures, videos = plan_jobs(asked)
+    if not pictures and not videos:
         logger.info("nothing to do: all results are there already")
         return EXIT_DONE
+    sources = {job.path: read_video(job.path) for job in videos}  # a broken one, before the work begins
     translator = open_translator(options, direction)
-    count = translate_all(jobs, translator, asked, _batch_size(options, translator))
-    for error in count.errors:
-        report_error(PROGRAM, error)
-    left_out = f" ({len(count.errors)} left out as they cannot be translated)" if count.errors else ""
-    logger.info("%d pictures%s: %s", count.done, left_out, asked.output)
-    return EXIT_FAILED if count.errors else EXIT_DONE
+    batch_size = _batch_size(options, translator)
+    failed = False
+    if pictures:
+        count = translate_all(pictures, translator, asked, batch_size)
+        for error in count.errors:
+            report_error(PROGRAM, error)
+        left_out = f" ({len(count.errors)} left out as they cannot be translated)" if count.errors else ""
+        logger.info("%d pictures%s: %s", count.done, left_out, asked.output)
+        failed = bool(count.errors)
+    for job in videos:
+        try:
+            _video(job, sources[job.path], translator, asked.every, batch_size)
+        except ValueError as error:  # one that is damaged further on
+            report_error(PROGRAM, error)
+            failed = True
+    return EXIT_FAILED if failed else EXIT_DONE
 
 
 def usual_batch(translator: Translator) -> int:
@@ -140,7 +152,7 @@ def usual_batch(translator: Translator) -> int:
     if translator.engine.device.type != "cpu":
         return 8
     weights = sum(each.numel() for each in translator.generator.module.parameters())
-    return 4 if weights >= LARGE_NETWORK else 1
+    return 8 if weights >= LARGE_NETWORK else 1
 
 
 def _batch_size(options: Options, translator: Translator) -> int:
@@ -150,23 +162,6 @@ def _batch_size(options: Options, translator: Translator) -> int:
             logger.warning("--batch_size %d: 1 is used, because the model draws for the batch", batch_size)
         return 1
     return batch_size
-
-
-def _videos(options: Options, direction: str) -> int:
-    """Translate videos, one after the other; returns the exit code."""
-    asked: TranslateOptions = options.test
-    jobs = plan_videos(asked)
-    sources = {job.path: read_video(job.path) for job in jobs}  # a broken one, before the work begins
-    translator = open_translator(options, direction)
-    batch_size = _batch_size(options, translator)
-    failed = 0
-    for job in jobs:
-        try:
-            _video(job, sources[job.path], translator, asked.every, batch_size)
-        except ValueError as error:  # one that is damaged further on
-            report_error(PROGRAM, error)
-            failed += 1
-    return EXIT_FAILED if failed else EXIT_DONE
 
 
 def _video(job: Job, source: VideoSource, translator: Translator, every: int, batch_size: int) -> None:
@@ -263,58 +258,55 @@ def _translate_volumes(options: Options, words: Sequence[str], direction: str) -
 # -- what there is to do -------------------------------------------------------------------------------------------
 
 
-def plan_jobs(asked: TranslateOptions) -> list[Job]:
-    """Every input with its result.
+def plan_jobs(asked: TranslateOptions) -> tuple[list[Job], list[Job]]:
+    """Every picture and every video with its result.
 
     Raises:
         FileNotFoundError: an input that is not there.
-        ValueError: a result would replace an input, or is there already.
+        ValueError: a result would replace an input, is there already, or cannot be of the kind that is wanted.
     """
     inputs = [found for word in asked.inputs for found in _files_of(word)]
+    pictures, videos = ([each for each in inputs if is_video(each[0]) == wanted] for wanted in (False, True))
     if not inputs:
         raise ValueError("INPUT -: standard input names no pictures")
     output = Path(asked.output)
-    as_file = output.suffix.lower() in IMAGE_SUFFIXES and not output.is_dir()
+    as_file = (output.suffix.lower() in IMAGE_SUFFIXES or is_video(str(output))) and not output.is_dir()
     if as_file and len(inputs) > 1:
-        raise ValueError(f"--output {output}: a file name, but there are {len(inputs)} pictures; name a folder")
+        what = "inputs" if pictures and videos else "pictures" if pictures else "videos"
+        raise ValueError(f"--output {output}: a file name, but there are {len(inputs)} {what}; name a folder")
+    if as_file and pictures and is_video(str(output)):
+        raise ValueError(f"--output {output}: is the name of a video, but {pictures[0][0]} is a picture")
     if not as_file and output.is_file():
         raise ValueError(f"--output {output}: is a file of another kind; name a folder, or a picture")
-    suffix = f".{asked.format}" if asked.format else output.suffix if as_file else ".png"
-    if as_file:
-        results = [output.with_suffix(suffix)]
-    else:
-        names = ResultNames(Path("."))
-        results = [output / f"{names(Path(below))}{suffix}" for _, below in inputs]
-    jobs = [Job(path, result, place) for place, ((path, _), result) in enumerate(zip(inputs, results))]
-    return _not_in_the_way(jobs, asked)
-
-
-def plan_videos(asked: TranslateOptions) -> list[Job]:
-    """Every video with its result.
-
-    Raises:
-        FileNotFoundError: one is not there.
-        ValueError: pictures are among them, no such kind of video can be written, or a result would replace something.
-    """
-    if others := [word for word in asked.inputs if not is_video(word)]:
-        raise ValueError(f"INPUT {others[0]}: translate videos and pictures by separate commands")
-    if asked.format or asked.save_maps:
+    if videos and not pictures and (asked.format or asked.save_maps):
         flag = f"--format {asked.format}" if asked.format else "--save_maps"
         raise ValueError(f"{flag}: is for pictures; the suffix of --output says what kind of video is written")
-    output = Path(asked.output)
-    if output.suffix and not output.is_dir():
-        if len(asked.inputs) > 1:
-            raise ValueError(f"--output {output}: a file name, but there are {len(asked.inputs)} videos; name a folder")
-        results = [output]
+    planned = _not_in_the_way([*_plan_pictures(pictures, asked, as_file), *_plan_videos(videos, asked)], asked)
+    return [job for job in planned if not is_video(job.path)], [job for job in planned if is_video(job.path)]
+
+
+def _plan_pictures(inputs: Sequence[tuple[str, str]], asked: TranslateOptions, as_file: bool) -> list[Job]:
+    output, names = Path(asked.output), ResultNames(Path("."))
+    suffix = f".{asked.format}" if asked.format else output.suffix if as_file else ".png"
+    if as_file:
+        results = [output.with_suffix(suffix) for _ in inputs]
     else:
-        names = ResultNames(Path("."))
-        kinds = [Path(word).suffix.lower() for word in asked.inputs]
+        results = [output / f"{names(Path(below))}{suffix}" for _, below in inputs]
+    return [Job(path, result, place) for place, ((path, _), result) in enumerate(zip(inputs, results))]
+
+
+def _plan_videos(inputs: Sequence[tuple[str, str]], asked: TranslateOptions) -> list[Job]:
+    """Raises ValueError: no such kind of video can be written."""
+    output, names = Path(asked.output), ResultNames(Path("."))
+    if output.suffix and not output.is_dir() and len(asked.inputs) == 1:
+        results = [output for _ in inputs]
+    else:
+        kinds = [Path(path).suffix.lower() for path, _ in inputs]
         suffixes = [kind if kind in WRITTEN_SUFFIXES else ".mp4" for kind in kinds]
-        results = [output / f"{names(Path(Path(word).name))}{suffix}" for word, suffix in zip(asked.inputs, suffixes)]
+        results = [output / f"{names(Path(below))}{suffix}" for (_, below), suffix in zip(inputs, suffixes)]
     for result in results:
         check_output(result)
-    jobs = [Job(path, result, 0) for path, result in zip(asked.inputs, results)]
-    return _not_in_the_way(jobs, asked)
+    return [Job(path, result, 0) for (path, _), result in zip(inputs, results)]
 
 
 def _files_of(word: str) -> Iterator[tuple[str, str]]:
@@ -324,15 +316,24 @@ def _files_of(word: str) -> Iterator[tuple[str, str]]:
             if path := line.rstrip("\n"):
                 yield path, Path(path).name
     elif os.path.isdir(word):
+        _say_videos(word)
         for path in require_images(Path(word), flags=f"INPUT {word}"):
             yield path, os.path.relpath(path, word)
-    elif os.path.exists(word):
-        if not is_image(word) and Path(word).suffix.lower() not in IMAGE_SUFFIXES:
+    elif os.path.exists(word) or is_video(word):  # read_video says what is wrong with one
+        if not is_video(word) and not is_image(word) and Path(word).suffix.lower() not in IMAGE_SUFFIXES:
             kinds = " ".join(suffix[1:] for suffix in IMAGE_SUFFIXES)
             raise ValueError(f"INPUT {word}: its name is not that of a picture ({kinds})")
         yield word, Path(word).name
     else:
         raise FileNotFoundError(f"INPUT {word}: there is no such file or folder")
+
+
+def _say_videos(folder: str) -> None:
+    """One line on the videos in a folder of pictures, which are not read."""
+    names = (name for _, _, names in os.walk(folder) for name in names if is_video(name) and not name.startswith("."))
+    for suffix, number in Counter(Path(name).suffix.lower() for name in names).items():
+        files = "file is" if number == 1 else "files are"
+        logger.warning("%s: %d %s %s not read: name videos on the command line", folder, number, suffix, files)
 
 
 def _not_in_the_way(jobs: Sequence[Job], asked: TranslateOptions) -> list[Job]:
@@ -344,11 +345,13 @@ def _not_in_the_way(jobs: Sequence[Job], asked: TranslateOptions) -> list[Job]:
     inputs = {os.path.realpath(job.path) for job in jobs}
     there = []
     for job in jobs:
-        for file in {job.result, job.result.with_suffix(".png"), job.result.with_suffix(".tif")}:
+        others = () if is_video(job.path) else (".png", ".tif")
+        for file in {job.result, *map(job.result.with_suffix, others)}:
             if os.path.realpath(file) in inputs:
                 raise ValueError(f"--output {asked.output}: {file} is an input and would be lost; name another place")
             if file.exists():
                 there.append(job)
+                break
     if there and asked.existing == "refuse":
         more = f" and {len(there) - 1} more are" if len(there) > 1 else " is"
         raise FileExistsError(
@@ -480,6 +483,10 @@ class Results:
     def save(self, job: Job, ready: Ready, pixels: NDArray[np.generic]) -> None:
         """``[H, W, C]`` as the file stores it, with what it takes over from its source."""
         origin = ready.origin
+        if ready.stored.labels and job.result.suffix.lower() not in (".tif", ".tiff"):
+            file = write_label_map(job.result.with_suffix(".png"), pixels.astype(np.uint8), geo=origin.geo)
+            self._written(job, file)
+            return
         wanted = job.result.with_suffix(".tif") if origin.has_gaps else job.result
         file = save_array(
             wanted,
@@ -489,6 +496,9 @@ class Results:
             nodata=origin.nodata,
             quality=self.asked.quality,
         )
+        self._written(job, file)
+
+    def _written(self, job: Job, file: Path) -> None:
         if file.suffix != job.result.suffix and not self.count.other_kind:
             logger.warning("%s: %s cannot hold this picture", file, job.result.suffix)
             self.count.other_kind = True
@@ -496,4 +506,5 @@ class Results:
 
 
 if __name__ == "__main__":
+    keep_freed_memory()
     sys.exit(main())

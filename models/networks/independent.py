@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.networks.norm import InstanceNorm2d
+
 
 class Independence:
     """What the layers of one generator share. Not for several threads at a time.
@@ -32,7 +34,7 @@ class Independence:
                 pass
             elif type(layer) is nn.BatchNorm2d:
                 layer.__class__ = _PictureBatchNorm2d
-            elif type(layer) is nn.InstanceNorm2d and not layer.track_running_stats:
+            elif type(layer) in (nn.InstanceNorm2d, InstanceNorm2d) and not layer.track_running_stats:
                 layer.__class__ = _PictureInstanceNorm2d
             elif type(layer) is nn.Dropout:
                 layer.__class__ = _ImageDropout
@@ -130,12 +132,14 @@ class _PictureBatchNorm2d(nn.BatchNorm2d):
         return _normalise(input, self.moments, self.weight, self.bias, self.eps)
 
 
-class _PictureInstanceNorm2d(nn.InstanceNorm2d):
+class _PictureInstanceNorm2d(InstanceNorm2d):
     """Instance norm which can take the statistics of the picture whose tiles it gets."""
 
     moments: Moments | None
 
     def forward(self, input: Tensor) -> Tensor:
+        if self.moments is None:
+            return super().forward(input)
         return _normalise(input, self.moments, self.weight, self.bias, self.eps)
 
 

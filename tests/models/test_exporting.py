@@ -23,6 +23,7 @@ from models.generators import Generator, generator_of
 from models.networks.unet import UNetGenerator
 from tests.models.test_generators import opened
 from util.images.io import read_image, write_image
+from util.images.labels import displayed
 from util.run.sides import SideFormat
 
 TOLERANCE = 1e-5  # of values in [-1, 1]; measured 4e-6 at most
@@ -80,9 +81,8 @@ def apart(generator, file, engine, tries=None):
 
 
 CASES = {
-    "cycle_gan": ("cycle_gan", (), "BtoA", ("batch", "height", "width")),
+    "cycle_gan": ("cycle_gan", ("--netG", "resnet_6blocks"), "BtoA", ("batch", "height", "width")),
     "ugatit": ("ugatit", (), "AtoB", ("batch",)),
-    "augan_port": ("augan", ("--augan_variant", "port"), "AtoB", ("batch", "height", "width")),
     "sagan": ("sagan", (), "AtoB", ("batch",)),
 }
 
@@ -283,6 +283,21 @@ def test_a_picture_is_continued_by_reflection_whatever_its_size():
     assert places[1] == [0, 1, 2, 1, 0, 1, 2, 1]
     assert places[2] == list(range(8))
     assert places[3] == [*range(9), 7, 6, 5]
+
+
+def test_label_maps_are_told_in_the_facts_and_have_no_processing(workdir):
+    flags = ["--input_nc", "2", "--label_nc_A", "2", "--output_nc", "4", "--label_nc_B", "4"]
+    run = opened("pix2pix", workdir, *flags)
+    generator = generator_of(run)
+    with exporting.frozen(generator) as told:
+        facts = exporting.facts_of_run(run, "latest", generator, told)
+        with pytest.raises(ValueError, match="--with_processing: is for pictures"):
+            exporting.facts_of_run(run, "latest", generator, told, processing=True)
+    usage = exported.usage_of(facts_of(facts.text(), workdir / "x"))
+    assert "index maps of 2 labels: 1 in the channel of the label, else -1" in usage["in"]
+    assert "[N, 4, H, W], a score for each of 4 labels" in usage["out"]
+    red = np.stack([np.full((2, 3), score, np.float32) for score in (0, 1, -1, 0.5)])
+    assert (displayed(red, facts.target.labels) == (128, 0, 0)).all()
 
 
 class WithMap(nn.Module):

@@ -168,6 +168,20 @@ def test_what_is_given_comes_back_as_the_same_kind(workdir):
     assert [type(each) for each in several] == [np.ndarray, Image.Image, torch.Tensor]
 
 
+def test_labels_come_back_as_an_index_map(workdir):
+    run = opened(workdir, "pix2pix", "--input_nc", "2", "--label_nc_A", "2", "--output_nc", "4", "--label_nc_B", "4")
+    labels = np.random.default_rng(0).integers(0, 2, (20, 30)).astype(np.uint8)
+    made = run(labels)
+    assert made.shape == (20, 30) and made.dtype == np.uint8
+    one_hot = torch.from_numpy(np.stack([labels == 0, labels == 1])).float() * 2 - 1
+    np.testing.assert_array_equal(run(one_hot).argmax(0).numpy(), made)
+    picture = Image.fromarray(labels).convert("P")
+    picture.putpalette([9, 8, 7, 1, 2, 3])
+    found = run(picture)
+    assert found.mode == "P" and found.getpalette()[:6] == [0, 0, 0, 128, 0, 0]
+    np.testing.assert_array_equal(np.asarray(found), made)
+
+
 @pytest.mark.parametrize("kind", ["uint8", "uint16", "int16", "float32"])
 def test_arrays_of_every_depth(kind, workdir):
     run = opened(workdir, "cycle_gan", "--input_nc", "1", "--output_nc", "1", "--value_range=0,200")

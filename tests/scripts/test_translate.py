@@ -108,6 +108,37 @@ def test_depth_range_and_place_on_the_map_are_kept(workdir):
     assert geo is not None and dict(geo.tags)[33922][3:5] == (5.0, 6.0)
 
 
+def test_label_maps_in_and_out(workdir, said):
+    """Labels of three kinds in, labels of five out: as test.py writes them."""
+    make_run(
+        workdir, "pix2pix", "--input_nc", "3", "--label_nc_A", "3", "--output_nc", "5", "--label_nc_B", "5", *KAIMING
+    )
+    labels = np.random.default_rng(0).integers(0, 3, (SIZE, SIZE)).astype(np.uint8)
+    (workdir / "in").mkdir()
+    Image.fromarray(labels).save(workdir / "in/a.png")
+    tested = [*CPU, "--name", "run", "--dataroot", "in", "--dataset_mode", "single", "--eval"]
+    assert test_program.main(tested) == 0
+    assert translate("in", "--output", "out", "--eval") == 0
+    made, expected = (Image.open(workdir / part) for part in ("out/a.png", EXPECTED_LABELS))
+    assert made.mode == expected.mode == "P" and made.getpalette() == expected.getpalette()
+    np.testing.assert_array_equal(np.asarray(made), np.asarray(expected))
+    assert len(np.unique(np.asarray(made))) > 1 and np.asarray(made).max() < 5
+
+    assert translate("in", "--output", "tiles", "--eval", "--tile", "16", "--overlap", "8") == 0
+    assert Image.open(workdir / "tiles/a.png").mode == "P"
+    assert translate("in", "--output", "tif", "--eval", "--format", "tif") == 0
+    np.testing.assert_array_equal(read_image(workdir / "tif/a.tif").array[:, :, 0], np.asarray(made))
+    assert translate("in", "--output", "jpg", "--eval", "--format", "jpg") == 0
+    assert [file.name for file in (workdir / "jpg").iterdir()] == ["a.png"] and ".jpg cannot hold" in said()
+    Image.fromarray(labels + 1).save(workdir / "in/b.png")
+    assert translate("in/b.png", "--output", "bad", "--eval") == 1
+    assert "in/b.png: has label 3, but --label_nc_A 3 allows 0 to 2" in said()
+
+
+KAIMING = ["--init_type", "kaiming"]
+EXPECTED_LABELS = "results/run/test_latest/images/a_fake_B.png"
+
+
 @pytest.mark.parametrize(("format", "kind"), [("jpg", "JPEG"), ("webp", "WEBP"), ("tif", "TIFF"), ("png", "PNG")])
 def test_kinds_of_files(format, kind, workdir):
     make_run(workdir, "cycle_gan")

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import logging
+import shutil
 from fractions import Fraction
 
 import av
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from models import exporting
 from models.networks.factory import build_generator
 from models.trained import load
 from models.translation import TilePlan
@@ -76,6 +80,34 @@ def test_several_videos_into_a_folder(here):
     }
 
 
+def test_pictures_and_videos_together_and_videos_in_a_folder_are_left(here, caplog, monkeypatch):
+    folder = here / "in"
+    folder.mkdir()
+    Image.new("RGB", (20, 30), (200, 30, 90)).save(folder / "a.png")
+    for name in ("b.mp4", "c.MP4"):
+        shutil.copy("a.mp4", folder / name)
+    monkeypatch.setattr("sys.stdin", io.StringIO("in/b.mp4\n"))
+    with caplog.at_level(logging.INFO):
+        assert video("a.mp4", "in", "-", "--output", "out", "--format", "jpg") == 0
+    assert "in: 2 .mp4 files are not read: name videos on the command line" in caplog.text
+    assert sorted(path.name for path in (here / "out").iterdir()) == ["a.jpg", "a.mp4", "b.mp4"]
+    assert Image.open("out/a.jpg").size == (20, 30) and read_video("out/b.mp4").count == 7
+    (here / "out" / "a.mp4").unlink()
+    assert video("a.mp4", "in", "--output", "out", "--format", "jpg", "--existing", "skip") == 0
+    assert (here / "out" / "a.mp4").exists()  # not taken for done because of a.jpg
+
+
+def test_an_export_translates_videos(here):
+    generator = load("run").generator()
+    with exporting.frozen(generator) as told:
+        facts = exporting.facts_of_run(load("run"), "latest", generator, told)
+        exporting.write(exporting.traced(generator, facts), here / "g.pt2", "torch")
+    assert video("a.mp4", "--output", "run.mp4") == 0
+    assert video("a.mp4", "--output", "export.mp4", "--exported", "g.pt2") == 0
+    for one, other in zip(read_video("run.mp4").frames(), read_video("export.mp4").frames(), strict=True):
+        assert np.abs(one.image.astype(int) - other.image).mean() < 1
+
+
 def test_a_grey_run_gives_a_grey_video(here):
     assert video("a.mp4", "--output", "b.mp4", name="grey") == 0
     for frame in read_video("b.mp4").frames():
@@ -96,7 +128,8 @@ def test_refusals_make_nothing(here, capsys):
     for words, reason in (
         (["bad.mp4", "--output", "b.mp4"], "bad.mp4: cannot be read as a video"),
         (["absent.mp4", "--output", "b.mp4"], "absent.mp4: there is no such file"),
-        (["a.mp4", "c.png", "--output", "out"], "INPUT c.png: translate videos and pictures by separate commands"),
+        (["a.mp4", "c.png", "--output", "b.mp4"], "--output b.mp4: a file name, but there are 2 inputs; name a folder"),
+        (["c.png", "--output", "b.mp4"], "--output b.mp4: is the name of a video, but c.png is a picture"),
         (["a.mp4", "--output", "b.gif"], "--output b.gif: videos are written as .mp4"),
         (["a.mp4", "--output", "a.mp4"], "a.mp4 is an input"),
         (["a.mp4", "a.mp4", "--output", "b.mp4"], "there are 2 videos"),

@@ -46,6 +46,13 @@ def displayed(values: Pixels, labels: int = 0) -> NDArray[Any]:
     return in_label_colours(label_map(values)) if labels else to_display(values)
 
 
+def label_image(labels: NDArray[np.uint8]) -> Image.Image:
+    """Labels ``[H, W, 1]`` as a Pillow image of mode ``P``: its pixels are the labels, its palette their colours."""
+    image = Image.fromarray(labels[:, :, 0]).convert("P")
+    image.putpalette(LABEL_COLOURS.tobytes())
+    return image
+
+
 def write_label_map(path: Path, labels: NDArray[np.uint8], *, geo: Geo | None = None) -> Path:
     """Write ``[H, W, 1]`` as a PNG whose pixels are the labels, with a table of colours; returns ``path``.
 
@@ -57,10 +64,8 @@ def write_label_map(path: Path, labels: NDArray[np.uint8], *, geo: Geo | None = 
     Raises:
         OSError: it cannot be written.
     """
-    image = Image.fromarray(labels[:, :, 0]).convert("P")
-    image.putpalette(LABEL_COLOURS.tobytes())
     out = io.BytesIO()
-    image.save(out, "PNG", compress_level=1)
+    label_image(labels).save(out, "PNG", compress_level=1)
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
         temporary.write_bytes(out.getvalue())
