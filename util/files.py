@@ -98,7 +98,7 @@ class LineFile:
 def drafted(folder: Path, what: str) -> Iterator[Path]:
     """A draft of the folder, beside it; its content takes the place of what is there once the context ends well.
 
-    ``images`` is replaced as a whole; of the rest, files of the same name.
+    Folders in the draft, and ``images``, are replaced as a whole; of the rest, files of the same name.
 
     Args:
         folder: of the results.
@@ -121,6 +121,8 @@ def drafted(folder: Path, what: str) -> Iterator[Path]:
         folder.mkdir(exist_ok=True)
         shutil.rmtree(folder / "images", ignore_errors=True)
         for each in draft.iterdir():
+            if each.is_dir():
+                shutil.rmtree(folder / each.name, ignore_errors=True)
             each.replace(folder / each.name)
     finally:
         shutil.rmtree(draft, ignore_errors=True)

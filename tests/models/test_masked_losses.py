@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from models.augan.losses import uncertain_l1
 from tests.models.test_models import build, make_batch, step
 from util.run import distributed
+from util.run.gradients import GradientAverage
 
 
 def with_gaps(name: str) -> dict[str, Any]:
@@ -72,10 +74,12 @@ def part_of_a_step(values: torch.Tensor, mask: torch.Tensor) -> list[float]:
         part = slice(2 * world.rank, 2 * world.rank + 2)
         model = build("pix2pix")
         model.masks, model.share = {"B": mask[part]}, 0.5
-        factor = torch.ones(1, requires_grad=True)
+        factor = nn.Parameter(torch.ones(1))
+        average = GradientAverage([factor], distributed.group_for_gradients(torch.device("cpu")))
         loss = model.masked_l1(values[part] * factor, torch.zeros_like(values[part]), "B")
-        loss.backward()
-        distributed.average_gradients([factor])
+        with average.sending():
+            loss.backward()
+        average.receive()
         assert factor.grad is not None
         return [float(loss.detach()), float(factor.grad)]
     finally:

@@ -196,5 +196,5 @@ def test_what_cannot_be_built(netD: str, options: dict[str, Any], words: str) ->
 
 def test_norm_D_is_the_discriminators_own() -> None:
     net = build_discriminator("basic", 6, ndf=2, norm="batch", norm_D="instance")
-    kinds = {type(module) for module in net.modules()}
+    kinds = {kind for module in net.modules() for kind in type(module).__mro__}
     assert nn.InstanceNorm2d in kinds and nn.BatchNorm2d not in kinds
