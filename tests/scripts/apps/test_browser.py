@@ -285,7 +285,7 @@ def test_sixteen_bits_have_a_window(visitor: Visitor):
     page.get_by_role("checkbox", name="facades").uncheck()
     ramp = np.linspace(1000, 9000, SIZE * SIZE).reshape(SIZE, SIZE).astype(np.uint16)
     visitor.send("Picture", "deep.png", png(ramp))
-    page.get_by_text("deep.png").first.wait_for()
+    page.get_by_text("deep.png").first.wait_for(timeout=60000)
     visitor.changed(".grid-container img", lambda: visitor.press("Translate"))
     (file,) = visitor.files().values()
     result = visitor.fetch(file)

@@ -62,10 +62,10 @@ def test_fastest_setting_is_kept_with_the_best_number_of_threads(clock: Clock) -
     assert [trial.setting for trial in trials] == list(known)
     assert speed.chosen(trials) == Setting(channels_last=True, threads=1)
     assert speed.table(trials) == [
-        "  fp32 2 threads                  1.0000 s/step   1.00x",
-        "  fp32 1 threads                  0.8000 s/step   1.25x",
-        "  fp32 channels_last 1 threads    0.5000 s/step   2.00x  <- kept",
-        "  bf16 1 threads                  0.6000 s/step   1.67x",
+        "  fp32 2 threads                 1.0000 s/step   1.00x",
+        "  fp32 1 thread                  0.8000 s/step   1.25x",
+        "  fp32 channels_last 1 thread    0.5000 s/step   2.00x  <- kept",
+        "  bf16 1 thread                  0.6000 s/step   1.67x",
     ]
 
 
