@@ -191,11 +191,12 @@ def test_nothing_else_was_reached(app: Served):
     assert app.reached == []
 
 
-def test_results_stay_in_the_folder(app: Served):
-    before = set(app.folder.rglob("*.*"))  # uploads of other tests
-    call(app, "generate", run="facades", label_map=png(colours_of(facade_map())[::-1]))
-    made = set(app.folder.rglob("*.*")) - before
-    assert made and {file.suffix for file in made} <= {".png", ".tif"}
+def test_endpoints_leave_no_files(app: Served):
+    """Their results travel in the answer, as PNG."""
+    before = set(app.folder.rglob("*.*"))
+    call(app, "generate", run="facades", label_map=png(colours_of(facade_map())))
+    call(app, "translate", run="zebra", picture=png(colours_of(facade_map(40))), direction="BtoA")
+    assert set(app.folder.rglob("*.*")) == before
 
 
 def test_password(app_runs: Path):
