@@ -175,6 +175,29 @@ def parse_test(
     return _resolve(line, {**saved, **_place(line)})
 
 
+def gathered(words: Sequence[str], flag: str) -> list[str]:
+    """The words with the values of every ``flag`` behind one, at the end.
+
+    Without it the parser keeps the last of a flag that is given twice.
+
+    Args:
+        words: of a command line.
+        flag: of several values, with its dashes.
+    """
+    values: list[str] = []
+    others: list[str] = []
+    into = others
+    for word in words:
+        if word.startswith("--"):
+            name, equals, value = word.partition("=")
+            into = values if name == flag and not equals else others
+            if name == flag:
+                values += [value] * bool(equals)
+                continue
+        into.append(word)
+    return [*others, flag, *values] if values else others
+
+
 def split_direction(words: Sequence[str]) -> tuple[str, list[str]]:
     """``--direction`` of a command that translates, empty if it is not given, and the other words.
 

@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from importlib.util import find_spec
 from typing import Any
 
-from options.parse import parse_record
+from options.parse import gathered, parse_record
 from options.schema import OptionError, OptionRecord, arg
 from util.exit_code import EXIT_DONE, run_command
 
@@ -77,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(argv: list[str]) -> int:
-    options = parse_record("scripts/app.py", AppOptions, _one_list(argv), __doc__)
+    options = parse_record("scripts/app.py", AppOptions, gathered(argv, "--name"), __doc__)
     if find_spec("gradio") is None:
         raise ValueError("scripts/app.py needs the package gradio: pip install gradio")
     # After the options: torch and gradio take seconds to import.
@@ -117,22 +117,6 @@ def _wait(page: Any) -> None:
         logger.info("ended by Ctrl-C")
     finally:
         page.close(verbose=False)
-
-
-def _one_list(argv: Sequence[str]) -> list[str]:
-    """``--name A --name B`` as ``--name A B``: the flag may come several times."""
-    names: list[str] = []
-    others: list[str] = []
-    into = others
-    for word in argv:
-        if word.startswith("--"):
-            flag, equals, value = word.partition("=")
-            into = names if flag == "--name" else others
-            if flag == "--name":
-                names += [value] * bool(equals)
-                continue
-        into.append(word)
-    return ["--name", *names, *others] if names else others
 
 
 if __name__ == "__main__":

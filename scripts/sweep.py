@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from data import DATASETS
 from models import MODELS
-from options.parse import Options, parse_command, parse_train
+from options.parse import Options, gathered, parse_command, parse_train
 from options.records import options_of
 from options.schema import OptionRecord, arg
 from util.exit_code import EXIT_DONE, EXIT_INTERRUPTED, run_command
@@ -98,26 +98,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     return run_command("sweep.py", argv, _start)
 
 
-def joined_spaces(words: Sequence[str]) -> list[str]:
-    """The words with those of every ``--space`` behind one: of a flag given twice the parser keeps the last."""
-    spaces: list[str] = []
-    others: list[str] = []
-    taking = False
-    for word in words:
-        if word.startswith("--"):
-            flag, equals, value = word.partition("=")
-            taking = flag == "--space" and not equals
-            spaces += [value] if flag == "--space" and equals else []
-            others += [] if flag == "--space" else [word]
-        else:
-            (spaces if taking else others).append(word)
-    return [*others, "--space", *spaces] if spaces else others
-
-
 def _start(argv: list[str]) -> int:
     cut = argv.index("--") if "--" in argv else len(argv)
     records, given = parse_command(
-        "scripts/sweep.py", {"own": (SweepOptions, "arguments")}, joined_spaces(argv[:cut]), doc=__doc__ or ""
+        "scripts/sweep.py", {"own": (SweepOptions, "arguments")}, gathered(argv[:cut], "--space"), doc=__doc__ or ""
     )
     return _run(records["own"], given, argv[cut + 1 :])
 

@@ -55,10 +55,10 @@ from util.images.io import IMAGE_SUFFIXES, save_array
 from util.images.labels import write_label_map
 from util.images.video import VideoSource, is_video, read_video
 from util.images.video_writer import WRITTEN_SUFFIXES, check_output
+from util.memory import keep_freed_memory
 from util.run.checkpoint import checkpoint_tag
 from util.run.engine import start_engine
 from util.run.inference import ResultNames
-from util.run.memory import keep_freed_memory
 from util.run.sides import read_sides
 from util.volumes.series import naming_packages
 from util.volumes.translation import is_volume
@@ -69,6 +69,8 @@ PROGRAM = "scripts/translate.py"
 READERS = 4
 BATCH_PIXELS = 2**20
 """A batch has no more pixels, unless it has one picture."""
+LARGEST_KEPT = 2**26
+"""Bytes of the largest blocks that stay with the process when they are freed: those of tiles are larger."""
 LARGE_NETWORK = 20_000_000
 """Weights from which a batch pays on the CPU: they are read from memory once for all of its pictures."""
 
@@ -506,5 +508,5 @@ class Results:
 
 
 if __name__ == "__main__":
-    keep_freed_memory()
+    keep_freed_memory(largest=LARGEST_KEPT)
     sys.exit(main())

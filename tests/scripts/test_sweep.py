@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from options.parse import gathered
 from scripts import sweep
 from tests.conftest import TRAINABLE_ARGS
 
@@ -15,8 +16,8 @@ EVAL = ["--eval_freq", "1", "--eval_metrics", "psnr"]
 
 def test_every_space_counts() -> None:
     words = ["--name", "s", "--space", "a=1,2", "b=3", "--trials", "4", "--space=c=1..2", "--space", "d=5"]
-    assert sweep.joined_spaces(words) == ["--name", "s", "--trials", "4", "--space", "a=1,2", "b=3", "c=1..2", "d=5"]
-    assert sweep.joined_spaces(["--name", "s"]) == ["--name", "s"]
+    assert gathered(words, "--space") == ["--name", "s", "--trials", "4", "--space", "a=1,2", "b=3", "c=1..2", "d=5"]
+    assert gathered(["--name", "s"], "--space") == ["--name", "s"]
 
 
 def test_a_sweep_with_train_py(workdir: Path, dataroot: Path, capsys: pytest.CaptureFixture[str]) -> None:
