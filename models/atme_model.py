@@ -189,7 +189,7 @@ class ATMEModel(Pix2PixModel):
     def diagnostics(self) -> dict[str, float]:
         """``D_sum``, ``D_entropy``, ``saturated``, ``collapsed``: see ``CollapseMonitor.report``."""
         self.maps.merge()  # an evaluation may follow, in the main process alone
-        return self.monitor.report(self.engine.gather, tell=self.engine.world.is_main)
+        return self.monitor.report(self.engine.gather)
 
     def loggers(self, run_folder: Path) -> list[Logger]:
         """With ``--n_save_noisy`` the one that writes the maps of the chosen images."""

@@ -202,7 +202,7 @@ class ATMEUnpairedModel(BaseModel):
     def diagnostics(self) -> dict[str, float]:
         """Means over both directions; see ``CollapseMonitor.report``."""
         self._merge_maps()  # an evaluation may follow, in the main process alone
-        return self.monitor.report(self.engine.gather, tell=self.engine.world.is_main)
+        return self.monitor.report(self.engine.gather)
 
     def loggers(self, run_folder: Path) -> list[Logger]:
         """With ``--n_save_noisy`` the one that writes the maps of the chosen images of A."""

@@ -1,15 +1,12 @@
-"""Two ways in which a GAN fails without a NaN, noticed while it trains: D has won, or the pictures are saturated."""
+"""Two ways in which a GAN fails without a NaN, measured while it trains: D has won, or the pictures are saturated."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
-
-logger = logging.getLogger(__name__)
 
 Gather = Callable[[Any], list[Any]]
 """Gives every process what each of them has, e.g. ``Engine.gather``."""
@@ -23,7 +20,7 @@ class CollapseMonitor:
     """Sums on the device, one look an epoch.
 
     Args:
-        patience: epochs in a row with D's losses near 0 before it is told.
+        patience: epochs in a row with D's losses near 0 that are a collapse.
     """
 
     def __init__(self, patience: int = 3) -> None:
@@ -57,12 +54,13 @@ class CollapseMonitor:
             now = torch.stack([*means, torch.ones_like(means[0])]) * weight
             self._sums = now if self._sums is None else self._sums + now
 
-    def report(self, gather: Gather, *, tell: bool) -> dict[str, float]:
-        """The means of the epoch over all processes, and a warning if there is a reason; starts the next epoch.
+    def report(self, gather: Gather) -> dict[str, float]:
+        """The means of the epoch over all processes; starts the next epoch.
+
+        It warns of nothing: the doctor does, for every model (``util.run.doctor``).
 
         Args:
             gather: gives every process what each of them has.
-            tell: whether this process warns.
 
         Returns:
             ``D_sum`` (log 4 in equilibrium), ``D_entropy`` (log 2 in equilibrium), ``saturated`` (share of pixels),
@@ -77,19 +75,6 @@ class CollapseMonitor:
         # the losses of a Wasserstein critic go below 0, and mean nothing of the kind
         self.epochs = self.epochs + 1 if min(real, fake) >= 0 and max(real, fake) < D_WON else 0
         won, white = self.epochs >= self.patience, saturated > SATURATED_SHARE >= expected
-        if tell and won:
-            logger.warning(
-                "warning: D_real and D_fake have been below %g for %d epochs: D makes no mistake any more and G learns "
-                "nothing. Start anew with another --seed, --init_type xavier, or a lower --lr",
-                D_WON,
-                self.epochs,
-            )
-        if tell and white:
-            logger.warning(
-                "warning: %.1f %% of the generated pixels are at the end of their range: the training has collapsed. "
-                "Start anew with another --seed, --init_type xavier, or --atme_head conv_clamp",
-                100 * saturated,
-            )
         return {
             "D_sum": real + fake,
             "D_entropy": mean_entropy,

@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from util.run.signs import FLAT, Pattern, contrast, correlation, difference, grid_pattern, saturated, used_range
 from util.types import EpochRecord, ImageRecord, ScalarRecord
 
-SCALARS = 20  # records of losses that a judgement needs
-PICTURES = 5  # image records that a judgement needs
+SCALARS, SCALAR_STEPS = 20, 10  # records of losses that a judgement needs, and training steps from one to the next
+PICTURES, PICTURE_STEPS = 5, 20  # the same of image records
+EPOCHS = 3  # in a row that show a D that has won, of SCALARS * SCALAR_STEPS steps or more
 LOOKED_AT = ("real", "fake")  # roles of visuals
 CENTRE = 512  # pixels of a side that are looked at
 LATE = 15  # image records before pale pictures and checkerboards count: at first these are usual
@@ -87,12 +88,20 @@ def pairs_of(record: ImageRecord) -> list[Pair]:
 class Doctor:
     """Keeps the last records of a run, and judges them whenever one is added.
 
+    A record that follows sooner than ``SCALAR_STEPS`` or ``PICTURE_STEPS`` is left out: a network of 20 steps is not to
+    be judged, however often it is printed (``--print_freq 1``, or batches larger than ``--print_freq``).
+
     Args:
-        options: of the run, flag -> value: ``gan_mode``, ``lambda_L1``, ``lr_D`` and those that a remedy depends on.
+        options: of the run, flag -> value: ``gan_mode``, ``lambda_L1``, ``lr_D``, ``batch_size``, ``accum_grad`` and
+            those that a remedy depends on.
     """
 
     def __init__(self, options: Mapping[str, object]) -> None:
         self._options = options
+        self._step = math.prod(
+            size for key in ("batch_size", "accum_grad") if isinstance(size := options.get(key), int)
+        )
+        self._scalars_at = self._pictures_at = 0  # images that the run had seen at the last record that was kept
         self._critic = str(options.get("gan_mode", "")).startswith("wgan")
         self._first: list[ScalarRecord] = []
         self._scalars: deque[ScalarRecord] = deque(maxlen=SCALARS)
@@ -100,19 +109,28 @@ class Doctor:
         self._patterns: deque[dict[str, Pattern | None]] = deque(maxlen=PICTURES)
         self._seen = 0  # image records
         self._evaluations: list[EpochRecord] = []
+        self._epoch_end = 0  # images that the run had seen at the end of the last epoch
+        self._won: dict[str, tuple[int, int]] = {}  # of a D, epochs in a row in which it made no mistake, and images
 
     def add_scalars(self, record: ScalarRecord) -> list[Finding]:
         """Judge the losses of the last batches."""
+        if not self._due(record, self._scalars_at, SCALAR_STEPS):
+            return []
+        self._scalars_at = record.total_iters
         if len(self._first) < SCALARS // 4:
             self._first.append(record)
         self._scalars.append(record)
         found = list(self._diverging())
         if len(self._scalars) == SCALARS and not self._critic:
-            found += self._d_won()
+            means = {name: fmean(each.losses.get(name, math.inf) for each in self._scalars) for name in record.losses}
+            found += self._d_won(means, f"mean of the last {SCALARS} records")
         return found
 
     def add_images(self, record: ImageRecord) -> list[Finding]:
         """Judge the last pictures."""
+        if not self._due(record, self._pictures_at, PICTURE_STEPS):
+            return []
+        self._pictures_at = record.total_iters
         kept = {name: _centre(record.images[name]) for name, kind in record.kinds.items() if kind.role in LOOKED_AT}
         if self._pictures and self._pictures[-1].images.keys() != kept.keys():
             self._pictures.clear()
@@ -130,34 +148,50 @@ class Doctor:
         return found
 
     def add_epoch(self, record: EpochRecord) -> list[Finding]:
-        """Judge the evaluations so far."""
+        """Judge the losses of the last epochs, and the evaluations so far."""
+        found = list(self._d_won_for_epochs(record))
         if held_out_error(record) is not None:
             self._evaluations.append(record)
         weight = self._options.get("lambda_L1")
         finding = overfitting(self._evaluations, float(weight) if isinstance(weight, (int, float)) else 0.0)
-        return [finding] if finding else []
+        return [*found, finding] if finding else found
+
+    def _due(self, record: ScalarRecord | ImageRecord, last: int, steps: int) -> bool:
+        """Whether a multiple of ``steps`` was passed since the last one; not so in the very first step."""
+        spacing = steps * self._step
+        return record.total_iters // spacing > last // spacing
 
     # -- losses --------------------------------------------------------------------------------------------------
 
-    def _judges(self) -> list[list[str]]:
+    def _judges(self, losses: Mapping[str, float]) -> list[list[str]]:
         """The losses of each discriminator; one that reports two must be right, or wrong, on both."""
-        names = [name for name in self._scalars[-1].losses if _JUDGE.fullmatch(name)]
+        names = [name for name in losses if _JUDGE.fullmatch(name)]
         together = [name for name in names if name in ("D_real", "D_fake")]
         return [*([together] if together else []), *([name] for name in names if name not in together)]
 
-    def _d_won(self) -> Iterator[Finding]:
-        for names in self._judges():
-            means = {name: fmean(record.losses.get(name, math.inf) for record in self._scalars) for name in names}
-            if all(0 <= mean < D_WON for mean in means.values()):
-                shown = ", ".join(f"{name} {mean:.2g}" for name, mean in means.items())
+    def _d_won(self, means: Mapping[str, float], over: str) -> Iterator[Finding]:
+        for names in self._judges(means):
+            if all(0 <= means[name] < D_WON for name in names):
+                shown = ", ".join(f"{name} {means[name]:.2g}" for name in names)
                 rate = "--lr_D" if "lr_D" in self._options else "--lr"
                 mode = "" if self._options.get("gan_mode") == "lsgan" else "--gan_mode lsgan, "
                 text = (
-                    f"the discriminator has won ({shown}, mean of the last {SCALARS} records): it makes no mistake any "
-                    f"more and the generator learns nothing from it. Start again with a lower {rate}, {mode}a smaller "
-                    "--ndf or another --seed"
+                    f"the discriminator has won ({shown}, {over}): it makes no mistake any more and the generator "
+                    f"learns nothing from it. Start again with a lower {rate}, {mode}a smaller --ndf or another --seed"
                 )
                 yield Finding("d_won", ",".join(names), text)
+
+    def _d_won_for_epochs(self, record: EpochRecord) -> Iterator[Finding]:
+        """The same by the means of epochs, of which small data sets have many per record."""
+        begin, self._epoch_end = self._epoch_end, record.total_iters
+        if self._critic:
+            return
+        now = {finding.about: finding for finding in self._d_won(record.means, "mean of the last epoch")}
+        won = {about: self._won.get(about, (0, begin)) for about in now}
+        self._won = {about: (epochs + 1, first) for about, (epochs, first) in won.items()}
+        for about, (epochs, first) in self._won.items():
+            if epochs >= EPOCHS and record.total_iters - first >= SCALARS * SCALAR_STEPS * self._step:
+                yield now[about]
 
     def _diverging(self) -> Iterator[Finding]:
         last = self._scalars[-1].losses
@@ -165,7 +199,7 @@ class Doctor:
         remedy += "--lr_D or --lr_G" if "lr_D" in self._options else "--lr"
         remedy += ", or --precision fp32" if self._options.get("precision") == "fp16" else ""
         remedy += ", or --gan_mode wgangp" if self._options.get("gan_mode") == "wgan" else ""
-        for names in self._judges() if len(self._scalars) == SCALARS and not self._critic else ():
+        for names in self._judges(last) if len(self._scalars) == SCALARS and not self._critic else ():
             means = {name: fmean(record.losses.get(name, 0.0) for record in self._scalars) for name in names}
             if max(means.values()) > D_LARGE:
                 shown = ", ".join(f"{name} {mean:.3g}" for name, mean in means.items())
@@ -220,9 +254,10 @@ class Doctor:
         fake, real = self._median(saturated, pair.fake), self._median(saturated, pair.real)
         if not fake > AT_THE_ENDS or (pair.real and real > ENDS_EXPECTED):
             return None
+        head = ", --atme_head conv_clamp" if self._options.get("atme_head") not in (None, "conv_clamp") else ""
         text = (
             f"{fake:.0%} of the pixels of {pair.fake} are pure black or white: the generator is stuck at the ends of "
-            "its range. Start again with a lower --lr, another --seed or --init_type xavier"
+            f"its range. Start again with a lower --lr, another --seed{head} or --init_type xavier"
         )
         return Finding("range", pair.fake, text)
 

@@ -8,7 +8,17 @@ import numpy as np
 import pytest
 
 from tests.util.loggers.records import epoch, scalars
-from util.run.doctor import LATE, PICTURES, SCALARS, Doctor, Finding, overfitting, pairs_of
+from util.run.doctor import (
+    LATE,
+    PICTURE_STEPS,
+    PICTURES,
+    SCALAR_STEPS,
+    SCALARS,
+    Doctor,
+    Finding,
+    overfitting,
+    pairs_of,
+)
 from util.types import CYCLE_VISUALS, PAIRED_VISUALS, ImageRecord, Visual
 
 SIZE = 64
@@ -35,7 +45,7 @@ def judge_pictures(
         images = {}
         for name, kind in kinds.items():
             images[name] = real(rng) if kind.role == "real" else fake(images[_partner(name, kinds)])
-        found = doctor.add_images(ImageRecord(1, number + 1, images, (f"{number}.png",), kinds))
+        found = doctor.add_images(ImageRecord(1, PICTURE_STEPS * (number + 1), images, (f"{number}.png",), kinds))
         assert number == count - 1 or not found, "a judgement before its time"
     return found
 
@@ -90,9 +100,11 @@ def test_a_negative_of_the_input_is_a_sign_without_pairs_alone() -> None:
     paired = Doctor({})
     for number in range(PICTURES):
         a, b = scene(rng), scene(rng)
-        found = doctor.add_images(ImageRecord(1, number, {"real_A": a, "real_B": b, "fake_B": 255 - a}, (), kinds))
+        found = doctor.add_images(
+            ImageRecord(1, PICTURE_STEPS * (number + 1), {"real_A": a, "real_B": b, "fake_B": 255 - a}, (), kinds)
+        )
         target = {"real_A": a, "real_B": 255 - a, "fake_B": 255 - a}
-        silent = paired.add_images(ImageRecord(1, number, target, (), PAIRED))
+        silent = paired.add_images(ImageRecord(1, PICTURE_STEPS * (number + 1), target, (), PAIRED))
     assert signs(found) == [("inverted", "fake_B")] and "real_A" in found[0].text and "identity" in found[0].text
     assert silent == []
 
@@ -108,6 +120,10 @@ def test_a_checkerboard_that_the_real_images_lack() -> None:
 def test_saturated_and_pale_fakes() -> None:
     ends = judge_pictures(lambda real: np.where(real > 128, 255, 0).astype(np.uint8), kinds=PAIRED)
     assert signs(ends) == [("range", "fake_B")] and "black or white" in ends[0].text
+    assert "atme_head" not in ends[0].text
+    options = {"atme_head": "resnet"}
+    ends = judge_pictures(lambda real: np.where(real > 128, 255, 0).astype(np.uint8), kinds=PAIRED, **options)
+    assert "--atme_head conv_clamp" in ends[0].text
     pale = judge_pictures(lambda real: (100 + real / 10).astype(np.uint8), kinds=PAIRED, count=LATE)
     assert signs(pale) == [("range", "fake_B")] and "10%" in pale[0].text
     drawing = lambda rng: np.where(scene(rng) > 128, 255, 0).astype(np.uint8)  # noqa: E731
@@ -129,7 +145,7 @@ def test_pictures_that_are_no_values_and_changing_sizes_are_left_alone() -> None
     for number in range(2 * PICTURES):
         images = {"real_A": scene(rng), "real_B": scene(rng)[: 40 + number], "fake_B": scene(rng)[:50, :40, :1]}
         images["labels"] = np.zeros((SIZE, SIZE, 3), np.uint8)
-        assert doctor.add_images(ImageRecord(1, number, images, (), PAIRED)) == []
+        assert doctor.add_images(ImageRecord(1, PICTURE_STEPS * (number + 1), images, (), PAIRED)) == []
 
 
 def test_of_a_large_picture_the_centre_is_looked_at() -> None:
@@ -161,7 +177,7 @@ def judge_losses(count: int = SCALARS, options: dict[str, object] | None = None,
     doctor, found = Doctor(options or {}), []
     for number in range(count):
         values = {name: value(number) if callable(value) else value for name, value in losses.items()}
-        found = doctor.add_scalars(scalars(number + 1, **values))
+        found = doctor.add_scalars(scalars(SCALAR_STEPS * (number + 1), **values))
     return found
 
 
@@ -188,6 +204,54 @@ def test_d_has_not_won(options: dict[str, object], losses: dict[str, object]) ->
 
 def test_d_has_not_won_before_the_window_is_full() -> None:
     assert judge_losses(SCALARS - 1, D_A=0.0) == []
+
+
+def test_records_of_too_few_steps_are_no_reason() -> None:
+    """Printed after every step, or of a batch that is larger than --print_freq: 20 records of 20 steps."""
+    doctor, large = Doctor({}), Doctor({"batch_size": 8, "accum_grad": 2})
+    for step in range(1, SCALARS * SCALAR_STEPS):
+        assert doctor.add_scalars(scalars(step, D_A=0.0)) == []
+        assert large.add_scalars(scalars(16 * step, D_A=0.0)) == []
+    assert signs(doctor.add_scalars(scalars(SCALARS * SCALAR_STEPS, D_A=0.0))) == [("d_won", "D_A")]
+    assert signs(large.add_scalars(scalars(16 * SCALARS * SCALAR_STEPS, D_A=0.0))) == [("d_won", "D_A")]
+
+
+def test_pictures_of_too_few_steps_are_no_reason() -> None:
+    doctor, rng = Doctor({"batch_size": 2}), np.random.default_rng(0)
+    found = []
+    for step in range(1, PICTURES * PICTURE_STEPS + 1):
+        assert found == [], "a network of some steps makes one colour"
+        images = {name: scene(rng) for name in ("real_A", "real_B")} | {
+            "fake_B": np.full((SIZE, SIZE, 3), 128, np.uint8)
+        }
+        found = doctor.add_images(ImageRecord(1, 2 * step, images, (), PAIRED))
+    assert signs(found) == [("constant", "fake_B")]
+
+
+def judge_epochs(images: int, count: int, options: dict[str, object] | None = None, **means: float) -> list[Finding]:
+    doctor, found = Doctor(options or {}), []
+    for number in range(1, count + 1):
+        found = doctor.add_epoch(epoch(number, number * images, **means))
+    return found
+
+
+def test_d_has_won_by_the_means_of_three_epochs() -> None:
+    losing = {"D_real": 1e-3, "D_fake": 1e-3, "D_sum": 2e-3}
+    found = judge_epochs(80, 3, **losing)
+    assert signs(found) == [("d_won", "D_real,D_fake")] and "mean of the last epoch" in found[0].text
+    assert judge_epochs(80, 2, **losing) == []
+    assert judge_epochs(40, 4, **losing) == [] and judge_epochs(40, 5, **losing), "of 200 steps or more"
+    assert judge_epochs(80, 3, {"batch_size": 4}, **losing) == []
+    assert judge_epochs(80, 3, {"gan_mode": "wgan"}, **losing) == []
+    assert signs(judge_epochs(80, 3, D_A=0.5, D_B=1e-3)) == [("d_won", "D_B")]
+
+
+def test_an_epoch_in_which_d_errs_starts_the_count_again() -> None:
+    doctor, found = Doctor({}), []
+    for number, loss in enumerate([1e-3, 1e-3, 0.4, 1e-3, 1e-3, 1e-3], start=1):
+        assert not found
+        found = doctor.add_epoch(epoch(number, 100 * number, D_A=loss))
+    assert signs(found) == [("d_won", "D_A")]
 
 
 def test_a_loss_that_grows() -> None:
