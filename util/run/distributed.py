@@ -112,7 +112,7 @@ def launch(entry: Callable[..., int], arguments: Sequence[object], num_processes
 
 def launch_if_several(entry: Callable[..., int], arguments: Sequence[object], gpu_ids: str) -> int | None:
     """``launch`` a process a GPU where ``--gpu_ids`` names several and no launcher has started them; None: go on."""
-    count = len(parse_gpu_ids(gpu_ids))
+    count = len(parse_gpu_ids(gpu_ids)) if "," in gpu_ids else 1  # the engine reads it too, and says what it found
     return None if count < 2 or world_from_environment().size > 1 else launch(entry, arguments, count)
 
 

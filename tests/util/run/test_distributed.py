@@ -93,3 +93,12 @@ def test_the_environment_of_torchrun_is_read(monkeypatch):
         monkeypatch.setenv(name, value)
     world = world_from_environment()
     assert world == World(rank=3, size=4, local_rank=1) and not world.is_main
+
+
+@pytest.mark.parametrize("gpu_ids", ["", "-1", "0"])
+def test_one_device_starts_no_processes_and_is_left_to_the_engine_to_look_for(
+    gpu_ids: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO"):
+        assert distributed.launch_if_several(failing, (), gpu_ids) is None
+    assert not caplog.records, "the engine says what it found: twice the same line"
