@@ -1,7 +1,7 @@
 """Arrays in a pickle (Paddle's ``.pdparams``, ``.pickle``), read without Python's unpickler.
 
 An unpickler calls what a file names. This reader knows the few instructions by which dictionaries of numpy arrays are
-written (protocols 2 to 5), and eight names, none of which it calls: it builds what they would. Whatever else a file
+written (protocols 2 to 5), and ten names, none of which it calls: it builds what they would. Whatever else a file
 asks for is refused. The bytes of the arrays stay in the mapped file until they are wanted.
 
 Python's own ``pickle.Unpickler`` with a list of allowed names was not enough: it allocates what a file tells it to, and
@@ -33,6 +33,8 @@ _MOST_STEPS = 2_000_000  # instructions, and values in the result; a network tak
 KNOWN_NAMES = {
     "numpy.core.multiarray _reconstruct": "array",
     "numpy._core.multiarray _reconstruct": "array",  # numpy 2
+    "numpy.core.numeric _frombuffer": "frombuffer",  # protocol 5; by _reconstruct go arrays that are not contiguous
+    "numpy._core.numeric _frombuffer": "frombuffer",
     "numpy ndarray": "ndarray",
     "numpy dtype": "dtype",
     "_codecs encode": "encode",
@@ -288,6 +290,12 @@ class _Reader:
         match name.kind, len(arguments):
             case "array", 3 if isinstance(arguments[0], _Name) and arguments[0].kind == "ndarray":
                 self._push(_Pending())
+            case "frombuffer", 4 if arguments[3] in ("C", "F"):
+                raw, dtype, shape, order = arguments
+                self._push(_tensor(shape, dtype, order == "F", raw, file=self.file))
+            case "frombuffer", 5 if arguments[3] == "K" and isinstance(arguments[4], tuple):
+                raw, dtype, shape, _, axes = arguments
+                self._push(_tensor(shape, dtype, False, raw, axes, file=self.file))
             case "dtype", 3 if texts and texts[0] in _DTYPES:
                 self._push(_Dtype(texts[0]))
             case "dtype", _:
@@ -335,14 +343,20 @@ def _encoded(text: object) -> _Text | NDArray[np.uint8]:
     return _unexpected("a text")
 
 
-def _tensor(shape: object, dtype: object, fortran: object, raw: object, *, file: Path) -> StoredTensor:
-    """A ``numpy.ndarray`` from its state."""
+def _tensor(
+    shape: object, dtype: object, fortran: object, raw: object, axes: object = None, *, file: Path
+) -> StoredTensor:
+    """A ``numpy.ndarray`` from its state; with ``axes`` that order of the axes of ``shape``."""
     if not isinstance(shape, tuple) or len(shape) > _MOST_SIDES or not all(type(side) is int for side in shape):
         _unexpected("a shape")
     if not isinstance(dtype, _Dtype):
         raise _Refused("an array in it is not of plain numbers")
     if not isinstance(raw, (_Text, np.ndarray)):
         _unexpected("an array")
+    if axes is not None and not (
+        isinstance(axes, tuple) and all(type(axis) is int for axis in axes) and sorted(axes) == list(range(len(shape)))
+    ):
+        _unexpected("an order of axes")
     kind, count = dtype.value(), 1
     for side in shape:
         count *= side
@@ -357,9 +371,10 @@ def _tensor(shape: object, dtype: object, fortran: object, raw: object, *, file:
             raise ValueError(f"{file}: damaged, the bytes of an array {by(shape)} are none") from None
         if values.size != count * kind.itemsize:
             raise ValueError(f"{file}: damaged, an array {by(shape)} has {values.size} bytes")
-        return np.frombuffer(values, kind).reshape(shape, order="F" if fortran else "C")
+        array = np.frombuffer(values, kind).reshape(shape, order="F" if fortran else "C")
+        return array if axes is None else array.transpose(axes)
 
-    return StoredTensor(shape, kind, load)
+    return StoredTensor(shape if axes is None else tuple(shape[axis] for axis in axes), kind, load)
 
 
 def _finished(value: Any, budget: Iterator[int]) -> Any:
@@ -390,6 +405,7 @@ _STEPS: dict[bytes, Callable[[_Reader], None]] = {
     b"C": lambda reader: reader.raw(1),
     b"B": lambda reader: reader.raw(4),
     b"\x8e": lambda reader: reader.raw(8),
+    b"\x96": lambda reader: reader.raw(8),
     b"\x8c": lambda reader: reader.text(1),
     b"X": lambda reader: reader.text(4),
     b"\x8d": lambda reader: reader.text(8),

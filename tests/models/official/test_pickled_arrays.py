@@ -38,12 +38,14 @@ def test_what_paddles_programs_wrote_is_read_as_pickle_reads_it(file) -> None:
             assert tensor == wanted[name]
 
 
-@pytest.mark.parametrize("protocol", [2, 3, 4])
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
 def test_numbers_orders_and_long_arrays(tmp_path, protocol) -> None:
     arrays = {
         "fortran": np.asfortranarray(np.arange(6.0).reshape(2, 3)),
         "big endian": np.arange(3000, dtype=">i4"),
         "scalar": np.array(3, np.int64),
+        "axes": np.arange(24, dtype=np.float32).reshape(2, 3, 4).transpose(1, 0, 2),
+        "every second": np.arange(9, dtype=np.int16)[::2],
     }
     content = {**arrays, "epoch": 7, "lr": 1e300, "minus": -5, "large": 2**40, "off": False, "list": [1, 2]}
     file = tmp_path / "x.pdparams"
@@ -51,6 +53,7 @@ def test_numbers_orders_and_long_arrays(tmp_path, protocol) -> None:
     found = read_pickle(file)
     for name, array in arrays.items():
         np.testing.assert_array_equal(found[name].load(), array)
+        assert found[name].shape == array.shape
     assert [found[name] for name in ("epoch", "lr", "minus", "large", "off")] == [7, 1e300, -5, 2**40, False]
     assert found["list"] == (1, 2)
 
@@ -75,7 +78,7 @@ def error_of(tmp_path: Path, raw: bytes) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize("protocol", [2, 4])
+@pytest.mark.parametrize("protocol", [2, 4, 5])
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -107,7 +110,7 @@ def test_a_cut_file_is_refused_at_every_length(tmp_path) -> None:
 
 
 def test_a_shape_that_does_not_fit_its_bytes_is_refused(tmp_path) -> None:
-    for protocol in (2, 4):
+    for protocol in (2, 4, 5):
         raw = pickle.dumps({"a": np.zeros((77, 1000), np.float32)}, protocol)
         assert raw.count(b"K\x4d") == 1
         assert "an array 78x1000 has 308000 bytes" in error_of(tmp_path, raw.replace(b"K\x4d", b"K\x4e"))
@@ -126,4 +129,11 @@ def test_no_file_keeps_the_reader_busy(tmp_path) -> None:
     "raw", [b"\x80\x04.", b"\x80\x04h\x05.", b"\x80\x04}a.", b"\x80\x04Nb.", b"\x80\x04))R.", b"text"]
 )
 def test_instructions_without_sense_are_refused(tmp_path, raw) -> None:
+    assert "not read" in error_of(tmp_path, raw)
+
+
+@pytest.mark.parametrize("axes", [(0, 0), (0, 2), (1,), (1, 0, 2), (0, True), [1, 0], None, "10"])
+def test_an_order_of_axes_that_is_none_is_refused(tmp_path, axes) -> None:
+    """As protocol 5 stores arrays: bytes, type, shape, "K" and the order."""
+    raw = pickle.dumps({"a": Calls(np._core.numeric._frombuffer, bytearray(24), np.dtype("f4"), (2, 3), "K", axes)}, 5)
     assert "not read" in error_of(tmp_path, raw)
