@@ -123,7 +123,7 @@ def _info(o: ResultsTableOptions, name: str) -> RunInfo:
     if not folder.is_dir():
         known = [run.name for run in find_runs(o.checkpoints_dir)]
         raise ValueError(f"{name}: {unknown('run', name, known) if known else f'no run in {o.checkpoints_dir}'}")
-    return read_run(folder)
+    return read_run(folder, name)
 
 
 def _options(o: ResultsTableOptions, runs: Sequence[ComparedRun]) -> dict[str, tuple[str, ...]]:

@@ -21,6 +21,7 @@ from options.parse import parse_record
 from options.schema import OptionError, OptionRecord, arg
 from util.exit_code import EXIT_DONE, run_command
 from util.memory import gigabytes
+from util.run.folder import is_training
 from util.run.listing import RunInfo, find_runs, named_run
 
 _OF_THE_PLACE = {"name", "checkpoints_dir", "continue_train", "overwrite", "dry_run", "suffix", "gpu_ids", "config"}
@@ -145,10 +146,10 @@ def prune(runs: Sequence[RunInfo], keep: int, *, ask: bool) -> None:
         old = run.prunable(keep)
         own = [file for tag in old.values() for file in tag]
         files += own
-        size = sum(file.stat().st_size for file in own)
+        size = sum(file.stat().st_size for file in own if file.exists())
         kept = [tag for tag in run.checkpoints if tag not in old]
         names = ", ".join(old) or "none"
-        print(f"{run.name}: {len(old)} checkpoints, {gigabytes(size)}: {names}; kept: {', '.join(kept)}")
+        print(f"{run.name}: {len(old)} to delete, {gigabytes(size)}: {names}; kept: {', '.join(kept)}")
     if not files:
         return
     if ask:
@@ -157,6 +158,9 @@ def prune(runs: Sequence[RunInfo], keep: int, *, ask: bool) -> None:
         if input(f"delete these {len(files)} files? [y/N] ").strip().lower() not in ("y", "yes"):
             print("nothing was deleted")
             return
+    for run in runs:
+        if is_training(run.folder):  # it was started while the question waited
+            raise ValueError(f"--prune {run.name}: it is being trained; nothing was deleted")
     for file in files:
         file.unlink(missing_ok=True)
     print(f"{len(files)} files deleted")

@@ -46,9 +46,9 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_what_the_files_say(root: Path) -> None:
     found = {run.name: run for run in find_runs(root)}
-    assert set(found) == {"base", "wide", "trial_0", "foreign"}
+    assert set(found) == {"base", "wide", "sweep/trial_0", "foreign"}
     states = {name: run.state for name, run in found.items()}
-    assert states == {"base": "done", "wide": "stopped", "trial_0": "stopped", "foreign": "weights only"}
+    assert states == {"base": "done", "wide": "stopped", "sweep/trial_0": "stopped", "foreign": "weights only"}
     base = found["base"]
     assert (base.epoch, base.last_epoch, base.seconds) == (4, 4, 200.0)
     assert base.metrics() == {"psnr": 12.0} and base.losses() == {"G_L1": 2.0}
@@ -86,6 +86,65 @@ def test_pruning_asks_and_keeps_the_newest_the_best_and_the_latest(
     assert left == {"latest", "best_psnr", "10", "iter_20"}
     assert runs.main(["--prune", "base", "--keep", "0", "--yes"]) == 0
     assert {file.name for file in (root / "base").glob("*_state.pth")} == {"latest_state.pth", "best_psnr_state.pth"}
+
+
+def test_what_is_left_of_damaged_runs_is_listed(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = [
+        {"kind": "epoch"},
+        {"kind": "epoch", "epoch": "3", "seconds": 5.0},
+        {"kind": "epoch", "epoch": 4, "means": {"G_L1": 2.5, "G_GAN": None}, "metrics": [1], "seconds": 40.0},
+        {"kind": "epoch", "epoch": 5, "means": [1], "metrics": {"kid": "low", "fid": 30}, "seconds": "long"},
+    ]
+    odd = write_run(root / "odd", epochs=0, tags=("latest", "5"), n_epochs="many", n_epochs_decay=[1], model=None)
+    (odd / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (odd / "9_net_G.pth").symlink_to(root / "gone")
+    (odd / "11_net_G.pth").mkdir()
+    no_log = write_run(root / "no_log", epochs=1)
+    (no_log / "metrics.jsonl").unlink()
+    (no_log / "metrics.jsonl").mkdir()
+    (no_log / "train_opt.json").write_bytes(b"\xff\x00")
+    (root / "again").symlink_to(root)
+    (root / "a file").touch()
+    (root / "foreign" / "1.png").touch()
+    found = {run.name: run for run in find_runs(root)}
+    assert set(found) == {"base", "wide", "sweep/trial_0", "foreign", "odd", "no_log"}
+    assert (found["odd"].epoch, found["odd"].last_epoch, found["odd"].seconds) == (5, 0, 40.0)
+    assert found["odd"].metrics() == {"fid": 30.0} and found["odd"].losses() == {}
+    assert (found["no_log"].epoch, found["no_log"].options) == (0, {})
+    assert runs.main(["--sort", "size"]) == 0 and runs.main(["--compare", "odd", "sweep/trial_0"]) == 0
+    assert "sweep/trial_0" in capsys.readouterr().out
+    assert runs.main(["--prune", "odd", "--keep", "0", "--yes"]) == 0
+    left = sorted(file.name for file in odd.glob("*.pth"))
+    assert left == ["11_net_G.pth", "latest_net_D.pth", "latest_net_G.pth", "latest_state.pth"]
+
+
+def test_files_that_vanish_while_they_are_looked_at(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A training with --keep_checkpoints deletes some all the time."""
+    looked_at = Path.rglob
+
+    def with_one_that_has_gone(self: Path, pattern: str) -> list[Path]:
+        return [*looked_at(self, pattern), self / "3_net_G.pth"]
+
+    size = named_run(root, "base").size
+    monkeypatch.setattr(Path, "rglob", with_one_that_has_gone)
+    assert named_run(root, "base").size == size > 0
+
+
+def test_a_run_that_is_started_while_the_question_waits_is_not_pruned(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    locks, before = [], sorted(root.rglob("*.pth"))
+
+    def answer(question: str) -> str:
+        locks.append(open_run_folder(root / "base", overwrite=False))
+        return "y"
+
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("builtins.input", answer)
+    assert runs.main(["--prune", "base"]) == 2
+    assert "it is being trained; nothing was deleted" in capsys.readouterr().err
+    assert sorted(root.rglob("*.pth")) == before
+    locks[0].close()
 
 
 def test_wrong_words(root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
