@@ -3,7 +3,7 @@
 python -m benchmarks.doctor [--photographs DIR] [--seed N] [--only NAME,NAME] [--keep DIR]
 
 Draws its data, trains at 32 pixels on the CPU, some minutes in all, and prints the tables of docs/doctor.md. With
---photographs it trains at 64 pixels on the data sets of that folder: facades and edges2shoes (pairs), day2night
+--photographs it trains on small copies of the data sets of that folder: facades and edges2shoes (pairs), day2night
 (unpaired) and cifar10 (classes), in the layouts that train.py reads.
 """
 
@@ -38,12 +38,11 @@ from util.images.io import save_array
 from util.loggers.doctor_log import read_findings
 
 REPO = Path(__file__).resolve().parents[1]
-SIZE, IMAGES = 32, 20  # drawn ones
-PHOTOGRAPH, PHOTOGRAPHS = 64, 40
+SIZE, IMAGES = 32, 20
+PHOTOGRAPHS = 24
 COMMON = ["--gpu_ids", "-1", "--display_id", "0", "--num_threads", "0", "--no_html", "--overwrite"]
 COMMON += ["--load_size", "36", "--crop_size", str(SIZE), "--ngf", "8", "--ndf", "8", "--netG", "resnet_6blocks"]
 COMMON += ["--print_freq", "10", "--display_freq", "20", "--save_epoch_freq", "1000", "--save_latest_freq", "1000000"]
-LARGER = ["--load_size", "72", "--crop_size", str(PHOTOGRAPH)]
 
 Change = Callable[[Path], None]
 
@@ -128,25 +127,26 @@ OF_PHOTOGRAPHS = (
         "--init_gain", "0", "--lr", "0"], "shoes", "constant"),
     Run("constant_cycle", "dead weights: `--init_gain 0 --lr 0`", ["--model", "cycle_gan", *epochs(5),
         "--init_gain", "0", "--lr", "0"], "daynight", "constant"),
-    Run("diverging", "`--lr 0.5`", [*PIX2PIX, *epochs(8), "--lr", "0.5"], expected="diverging"),
-    Run("diverging_cycle", "CycleGAN, `--lr 0.3`", ["--model", "cycle_gan", *epochs(8), "--lr", "0.3"], "daynight",
+    Run("diverging", "`--lr 0.5`", [*PIX2PIX, *epochs(10), "--lr", "0.5"], expected="diverging"),
+    Run("diverging_cycle", "CycleGAN, `--lr 0.3`", ["--model", "cycle_gan", *epochs(10), "--lr", "0.3"], "daynight",
         "diverging"),
-    Run("diverging_sagan", "SAGAN, `--lr_D 0.3`", [*SAGAN, *epochs(8), "--lr_D", "0.3"], "classes", "diverging"),
+    Run("diverging_sagan", "SAGAN, `--lr_D 0.3`", [*SAGAN, *epochs(10), "--lr_D", "0.3"], "classes", "diverging"),
     Run("inverted", "targets turned into their negatives in mid-run",
-        ["--model", "pix2pix", "--no_dropout", *epochs(6)], "shoes", "inverted", then=[*epochs(10), "--lr", "0.00002"]),
-    Run("inverted_cycle", "CycleGAN from photographs to negatives of others", ["--model", "cycle_gan", *epochs(25)],
+        ["--model", "pix2pix", "--no_dropout", *epochs(10)], "shoes", "inverted",
+        then=[*epochs(15), "--lr", "0.00002"]),
+    Run("inverted_cycle", "CycleGAN from photographs to negatives of others", ["--model", "cycle_gan", *epochs(30)],
         "day_negative", "inverted"),
     Run("checkerboard", "transposed convolutions, `--ngf 2 --lr 0.000004`, 400 steps",
         [*PIX2PIX, "--n_iters", "400", "--ngf", "2", "--lr", "0.000004"], expected="checkerboard"),
     Run("overfitting", "6 images, 60 epochs", [*PIX2PIX, *epochs(60), *EVALUATE, "--max_dataset_size", "6",
-        "--ngf", "16", "--no_flip", "--load_size", "64"], expected="overfitting"),
+        "--ngf", "16", "--no_flip", "--load_size", "32"], expected="overfitting"),
     Run("overfitting_psnr", "6 images, 60 epochs, by PSNR", ["--model", "pix2pix", "--no_dropout", *epochs(60),
         "--eval_freq", "4", "--eval_metrics", "psnr", "--eval_phase", "test", "--max_dataset_size", "6",
-        "--ngf", "16", "--no_flip", "--load_size", "64"], "shoes", "overfitting"),
-    Run("range", "12 bits in 16-bit files, without `--value_range`", [*PIX2PIX, *epochs(3)], "twelve_bit", "range"),
+        "--ngf", "16", "--no_flip", "--load_size", "32"], "shoes", "overfitting"),
+    Run("range", "12 bits in 16-bit files, without `--value_range`", [*PIX2PIX, *epochs(5)], "twelve_bit", "range"),
     Run("saturated", "large dead weights: `--init_gain 50 --lr 0`", [*PIX2PIX, *epochs(5), "--init_gain", "50",
         "--lr", "0"], expected="range"),
-    Run("pale", "`--init_gain 0.005 --lr 0.000002`", [*PIX2PIX, *epochs(10), "--init_gain", "0.005",
+    Run("pale", "`--init_gain 0.005 --lr 0.000002`", [*PIX2PIX, *epochs(14), "--init_gain", "0.005",
         "--lr", "0.000002"], expected="range"),
     Run("pix2pix", "", [*PIX2PIX, *epochs(15, 10), *EVALUATE]),
     Run("pix2pix_shoes", "", ["--model", "pix2pix", *epochs(15, 10), *EVALUATE], "shoes"),
@@ -155,16 +155,16 @@ OF_PHOTOGRAPHS = (
     Run("pix2pix_hinge", "", [*PIX2PIX, *epochs(25), "--gan_mode", "hinge"]),
     Run("pix2pix_wgangp", "", ["--model", "pix2pix", *epochs(20), "--gan_mode", "wgangp"], "shoes"),
     Run("pix2pix_unet", "", ["--model", "pix2pix", "--direction", "BtoA", "--netG", "unet_128", "--load_size", "128",
-        "--crop_size", "128", *epochs(20)]),
+        "--crop_size", "128", "--max_dataset_size", "12", *epochs(30)]),
     Run("every_step", "", [*PIX2PIX, *epochs(20), "--print_freq", "1", "--display_freq", "1"]),
-    Run("batch_of_8", "", ["--model", "pix2pix", *epochs(60), "--batch_size", "8"], "shoes"),
+    Run("batch_of_8", "", ["--model", "pix2pix", *epochs(160), "--batch_size", "8"], "shoes"),
     Run("cycle_gan", "", ["--model", "cycle_gan", *epochs(15, 5)], "daynight"),
     Run("ugatit", "", ["--model", "ugatit", *UGATIT, *epochs(20)], "daynight"),
     Run("atme", "", ["--model", "atme", "--direction", "BtoA", *ATME, *epochs(20)]),
     Run("atme_shoes", "", ["--model", "atme", *ATME, *epochs(20)], "shoes"),
     Run("atme_unpaired", "", ["--model", "atme_unpaired", *ATME, *epochs(20)], "daynight"),
     Run("augan", "", ["--model", "augan", *epochs(20)], "daynight"),
-    Run("sagan", "", [*SAGAN, *epochs(20), "--load_size", "32", "--crop_size", "32"], "classes"),
+    Run("sagan", "", [*SAGAN, *epochs(20), "--load_size", "32"], "classes"),
     Run("stochastic", "", ["--model", "stochastic", "--direction", "BtoA", *epochs(20)]),
     Run("colorization", "", ["--model", "colorization", *epochs(20)], "colour"),
     Run("adversarial_losses", "", ["--model", "adversarial_losses", *epochs(20)], "shoes"),
@@ -196,7 +196,7 @@ def copy_photographs(source: Path, root: Path) -> None:
     for name, folder in pairs.items():
         for phase, count in (("train", PHOTOGRAPHS), ("test", 8)):
             for file in first_images(source / folder / phase, count):
-                pair = scaled(file, 2 * PHOTOGRAPH, PHOTOGRAPH)
+                pair = scaled(file, 2 * SIZE, SIZE)
                 left, right = np.split(pair, 2, axis=1)
                 goal = Path(phase) / f"{file.stem}.png"
                 _save(root / name / goal, pair)
@@ -205,16 +205,16 @@ def copy_photographs(source: Path, root: Path) -> None:
                 if name == "facades":
                     _save(root / "twelve_bit" / goal, (pair.astype(np.float64) / 255 * 4095).astype(np.uint16))
     for number, file in enumerate(first_images(source / "day2night" / "trainA", 2 * PHOTOGRAPHS)):
-        day, goal = scaled(file, PHOTOGRAPH, PHOTOGRAPH), Path(f"{file.stem}.png")
+        day, goal = scaled(file, SIZE, SIZE), Path(f"{file.stem}.png")
         if number < PHOTOGRAPHS:
             for folder in ("daynight/trainA", "day_negative/trainA", "colour/train"):
                 _save(root / folder / goal, day)
         else:
             _save(root / "day_negative/trainB" / goal, 255 - day)
     for file in first_images(source / "day2night" / "trainB", PHOTOGRAPHS):
-        _save(root / "daynight/trainB" / f"{file.stem}.png", scaled(file, PHOTOGRAPH, PHOTOGRAPH))
+        _save(root / "daynight/trainB" / f"{file.stem}.png", scaled(file, SIZE, SIZE))
     for kind in sorted(each for each in (source / "cifar10" / "train").iterdir() if each.is_dir())[:4]:
-        for file in first_images(kind, PHOTOGRAPHS):
+        for file in first_images(kind, 20):
             _save(root / "classes/train" / kind.name / f"{file.stem}.png", scaled(file, SIZE, SIZE))
 
 
@@ -283,7 +283,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     root = Path(known.keep or tempfile.mkdtemp())
     every = OF_PHOTOGRAPHS if known.photographs else (*FAILING, *HEALTHY)
-    common = [*COMMON, *(LARGER if known.photographs else ()), "--seed", known.seed]
+    common = [*COMMON, "--seed", known.seed]
     if not (root / "twelve_bit").exists():
         copy_photographs(Path(known.photographs), root) if known.photographs else draw_data(root)
     table, wrong, said = LineFile(root / "table.md"), [], []
