@@ -27,6 +27,7 @@ CENTRE = 512  # pixels of a side that are looked at
 LATE = 15  # image records before pale pictures and checkerboards count: at first these are usual
 
 D_WON = 0.02  # loss of D: with the vanilla loss 98 % sure and right, with least squares off by 0.14
+D_STILL = 1e-4  # largest over smallest loss of D, less 1: batches of different images never agree so well
 D_LARGE = 10.0  # loss of D; where it knows nothing, log 2 (vanilla), 0.25 (lsgan) or 1 (hinge)
 GROWN, LARGE = 50.0, 100.0  # of a loss: times its start, and in size
 LARGE_CRITIC = 1000.0  # in place of LARGE for wgan, whose losses have no bound of their own
@@ -40,6 +41,7 @@ GRID_DB, GRID_ABOVE_REAL_DB = 12.0, 9.0
 GRID_LEVELS, GRID_SHARE = 1.0, 0.12  # of the amplitude: levels of 255, share of the fakes' contrast
 HELD_OUT_WORSE, TRAIN_BETTER, PATIENCE = 1.05, 0.8, 3  # of the values at the best evaluation; evaluations since then
 GAP, HELD_OUT_STILL = 3.0, 0.97  # held-out over training L1; of the best before the last PATIENCE evaluations
+TRAIN_HALVED = 0.5  # of the value at an evaluation since which held-out images are no better than HELD_OUT_STILL
 
 _JUDGE = re.compile(r"D_(real|fake|[AB])")
 
@@ -49,8 +51,8 @@ class Finding:
     """What was seen.
 
     Attributes:
-        sign: which failure: ``d_won``, ``diverging``, ``constant``, ``inverted``, ``checkerboard``, ``range``,
-            ``overfitting``.
+        sign: which failure: ``d_won``, ``d_dead``, ``diverging``, ``constant``, ``inverted``, ``checkerboard``,
+            ``range``, ``overfitting``.
         about: the loss, visual or side that shows it; a sign is reported once for each.
         text: the sentence, with what to change.
     """
@@ -121,9 +123,10 @@ class Doctor:
             self._first.append(record)
         self._scalars.append(record)
         found = list(self._diverging())
-        if len(self._scalars) == SCALARS and not self._critic:
+        if len(self._scalars) == SCALARS:
             means = {name: fmean(each.losses.get(name, math.inf) for each in self._scalars) for name in record.losses}
-            found += self._d_won(means, f"mean of the last {SCALARS} records")
+            won = [] if self._critic else list(self._d_won(means, f"mean of the last {SCALARS} records"))
+            found += won or self._d_dead(record.losses)
         return found
 
     def add_images(self, record: ImageRecord) -> list[Finding]:
@@ -192,6 +195,19 @@ class Doctor:
         for about, (epochs, first) in self._won.items():
             if epochs >= EPOCHS and record.total_iters - first >= SCALARS * SCALAR_STEPS * self._step:
                 yield now[about]
+
+    def _d_dead(self, losses: Mapping[str, float]) -> Iterator[Finding]:
+        for names in self._judges(losses):
+            values = {name: [record.losses.get(name, math.inf) for record in self._scalars] for name in names}
+            if all(max(each) - min(each) <= D_STILL * min(map(abs, each)) for each in values.values()):
+                shown = ", ".join(f"{name} {losses[name]:.4g}" for name in names)
+                rate = "--lr_D" if "lr_D" in self._options else "--lr"
+                text = (
+                    f"the discriminator is dead ({shown} in each of the last {SCALARS} records): it gives every image "
+                    f"the same answer and the generator learns nothing from it. Start again with a lower {rate} or "
+                    "another --seed"
+                )
+                yield Finding("d_dead", ",".join(names), text)
 
     def _diverging(self) -> Iterator[Finding]:
         last = self._scalars[-1].losses
@@ -326,12 +342,13 @@ def held_out_error(record: EpochRecord) -> float | None:
 def overfitting(evaluations: Sequence[EpochRecord], lambda_L1: float = 0.0) -> Finding | None:
     """Whether a run learns its images by heart.
 
-    Either the L1 loss goes on falling while held-out images have become worse since the best evaluation; or held-out
-    images get no better any more, and their L1 is three times that of the training.
+    Either the L1 loss goes on falling while held-out images have become worse since the best evaluation; or it has
+    fallen to a half since an evaluation after which they got no better; or they get no better any more, and their L1 is
+    three times that of the training.
 
     Args:
         evaluations: of the run, with ``G_L1`` among the means and L1 or PSNR among the metrics.
-        lambda_L1: the weight in ``G_L1``; 0 where unknown, and for the first rule alone.
+        lambda_L1: the weight in ``G_L1``; 0 where unknown, and for the first two rules alone.
     """
     usable = [each for each in evaluations if "G_L1" in each.means and held_out_error(each) is not None]
     errors = [error for each in usable if (error := held_out_error(each)) is not None]
@@ -351,6 +368,14 @@ def overfitting(evaluations: Sequence[EpochRecord], lambda_L1: float = 0.0) -> F
             f"the error on held-out images rose from {errors[best]:.3g} to {errors[-1]:.3g}. {remedy}"
         )
         return Finding("overfitting", "G_L1", text)
+    for place in range(len(errors) - PATIENCE):
+        then = usable[place].means["G_L1"]
+        if now <= TRAIN_HALVED * then and min(errors[place + 1 :]) > HELD_OUT_STILL * errors[place]:
+            text = (
+                f"overfitting: since epoch {usable[place].epoch} the training's G_L1 fell from {then:.3g} to "
+                f"{now:.3g}, and held-out images have got no better. {remedy}"
+            )
+            return Finding("overfitting", "G_L1", text)
     if not lambda_L1 or "l1" not in usable[-1].metrics:
         return None
     trained = now / lambda_L1 / 2  # of values from -1 to 1; the metric is of 0 to 1

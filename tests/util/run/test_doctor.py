@@ -173,10 +173,14 @@ def test_partners_follow_from_the_kinds() -> None:
 
 
 def judge_losses(count: int = SCALARS, options: dict[str, object] | None = None, **losses: object) -> list[Finding]:
-    """Findings after ``count`` records; a loss is a number, or a function of the record's number."""
+    """Findings after ``count`` records; a loss is a number, around which it varies a little, or a function of the
+    record's number."""
     doctor, found = Doctor(options or {}), []
     for number in range(count):
-        values = {name: value(number) if callable(value) else value for name, value in losses.items()}
+        values = {
+            name: value(number) if callable(value) else value * (1 + 1e-3 * (number % 2))
+            for name, value in losses.items()
+        }
         found = doctor.add_scalars(scalars(SCALAR_STEPS * (number + 1), **values))
     return found
 
@@ -204,6 +208,19 @@ def test_d_has_not_won(options: dict[str, object], losses: dict[str, object]) ->
 
 def test_d_has_not_won_before_the_window_is_full() -> None:
     assert judge_losses(SCALARS - 1, D_A=0.0) == []
+
+
+def test_a_discriminator_that_answers_everything_alike() -> None:
+    still = {"G": -0.03, "D_real": lambda number: 0.967, "D_fake": lambda number: 1.033}
+    found = judge_losses(options={"lr_D": 4e-4}, **still)
+    assert signs(found) == [("d_dead", "D_real,D_fake")]
+    assert "D_real 0.967, D_fake 1.033 in each" in found[0].text and "--lr_D" in found[0].text
+    critic = judge_losses(options={"gan_mode": "wgangp"}, D_A=lambda number: -0.5, D_B=0.3)
+    assert signs(critic) == [("d_dead", "D_A")]
+    assert judge_losses(SCALARS - 1, **still) == []
+    assert judge_losses(**{**still, "D_real": lambda number: 0.967 + 1e-3 * (number == 7)}) == []
+    assert judge_losses(D_A=lambda number: 0.25 + 1e-4 * (number % 2)) == [], "it knows nothing, and is alive"
+    assert signs(judge_losses(D_A=lambda number: 0.0)) == [("d_won", "D_A")], "one of both"
 
 
 def test_records_of_too_few_steps_are_no_reason() -> None:
@@ -287,9 +304,9 @@ def test_overfitting() -> None:
     ("train", "held_out"),
     [
         ([30, 20, 15, 10], [0.20, 0.15, 0.16, 0.17]),  # two evaluations since the best
-        ([30, 20, 15, 10, 6], [0.20, 0.15, 0.152, 0.153, 0.154]),  # no worse
+        ([30, 20, 15, 13, 11], [0.20, 0.15, 0.152, 0.153, 0.154]),  # no worse
         ([30, 20, 19, 18, 17], [0.20, 0.15, 0.16, 0.16, 0.17]),  # both have come to rest
-        ([30, 20, 15, 10, 6], [0.20, 0.15, 0.16, 0.151, 0.17]),  # nearly as good in between
+        ([30, 20, 15, 13, 11], [0.20, 0.15, 0.16, 0.151, 0.17]),  # nearly as good in between
     ],
 )
 def test_no_overfitting(train: list[float], held_out: list[float]) -> None:
@@ -305,9 +322,18 @@ def test_held_out_images_that_get_no_better_at_three_times_the_training_error() 
     assert not overfitting(evaluations([60, 20, 15, 12, 10, 9], [0.20, 0.18, 0.17, 0.165, 0.16, 0.15]), 100)
 
 
+def test_held_out_images_that_get_no_better_while_the_training_error_halves() -> None:
+    held_out = [0.20, 0.15, 0.148, 0.151, 0.147, 0.146]  # 3 % of 0.15 is 0.0045
+    finding = overfitting(evaluations([60, 20, 15, 12, 11, 10], held_out))
+    assert finding and "since epoch 2" in finding.text and "20 to 10" in finding.text and "no better" in finding.text
+    assert not overfitting(evaluations([60, 20, 15, 12, 11, 10.1], held_out))
+    assert not overfitting(evaluations([60, 20, 15, 12, 11, 10], [*held_out[:5], 0.145]))
+    assert not overfitting(evaluations([60, 60, 20, 12, 10.1], [0.20, 0.20, 0.15, 0.15, 0.15])), "two since the third"
+
+
 def test_overfitting_by_psnr_and_only_where_both_were_measured() -> None:
     assert overfitting(evaluations([30, 20, 9, 8, 7], [15, 20, 19, 19, 19], "psnr"))  # 1 dB: 1.12 times the error
-    assert not overfitting(evaluations([30, 20, 9, 8, 7], [15, 20, 19.9, 19.9, 19.9], "psnr"))
+    assert not overfitting(evaluations([30, 20, 15, 13, 11], [15, 20, 19.9, 19.9, 19.9], "psnr"))
     assert not overfitting(evaluations([30, 20, 9, 8, 7], [1, 2, 3, 4, 5], "kid"))
     doctor = Doctor({})
     found = [doctor.add_epoch(each) for each in evaluations([30, 20, 9, 8, 7], [0.2, 0.1, 0.2, 0.2, 0.2])]
