@@ -24,7 +24,7 @@ PICTURES, PICTURE_STEPS = 5, 20  # the same of image records
 EPOCHS = 3  # in a row that show a D that has won, of SCALARS * SCALAR_STEPS steps or more
 LOOKED_AT = ("real", "fake")  # roles of visuals
 CENTRE = 512  # pixels of a side that are looked at
-LATE = 15  # image records before pale pictures and checkerboards count: at first these are usual
+LATE = 15  # image records before checkerboards count; pale pictures do after twice as many: at first both are usual
 
 D_WON = 0.02  # loss of D: with the vanilla loss 98 % sure and right, with least squares off by 0.14
 D_STILL = 1e-4  # largest over smallest loss of D, less 1: batches of different images never agree so well
@@ -35,7 +35,7 @@ RICH = 10.0  # standard deviation in levels of 255 above which an image has cont
 SAME = 1.0  # mean difference in levels of 255 of two pictures that show the same
 INVERTED_TARGET, INVERTED_INPUT = -0.3, -0.6  # correlation
 UNUSED = 0.25  # share of [-1, 1]
-PALE = 0.25  # contrast of the fakes over that of the real images
+PALE = 0.25  # contrast of the fakes over that of the real images, median of the last LATE records
 AT_THE_ENDS, ENDS_EXPECTED = 0.95, 0.5  # shares of pixels: fake, real
 GRID_DB, GRID_ABOVE_REAL_DB = 12.0, 9.0
 GRID_LEVELS, GRID_SHARE = 1.0, 0.12  # of the amplitude: levels of 255, share of the fakes' contrast
@@ -44,6 +44,7 @@ GAP, HELD_OUT_STILL = 3.0, 0.97  # held-out over training L1; of the best before
 TRAIN_HALVED = 0.5  # of the value at an evaluation since which held-out images are no better than HELD_OUT_STILL
 
 _JUDGE = re.compile(r"D_(real|fake|[AB])")
+_L1 = {"G_L1", "G_L"}  # by both names of the published programs
 
 
 @dataclass(frozen=True)
@@ -105,10 +106,14 @@ class Doctor:
         )
         self._scalars_at = self._pictures_at = 0  # images that the run had seen at the last record that was kept
         self._critic = str(options.get("gan_mode", "")).startswith("wgan")
+        weight = options.get("adv_weight")  # U-GAT-IT: D_A, D_B are eight terms, not halved, times this weight
+        self._terms = 8.0 * weight if isinstance(weight, (int, float)) else 1.0
+        self._rate_G, self._rate_D = (each if each[2:] in options else "--lr" for each in ("--lr_G", "--lr_D"))
         self._first: list[ScalarRecord] = []
         self._scalars: deque[ScalarRecord] = deque(maxlen=SCALARS)
         self._pictures: deque[ImageRecord] = deque(maxlen=PICTURES)
         self._patterns: deque[dict[str, Pattern | None]] = deque(maxlen=PICTURES)
+        self._vivid: dict[str, deque[float]] = {}  # of a fake, its contrast over that of the real image, LATE times
         self._seen = 0  # image records
         self._evaluations: list[EpochRecord] = []
         self._epoch_end = 0  # images that the run had seen at the end of the last epoch
@@ -141,10 +146,14 @@ class Doctor:
         self._pictures.append(replace(record, images=kept))
         self._patterns.append({name: grid_pattern(image) for name, image in kept.items()})  # slow: once for each
         self._seen += 1
+        pairs = pairs_of(record)
+        for pair in pairs:
+            if pair.real and (full := contrast(kept[pair.real])) > RICH:
+                self._vivid.setdefault(pair.fake, deque(maxlen=LATE)).append(contrast(kept[pair.fake]) / full)
         if len(self._pictures) < PICTURES:
             return []
         found = list(self._data_range())
-        for pair in pairs_of(record):
+        for pair in pairs:
             looks = (self._ends, self._pale, self._inverted, self._checkerboard)
             constant = self._constant(pair)  # and then pale too
             found += [constant] if constant else [finding for look in looks if (finding := look(pair))]
@@ -174,13 +183,13 @@ class Doctor:
 
     def _d_won(self, means: Mapping[str, float], over: str) -> Iterator[Finding]:
         for names in self._judges(means):
-            if all(0 <= means[name] < D_WON for name in names):
+            if all(0 <= means[name] < D_WON * self._terms for name in names):
                 shown = ", ".join(f"{name} {means[name]:.2g}" for name in names)
-                rate = "--lr_D" if "lr_D" in self._options else "--lr"
-                mode = "" if self._options.get("gan_mode") == "lsgan" else "--gan_mode lsgan, "
+                mode = "" if self._options.get("gan_mode") in ("lsgan", "ls") else "--gan_mode lsgan, "
                 text = (
                     f"the discriminator has won ({shown}, {over}): it makes no mistake any more and the generator "
-                    f"learns nothing from it. Start again with a lower {rate}, {mode}a smaller --ndf or another --seed"
+                    f"learns nothing from it. Start again with a lower {self._rate_D}, {mode}a smaller --ndf or "
+                    "another --seed"
                 )
                 yield Finding("d_won", ",".join(names), text)
 
@@ -198,28 +207,28 @@ class Doctor:
 
     def _d_dead(self, losses: Mapping[str, float]) -> Iterator[Finding]:
         for names in self._judges(losses):
-            values = {name: [record.losses.get(name, math.inf) for record in self._scalars] for name in names}
-            if all(max(each) - min(each) <= D_STILL * min(map(abs, each)) for each in values.values()):
+            values = [[record.losses.get(name, math.inf) for record in self._scalars] for name in names]
+            if all(any(each) and max(each) - min(each) <= D_STILL * min(map(abs, each)) for each in values):
                 shown = ", ".join(f"{name} {losses[name]:.4g}" for name in names)
-                rate = "--lr_D" if "lr_D" in self._options else "--lr"
                 text = (
                     f"the discriminator is dead ({shown} in each of the last {SCALARS} records): it gives every image "
-                    f"the same answer and the generator learns nothing from it. Start again with a lower {rate} or "
-                    "another --seed"
+                    f"the same answer and the generator learns nothing from it. Start again with a lower "
+                    f"{self._rate_D} or another --seed"
                 )
                 yield Finding("d_dead", ",".join(names), text)
 
     def _diverging(self) -> Iterator[Finding]:
         last = self._scalars[-1].losses
         remedy = "the training diverges. Start again with a lower "
-        remedy += "--lr_D or --lr_G" if "lr_D" in self._options else "--lr"
+        remedy += " or ".join(dict.fromkeys((self._rate_D, self._rate_G)))
         remedy += ", or --precision fp32" if self._options.get("precision") == "fp16" else ""
         remedy += ", or --gan_mode wgangp" if self._options.get("gan_mode") == "wgan" else ""
         for names in self._judges(last) if len(self._scalars) == SCALARS and not self._critic else ():
             means = {name: fmean(record.losses.get(name, 0.0) for record in self._scalars) for name in names}
-            if max(means.values()) > D_LARGE:
+            if max(means.values()) > D_LARGE * max(self._terms, 1.0):
                 shown = ", ".join(f"{name} {mean:.3g}" for name, mean in means.items())
-                text = f"{shown} (mean of the last {SCALARS} records), where less than 1 is usual: {remedy}"
+                text = f"{shown} (mean of the last {SCALARS} records), where less than "
+                text += f"{max(self._terms, 1.0):g} is usual: {remedy}"
                 yield Finding("diverging", ",".join(names), text)
         if len(self._first) < SCALARS // 4 or len(self._scalars) < SCALARS // 2:
             return
@@ -253,7 +262,7 @@ class Doctor:
 
     def _constant(self, pair: Pair) -> Finding | None:
         fakes = self._images(pair.fake)
-        begin = "Start again with another --seed, a lower --lr or another --init_type"
+        begin = f"Start again with another --seed, a lower {self._rate_G} or another --init_type"
         reals = self._images(pair.real) if pair.real else []
         rich = not reals or median(map(contrast, reals)) > RICH
         if rich and max(map(contrast, fakes)) < FLAT:
@@ -273,17 +282,18 @@ class Doctor:
         head = ", --atme_head conv_clamp" if self._options.get("atme_head") not in (None, "conv_clamp") else ""
         text = (
             f"{fake:.0%} of the pixels of {pair.fake} are pure black or white: the generator is stuck at the ends of "
-            f"its range. Start again with a lower --lr, another --seed{head} or --init_type xavier"
+            f"its range. Start again with a lower {self._rate_G}, another --seed{head} or --init_type xavier"
         )
         return Finding("range", pair.fake, text)
 
     def _pale(self, pair: Pair) -> Finding | None:
-        fake, real = self._median(contrast, pair.fake), self._median(contrast, pair.real)
-        if self._seen < LATE or not pair.real or real <= RICH or fake >= PALE * real:
+        ratios = self._vivid.get(pair.fake, ())
+        if self._seen < 2 * LATE or len(ratios) < PICTURES or (share := median(ratios)) >= PALE:
             return None
         text = (
-            f"{pair.fake} uses little of its range: its contrast is {fake / real:.0%} of that of {pair.real}. The "
-            "generator hardly learns, or makes an average of the targets: raise --lr, or the weight of the GAN loss"
+            f"{pair.fake} uses little of its range: its contrast is {share:.0%} of that of {pair.real}. The "
+            f"generator hardly learns, or makes an average of the targets: raise {self._rate_G}, or the weight of the "
+            "GAN loss"
         )
         return Finding("range", pair.fake, text)
 
@@ -321,7 +331,7 @@ class Doctor:
         text = (
             f"{pair.fake} has a checkerboard pattern of {amplitude[worst]:.1f} levels of 255: its spectrum stands out "
             f"by {fake[worst]:.0f} dB at a frequency of up-sampling, that of {pair.real} by {real[worst]:.0f} dB. If "
-            "it stays, train longer, lower --lr, or choose another --netG"
+            f"it stays, train longer, lower {self._rate_G}, or choose another --netG"
         )
         return Finding("checkerboard", pair.fake, text)
 
@@ -347,16 +357,16 @@ def overfitting(evaluations: Sequence[EpochRecord], lambda_L1: float = 0.0) -> F
     three times that of the training.
 
     Args:
-        evaluations: of the run, with ``G_L1`` among the means and L1 or PSNR among the metrics.
+        evaluations: of the run, with ``G_L1`` (or ``G_L``) among the means and L1 or PSNR among the metrics.
         lambda_L1: the weight in ``G_L1``; 0 where unknown, and for the first two rules alone.
     """
-    usable = [each for each in evaluations if "G_L1" in each.means and held_out_error(each) is not None]
+    usable = [each for each in evaluations if _L1 & each.means.keys() and held_out_error(each) is not None]
     errors = [error for each in usable if (error := held_out_error(each)) is not None]
     if len(usable) <= PATIENCE:
         return None
     best = min(range(len(errors)), key=errors.__getitem__)
     since = errors[best + 1 :]
-    then, now = usable[best].means["G_L1"], usable[-1].means["G_L1"]
+    then, now = _training_L1(usable[best]), _training_L1(usable[-1])
     remedy = "Use more images, --save_best psnr or --early_stop, or fewer epochs"
     if (
         len(since) >= PATIENCE
@@ -369,7 +379,7 @@ def overfitting(evaluations: Sequence[EpochRecord], lambda_L1: float = 0.0) -> F
         )
         return Finding("overfitting", "G_L1", text)
     for place in range(len(errors) - PATIENCE):
-        then = usable[place].means["G_L1"]
+        then = _training_L1(usable[place])
         if now <= TRAIN_HALVED * then and min(errors[place + 1 :]) > HELD_OUT_STILL * errors[place]:
             text = (
                 f"overfitting: since epoch {usable[place].epoch} the training's G_L1 fell from {then:.3g} to "
@@ -387,6 +397,11 @@ def overfitting(evaluations: Sequence[EpochRecord], lambda_L1: float = 0.0) -> F
         )
         return Finding("overfitting", "G_L1", text)
     return None
+
+
+def _training_L1(record: EpochRecord) -> float:
+    """The weighted L1 loss of the training."""
+    return next(value for name, value in record.means.items() if name in _L1)
 
 
 def _centre(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -124,7 +124,7 @@ def test_saturated_and_pale_fakes() -> None:
     options = {"atme_head": "resnet"}
     ends = judge_pictures(lambda real: np.where(real > 128, 255, 0).astype(np.uint8), kinds=PAIRED, **options)
     assert "--atme_head conv_clamp" in ends[0].text
-    pale = judge_pictures(lambda real: (100 + real / 10).astype(np.uint8), kinds=PAIRED, count=LATE)
+    pale = judge_pictures(lambda real: (100 + real / 10).astype(np.uint8), kinds=PAIRED, count=2 * LATE)
     assert signs(pale) == [("range", "fake_B")] and "10%" in pale[0].text
     drawing = lambda rng: np.where(scene(rng) > 128, 255, 0).astype(np.uint8)  # noqa: E731
     assert judge_pictures(lambda real: real, kinds=PAIRED, real=drawing) == []
@@ -271,6 +271,16 @@ def test_an_epoch_in_which_d_errs_starts_the_count_again() -> None:
     assert signs(found) == [("d_won", "D_A")]
 
 
+def test_the_eight_terms_of_ugatit() -> None:
+    """D that knows nothing: 0.25 halved twice of least squares elsewhere, here 8 x 0.25 = 2, times the weight."""
+    weighted = {"adv_weight": 2.0}
+    assert signs(judge_losses(options=weighted, D_A=0.3, D_B=0.4)) == [("d_won", "D_A")]  # below 0.02 x 16
+    assert judge_losses(options=weighted, D_A=100.0) == [] and judge_losses(options=weighted, D_A=4.0) == []
+    found = judge_losses(options=weighted, D_A=170.0)
+    assert signs(found) == [("diverging", "D_A")] and "less than 16 is usual" in found[0].text
+    assert judge_losses(options={"adv_weight": 0.0}, D_A=lambda number: 0.0) == [], "no discriminator is trained"
+
+
 def test_a_loss_that_grows() -> None:
     found = judge_losses(G_GAN=lambda number: 0.7 * 2**number)
     assert signs(found) == [("diverging", "G_GAN")] and "--lr" in found[0].text and "fp32" not in found[0].text
@@ -338,3 +348,16 @@ def test_overfitting_by_psnr_and_only_where_both_were_measured() -> None:
     doctor = Doctor({})
     found = [doctor.add_epoch(each) for each in evaluations([30, 20, 9, 8, 7], [0.2, 0.1, 0.2, 0.2, 0.2])]
     assert signs(found[-1]) == [("overfitting", "G_L1")] and not any(found[:-1])
+
+
+def test_the_flags_of_a_remedy_are_those_of_the_model() -> None:
+    sagan = {"lr": 2e-4, "lr_G": 1e-4, "lr_D": 4e-4, "gan_mode": "ls"}
+    (won,) = judge_losses(options=sagan, D_real=0.001, D_fake=0.001)
+    assert "a lower --lr_D, a smaller --ndf" in won.text, "it is least squares already"
+    assert "--lr_D or --lr_G" in judge_losses(options=sagan, D_real=40.0, D_fake=0.1)[0].text
+    assert "a lower --lr_G or" in judge_pictures(lambda real: np.full_like(real, 90), kinds=DRAWN, **sagan)[0].text
+
+
+def test_overfitting_of_the_model_whose_l1_has_another_name() -> None:
+    records = [epoch(n, 40 * n, {"l1": 0.1 + 0.1 * (n > 2)}, G_L=30.0 / n) for n in range(1, 6)]
+    assert overfitting(records[:4]) and overfitting(records[:3]) is None
