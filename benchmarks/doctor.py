@@ -32,6 +32,7 @@ from PIL import Image
 
 import train
 from models.base_model import BaseModel
+from util.exit_code import EXIT_INTERRUPTED
 from util.files import LineFile
 from util.images.folder import scan
 from util.images.io import save_array
@@ -148,7 +149,7 @@ OF_PHOTOGRAPHS = (
     Run("range", "12 bits in 16-bit files, without `--value_range`", [*PIX2PIX, *epochs(5)], "twelve_bit", "range"),
     Run("saturated", "large dead weights: `--init_gain 50 --lr 0`", [*PIX2PIX, *epochs(5), "--init_gain", "50",
         "--lr", "0"], expected="range"),
-    Run("pale", "`--init_gain 0.005 --lr 0.000002`", [*PIX2PIX, *epochs(14), "--init_gain", "0.005",
+    Run("pale", "`--init_gain 0.005 --lr 0.000002`", [*PIX2PIX, *epochs(28), "--init_gain", "0.005",
         "--lr", "0.000002"], expected="range"),
     Run("pix2pix", "", [*PIX2PIX, *epochs(15, 10), *EVALUATE]),
     Run("pix2pix_shoes", "", ["--model", "pix2pix", *epochs(15, 10), *EVALUATE], "shoes"),
@@ -257,6 +258,8 @@ def measure(run: Run, root: Path, common: Sequence[str]) -> tuple[int, list[dict
     begin = time.perf_counter()
     with slower_G(run.G_rate):
         code = train.main([*place, "--dataroot", str(root / run.data), *common, *run.flags])
+    if code >= EXIT_INTERRUPTED:
+        sys.exit(code)  # Ctrl-C or SIGTERM, after which the training has saved
     if run.then:
         code = train.main([*place, "--continue_train", "--dataroot", str(root / f"{run.data}_negative"), *run.then])
     return code, read_findings(root / "checkpoints" / run.name), time.perf_counter() - begin
