@@ -189,8 +189,8 @@ def draw_data(root: Path) -> None:
         _save(root / "twelve_bit" / file.parent.name / file.name, deep)
 
 
-def copy_photographs(source: Path, root: Path) -> None:
-    """Small copies of real images under the names that ``draw_data`` gives: the first ones of each data set.
+def copy_photographs(source: Path, root: Path, seed: int) -> None:
+    """Small copies of real images under the names that ``draw_data`` gives; every seed takes others.
 
     Raises:
         FileNotFoundError: a data set has no images.
@@ -198,7 +198,7 @@ def copy_photographs(source: Path, root: Path) -> None:
     pairs = {"facades": "facades", "shoes": "edges2shoes"}
     for name, folder in pairs.items():
         for phase, count in (("train", PHOTOGRAPHS), ("test", 8)):
-            for file in first_images(source / folder / phase, count):
+            for file in chosen_images(source / folder / phase, count, seed):
                 pair = scaled(file, 2 * SIZE, SIZE)
                 left, right = np.split(pair, 2, axis=1)
                 goal = Path(phase) / f"{file.stem}.png"
@@ -207,25 +207,26 @@ def copy_photographs(source: Path, root: Path) -> None:
                 _save(root / f"{name}_negative" / goal, np.concatenate(turned, axis=1))
                 if name == "facades":
                     _save(root / "twelve_bit" / goal, (pair.astype(np.float64) / 255 * 4095).astype(np.uint16))
-    for number, file in enumerate(first_images(source / "day2night" / "trainA", 2 * PHOTOGRAPHS)):
+    for number, file in enumerate(chosen_images(source / "day2night" / "trainA", 2 * PHOTOGRAPHS, seed)):
         day, goal = scaled(file, SIZE, SIZE), Path(f"{file.stem}.png")
         if number < PHOTOGRAPHS:
             for folder in ("daynight/trainA", "day_negative/trainA", "colour/train"):
                 _save(root / folder / goal, day)
         else:
             _save(root / "day_negative/trainB" / goal, 255 - day)
-    for file in first_images(source / "day2night" / "trainB", PHOTOGRAPHS):
+    for file in chosen_images(source / "day2night" / "trainB", PHOTOGRAPHS, seed):
         _save(root / "daynight/trainB" / f"{file.stem}.png", scaled(file, SIZE, SIZE))
     for kind in sorted(each for each in (source / "cifar10" / "train").iterdir() if each.is_dir())[:4]:
-        for file in first_images(kind, 20):
+        for file in chosen_images(kind, 20, seed):
             _save(root / "classes/train" / kind.name / f"{file.stem}.png", scaled(file, SIZE, SIZE))
 
 
-def first_images(folder: Path, count: int) -> list[Path]:
-    found = [Path(file) for file in scan(folder, count)]
+def chosen_images(folder: Path, count: int, seed: int) -> list[Path]:
+    """``count`` successive images of a folder, from another place on for every seed."""
+    found = [Path(file) for file in scan(folder)]
     if not found:
         raise FileNotFoundError(f"--photographs: no images in {folder}")
-    return found
+    return [found[(seed * count + place) % len(found)] for place in range(count)]
 
 
 def scaled(file: Path, width: int, height: int) -> np.ndarray:
@@ -281,16 +282,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Print Markdown tables; 1 if a failing run lacks its sign or a healthy one has any."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photographs", default="", metavar="DIR", help="real data sets in place of drawn ones")
-    parser.add_argument("--seed", default="0", help="of every run")
+    parser.add_argument("--seed", type=int, default=0, help="of every run, and of the choice of photographs")
     parser.add_argument("--only", default="", help="names of runs, separated by commas")
     parser.add_argument("--keep", default="", metavar="DIR", help="folder for data, runs and table that stays")
     known = parser.parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     root = Path(known.keep or tempfile.mkdtemp())
     every = OF_PHOTOGRAPHS if known.photographs else (*FAILING, *HEALTHY)
-    common = [*COMMON, "--seed", known.seed]
+    common = [*COMMON, "--seed", str(known.seed)]
     if not (root / "twelve_bit").exists():
-        copy_photographs(Path(known.photographs), root) if known.photographs else draw_data(root)
+        copy_photographs(Path(known.photographs), root, known.seed) if known.photographs else draw_data(root)
     table, wrong, said = LineFile(root / "table.md"), [], []
     for run in every:
         if known.only and run.name not in known.only.split(","):
