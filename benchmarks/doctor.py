@@ -135,8 +135,8 @@ OF_PHOTOGRAPHS = (
     Run("diverging_sagan", "SAGAN, `--lr_D 0.3`", [*SAGAN, *epochs(12), "--lr_D", "0.3"], "classes",
         "diverging", "d_dead"),
     Run("inverted", "targets turned into their negatives in mid-run",
-        ["--model", "pix2pix", "--no_dropout", *epochs(10)], "shoes", "inverted",
-        then=[*epochs(15), "--lr", "0.00002"]),
+        ["--model", "pix2pix", "--no_dropout", *epochs(30)], "shoes", "inverted",
+        then=[*epochs(36), "--lr", "0.00002"]),
     Run("inverted_cycle", "CycleGAN from photographs to negatives of others", ["--model", "cycle_gan", *epochs(80),
         "--lambda_identity", "0"], "day_negative", "inverted"),
     Run("checkerboard", "transposed convolutions, `--ngf 2 --lr 0.000004`, 400 steps",
@@ -301,8 +301,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         good = bool(signs & {run.expected, run.alternative}) if run.expected else not signs and not code
         wrong += [] if good else [run.name]
         said.append((run, signs))
-        texts = "<br>".join(f"image {each['total_iters']:,}: {each['text']}" for each in found) or "nothing"
-        line = f"| {run.name} | {run.what or 'healthy'} | {texts} | {code} | {seconds:.0f} |"
+        what = [f"`{each['sign']}` of {each['about']} at image {each['total_iters']:,}" for each in found]
+        line = f"| {run.name} | {run.what or 'healthy'} | {', '.join(what) or 'nothing'} | {code} | {seconds:.0f} |"
         print(line, flush=True)
         table.append(line)
     table.append(confusion(said))
