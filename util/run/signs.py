@@ -53,8 +53,9 @@ def saturated(image: Image) -> float:
 
 
 def grid_pattern(image: Image) -> Pattern | None:
-    """How far each frequency of ``GRID`` stands out in the spectrum of the brightness, and its amplitude.
+    """How far each frequency of ``GRID`` stands out in the mean spectrum of the channels, and its amplitude in it.
 
+    Not in that of the brightness: a checkerboard of colours, red against green, has none.
     The neighbours of a frequency on an axis of the spectrum lie on that axis, as edges along rows and columns put more
     power there than beside it. White noise gives about 0 dB, a pattern of one level in a smooth image 20 and more.
 
@@ -66,9 +67,10 @@ def grid_pattern(image: Image) -> Pattern | None:
     height, width = (side // 4 * 4 for side in image.shape[:2])
     if min(height, width) < 32:
         return None
-    grey = image[:height, :width].astype(np.float64).mean(axis=2)
+    values = image[:height, :width].astype(np.float64)
     window = np.outer(np.hanning(height + 1)[:-1], np.hanning(width + 1)[:-1])  # a frame's edge is no pattern
-    power = np.abs(np.fft.fft2((grey - grey.mean()) * window)) ** 2 + 1e-3  # where an image is flat: 0 dB
+    spectra = np.fft.fft2((values - values.mean(axis=(0, 1))) * window[:, :, None], axes=(0, 1))
+    power = (np.abs(spectra) ** 2).mean(axis=2) + 1e-3  # where an image is flat: 0 dB
     places = [(row * height // 4 % height, column * width // 4 % width) for row, column in GRID]
     peaks = np.array([power[place] for place in places])
     around = np.array([_neighbours(power, *place) for place in places])

@@ -89,3 +89,14 @@ def test_odd_sizes_are_cut_and_small_ones_refused() -> None:
     odd, _ = grid_pattern(grey(100 + 50 * (COLUMNS % 2))[:63, :, :1])
     assert GRID[int(np.argmax(odd))] == (0, 2)
     assert grid_pattern(grey(0)[:31]) is None
+
+
+def test_a_checkerboard_of_colours_is_a_pattern_though_its_brightness_is_even() -> None:
+    board = 10 * ((ROWS + COLUMNS) % 2)
+    coloured = np.stack([100 + board, 110 - board, np.full_like(board, 128)], axis=2).astype(np.uint8)
+    assert np.ptp(coloured.sum(axis=2)) == 0
+    excess, amplitude = grid_pattern(coloured)
+    assert GRID[int(np.argmax(amplitude))] == (2, 2) and excess.max() > 12
+    assert amplitude.max() == pytest.approx(5 * np.sqrt(2 / 3), abs=0.01), (
+        "0 and 10 is 5 +- 5, in two of three channels"
+    )
