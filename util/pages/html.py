@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Collection, Iterable, Sequence
 from functools import cache
 from pathlib import Path
@@ -15,6 +16,8 @@ from dominate.tags import html_tag
 from dominate.util import raw
 
 from util.files import replace_text
+
+_FLAG = re.compile(r"(?<!\w)(--[a-zA-Z]\w*)")
 
 
 class HTML:
@@ -155,12 +158,19 @@ def wide_table(heads: Sequence[object], rows: Iterable[Sequence[object]], *, kin
 
 def bullets(lines: Iterable[str], kind: str = "notes") -> html_tag:
     """A list of sentences."""
-    return tags.ul((tags.li(line) for line in lines), cls=kind)
+    return tags.ul((tags.li(whole_flags(line)) for line in lines), cls=kind)
 
 
 def warning(head: str, lines: Iterable[str]) -> html_tag:
     """A box that a reader does not overlook."""
-    return tags.div(tags.p(tags.b(head)), tags.ul(tags.li(line) for line in lines), cls="warning", role="note")
+    items = (tags.li(whole_flags(line)) for line in lines)
+    return tags.div(tags.p(tags.b(head)), tags.ul(items), cls="warning", role="note")
+
+
+def whole_flags(text: str) -> list[str | html_tag]:
+    """A sentence or command whose flags a browser breaks nowhere, as it does after each of their hyphens."""
+    parts = _FLAG.split(text)
+    return [tags.span(part, cls="flag") if place % 2 else part for place, part in enumerate(parts) if part]
 
 
 def fold(head: str, body: dom_tag) -> html_tag:

@@ -10,7 +10,7 @@ from dominate.dom_tag import dom_tag
 from dominate.tags import code, div, h2, p, pre, td, th
 
 from util.pages.charts import Chart, Points
-from util.pages.html import bullets, page, wide_table
+from util.pages.html import bullets, page, whole_flags, wide_table
 
 _STRONG = 6
 """Trials whose curves have colours; those of the others are pale."""
@@ -92,7 +92,7 @@ def _best(report: SweepReport) -> list[dom_tag]:
         return []
     params = ", ".join(f"{flag} {word}" for flag, word in best.params.items())
     text = p(f"{best.name}: {report.metric} {_number(best.value)} with {params}.")
-    commands = [div(p(what, cls="soft"), pre(code(line), style="white-space: pre-wrap"))
+    commands = [div(p(what, cls="soft"), pre(code(whole_flags(line)), style="white-space: pre-wrap"))
                 for what, line in report.commands.items()]  # fmt: skip
     return [h2("Best"), text, *commands]
 

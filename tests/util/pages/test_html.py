@@ -141,3 +141,14 @@ def test_every_class_of_a_page_is_in_the_style_sheet() -> None:
     used = {name for names in re.findall(r'class="([^"]*)"', body) for name in names.split()}
     assert used == {"entry", "wide", "options", "warning", "notes"}
     assert all(f".{name}" in sheet for name in used)
+
+
+def test_a_flag_is_broken_nowhere_and_copied_as_it_is() -> None:
+    line = "python train.py --lr 0.1 --name a--b, or a <lower> --n_epochs: -- 5"
+    for element in (warning("w", [line]), bullets([line])):
+        text = element.render()
+        whole = re.findall(r'<span class="flag">([^<]*)</span>', text)
+        assert whole == ["--lr", "--name", "--n_epochs"]
+        assert (
+            re.sub(r"</?span[^>]*>", "", text).count("--lr 0.1 --name a--b, or a &lt;lower&gt; --n_epochs: -- 5") == 1
+        )

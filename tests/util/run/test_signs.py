@@ -97,6 +97,4 @@ def test_a_checkerboard_of_colours_is_a_pattern_though_its_brightness_is_even() 
     assert np.ptp(coloured.sum(axis=2)) == 0
     excess, amplitude = grid_pattern(coloured)
     assert GRID[int(np.argmax(amplitude))] == (2, 2) and excess.max() > 12
-    assert amplitude.max() == pytest.approx(5 * np.sqrt(2 / 3), abs=0.01), (
-        "0 and 10 is 5 +- 5, in two channels"
-    )
+    assert amplitude.max() == pytest.approx(5 * np.sqrt(2 / 3), abs=0.01), "0 and 10 is 5 +- 5, in two channels"
