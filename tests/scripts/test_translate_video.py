@@ -20,6 +20,7 @@ from models.translation import TilePlan
 from models.video import Change
 from scripts import translate
 from tests.util.images.test_video import make_video, streams_of
+from util.images import video_writer
 from util.images.io import Picture
 from util.images.video import read_video
 
@@ -66,6 +67,18 @@ def test_every_third_frame(here):
     assert video("a.mp4", "--output", "b.webm", "--every", "3") == 0
     result = read_video("b.webm")
     assert [frame.pts * result.time_base for frame in result.frames()] == [0, Fraction(3, 25), Fraction(6, 25)]
+
+
+def test_crf_decides_on_the_size_of_the_file(here):
+    for crf in (5, 40):
+        assert video("a.mp4", "--output", f"{crf}.mp4", "--crf", crf) == 0
+    sizes = {crf: (here / f"{crf}.mp4").stat().st_size for crf in (5, 40)}
+    assert sizes[40] < sizes[5]
+
+
+@pytest.mark.parametrize(("crf", "quantizer"), [(18, 3), (24, 6), (12, 2), (0, 1), (51, 31)])
+def test_the_quantizer_of_mpeg4_doubles_with_every_6(crf, quantizer):
+    assert video_writer._mpeg4_quantizer(crf) == quantizer
 
 
 def test_several_videos_into_a_folder(here):
@@ -134,6 +147,7 @@ def test_refusals_make_nothing(here, capsys):
         (["a.mp4", "--output", "a.mp4"], "a.mp4 is an input"),
         (["a.mp4", "a.mp4", "--output", "b.mp4"], "there are 2 videos"),
         (["a.mp4", "--output", "b.mp4", "--format", "png"], "--format png"),
+        (["a.mp4", "--output", "b.mp4", "--quality", "50"], "--quality: is for pictures; --crf is the quality of vid"),
     ):
         before = sorted(path.name for path in here.iterdir())
         assert video(*words) == 2
