@@ -66,6 +66,7 @@ from util.images.io import save_array
 from util.images.labels import displayed
 from util.pages.html import image_row, page, wide_table
 from util.run.engine import start_engine
+from util.run.folder import check_writable
 
 logger = logging.getLogger("export")
 
@@ -104,6 +105,9 @@ def _run(argv: list[str]) -> int:
     )
     if file.suffix != SUFFIX[o.format]:
         raise ValueError(f"--output {o.output}: a file of --format {o.format} ends with {SUFFIX[o.format]}")
+    if file.is_dir():
+        raise ValueError(f"--output {file}: is a folder; name a file")
+    check_writable(file, f"--output {file}")
     graph = _graph(run, generator, direction, o)
     source = "drawn numbers"
     pictures: Iterator[tuple[str, Tensor]] = iter(())

@@ -89,6 +89,7 @@ def test_without_images_drawn_numbers_are_compared_with_a_note(here, said):
         (["--direction", "BtoA"], "--direction BtoA: run 'run' of --model pix2pix translates AtoB only"),
         (["--direction", "up"], "--direction up: give AtoB or BtoA"),
         (["--output", "model.pt2"], "--output model.pt2: a file of --format onnx ends with .onnx"),
+        (["--output", "checkpoints/run/train_opt.txt/model.onnx"], "train_opt.txt cannot be written"),
         (["--size", "100,128"], "--size 100,128: this network takes multiples of 128 of at least 128; 128 and 256 are"),
         (["--size", "128"], "--size 128: give HEIGHT,WIDTH in pixels, e.g. 256,256"),
         (

@@ -110,13 +110,15 @@ def test_pictures_and_videos_together_and_videos_in_a_folder_are_left(here, capl
     assert (here / "out" / "a.mp4").exists()  # not taken for done because of a.jpg
 
 
-def test_an_export_translates_videos(here):
+@pytest.mark.parametrize(("engine", "kind"), [("torch", "torch"), ("onnxruntime", "onnx"), ("openvino", "onnx")])
+def test_an_export_translates_videos(engine, kind, here):
+    file = f"g{exporting.SUFFIX[kind]}"
     generator = load("run").generator()
     with exporting.frozen(generator) as told:
         facts = exporting.facts_of_run(load("run"), "latest", generator, told)
-        exporting.write(exporting.traced(generator, facts), here / "g.pt2", "torch")
+        exporting.write(exporting.traced(generator, facts), here / file, kind)
     assert video("a.mp4", "--output", "run.mp4") == 0
-    assert video("a.mp4", "--output", "export.mp4", "--exported", "g.pt2") == 0
+    assert video("a.mp4", "--output", "export.mp4", "--engine", engine, "--exported", file) == 0
     for one, other in zip(read_video("run.mp4").frames(), read_video("export.mp4").frames(), strict=True):
         assert np.abs(one.image.astype(int) - other.image).mean() < 1
 
