@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.networks.fast_conv import Conv2d
 from models.networks.norm import without_autocast
 
 EPS = 1e-12
@@ -49,7 +50,7 @@ class _Spectral(nn.Module):
             return torch.dot(u, torch.mv(W, v))
 
 
-class SpectralConv2d(_Spectral, nn.Conv2d):
+class SpectralConv2d(_Spectral, Conv2d):
     """A convolution with the weight ``weight_orig / sigma``; the arguments are those of ``nn.Conv2d``."""
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int, *, stride: int = 1, bias: bool = True):

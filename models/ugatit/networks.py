@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from models.networks.fast_conv import Conv2d
 from models.networks.inference import InferenceModule
 from models.networks.norm import InstanceNorm2d, float_or_wider, without_autocast
 from models.networks.spectral import SpectralConv2d, SpectralLinear
@@ -216,10 +217,10 @@ class ResidualBlock(nn.Module):
         super().__init__()
         self.conv_block = nn.Sequential(
             nn.ReflectionPad2d(1),
-            nn.Conv2d(channels, channels, 3, bias=variant.bias),
+            Conv2d(channels, channels, 3, bias=variant.bias),
             InstanceNorm2d(channels, affine=variant.affine),
             *_pad_then_relu(1),
-            nn.Conv2d(channels, channels, 3, bias=variant.bias),
+            Conv2d(channels, channels, 3, bias=variant.bias),
             InstanceNorm2d(channels, affine=variant.affine),
         )
 
@@ -233,9 +234,9 @@ class AdaLINBlock(nn.Module):
 
     def __init__(self, channels: int, variant: Variant = PYTORCH) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(channels, channels, 3, bias=variant.bias)
+        self.conv1 = Conv2d(channels, channels, 3, bias=variant.bias)
         self.norm1 = AdaLIN(channels, unbiased=variant.unbiased)
-        self.conv2 = nn.Conv2d(channels, channels, 3, bias=variant.bias)
+        self.conv2 = Conv2d(channels, channels, 3, bias=variant.bias)
         self.norm2 = AdaLIN(channels, unbiased=variant.unbiased)
 
     def forward(self, x: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
@@ -324,20 +325,20 @@ class UGATITGenerator(_Attention):
         else:
             self.gap_fc = nn.Linear(dim, 1, bias=False)
             self.gmp_fc = nn.Linear(dim, 1, bias=False)
-        self.conv1x1 = nn.Conv2d(2 * dim, dim, 1)
+        self.conv1x1 = Conv2d(2 * dim, dim, 1)
         self.gamma = nn.Linear(dim, dim, bias=in_MLP)
         self.beta = nn.Linear(dim, dim, bias=in_MLP)
         for number in range(1, n_res + 1):
             self.add_module(f"UpBlock1_{number}", AdaLINBlock(dim, variant))
         self.DownBlock = nn.Sequential(
             nn.ReflectionPad2d(3),
-            nn.Conv2d(input_nc, ngf, 7, bias=bias),
+            Conv2d(input_nc, ngf, 7, bias=bias),
             InstanceNorm2d(ngf, affine=affine),
             *_pad_then_relu(1),
-            nn.Conv2d(ngf, 2 * ngf, 3, stride=2, bias=bias),
+            Conv2d(ngf, 2 * ngf, 3, stride=2, bias=bias),
             InstanceNorm2d(2 * ngf, affine=affine),
             *_pad_then_relu(1),
-            nn.Conv2d(2 * ngf, dim, 3, stride=2, bias=bias),
+            Conv2d(2 * ngf, dim, 3, stride=2, bias=bias),
             InstanceNorm2d(dim, affine=affine),
             nn.ReLU(inplace=True),
             *(ResidualBlock(dim, variant) for _ in range(n_res)),
@@ -352,16 +353,16 @@ class UGATITGenerator(_Attention):
         self.UpBlock2 = nn.Sequential(
             nn.Upsample(scale_factor=2),
             nn.ReflectionPad2d(1),
-            nn.Conv2d(dim, 2 * ngf, 3, bias=bias),
+            Conv2d(dim, 2 * ngf, 3, bias=bias),
             *([nn.ReLU(inplace=True)] if variant.relu_first else []),
             ILN(2 * ngf, unbiased=unbiased),
             nn.Upsample(scale_factor=2),
             *([nn.ReflectionPad2d(1)] if variant.relu_first else _pad_then_relu(1)),
-            nn.Conv2d(2 * ngf, ngf, 3, bias=bias),
+            Conv2d(2 * ngf, ngf, 3, bias=bias),
             *([nn.ReLU(inplace=True)] if variant.relu_first else []),
             ILN(ngf, unbiased=unbiased),
             *([nn.ReflectionPad2d(3)] if variant.relu_first else _pad_then_relu(3)),
-            nn.Conv2d(ngf, output_nc, 7, bias=bias),
+            Conv2d(ngf, output_nc, 7, bias=bias),
             nn.Tanh(),
         )
 
@@ -441,7 +442,7 @@ class CAMDiscriminator(_Attention):
         else:
             self.gap_fc = SpectralLinear(dim, 1)
             self.gmp_fc = SpectralLinear(dim, 1)
-        self.conv1x1 = nn.Conv2d(2 * dim, dim, 1)
+        self.conv1x1 = Conv2d(2 * dim, dim, 1)
         self.conv = SpectralConv2d(dim, 1, 4, bias=variant.bias)
         layers: list[nn.Module] = []
         for depth, (narrow, wide) in enumerate(pairwise(widths), start=1):
