@@ -193,8 +193,9 @@ def _video(job: Job, source: VideoSource, translator: Translator, asked: Transla
         logger.warning("%s: %s", job.result, note)
     logger.info("%s: %dx%d, read as %s", job.path, source.width, source.height, source.colours)
     logger.info(
-        "%d frames: %s; neighbours differ by %.2f of 255 in the input, by %.2f in the result (see docs/video.md)",
+        "%d frame%s: %s; neighbours differ by %.2f of 255 in the input, by %.2f in the result (see docs/video.md)",
         made.frames,
+        "s" * (made.frames != 1),
         job.result,
         made.change_in,
         made.change_out,
@@ -286,7 +287,9 @@ def plan_jobs(asked: TranslateOptions) -> tuple[list[Job], list[Job]]:
     inputs = [found for word in asked.inputs for found in _files_of(word, output)]
     pictures, videos = ([each for each in inputs if is_video(each[0]) == wanted] for wanted in (False, True))
     if not inputs:
-        raise ValueError("INPUT -: standard input names no pictures")
+        raise ValueError("INPUT -: standard input names no pictures" if "-" in asked.inputs else "INPUT: is empty")
+    if not asked.output:
+        raise ValueError("--output: is empty; name a folder, or . for this one")
     is_name = output.suffix.lower() in IMAGE_SUFFIXES or is_video(str(output))
     as_file = is_name and not output.is_dir() and not asked.output.endswith(("/", os.sep))
     if as_file and len(inputs) > 1:

@@ -225,6 +225,8 @@ def test_results_that_are_there(workdir, said):
         (["in", "--output", "out", "--tile", "16", "--overlap", "16"], "--overlap 16: with tiles of 16 pixels"),
         (["in", "--output", "out", "--crf", "30"], "--crf: is for videos; --quality is the quality of pictures"),
         (["in", "--output", "out", "--quality", "0"], "--quality 0"),
+        (["in", "--output", ""], "--output: is empty; name a folder, or . for this one"),
+        (["", "--output", "out"], "INPUT: is empty"),
     ],
 )
 def test_bad_input_ends_with_one_line_and_writes_nothing(words, message, workdir, said):
