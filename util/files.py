@@ -35,7 +35,8 @@ def replacing(path: Path) -> Iterator[Path]:
         yield temporary
         os.replace(temporary, path)
     except OSError as error:
-        error.filename = error.filename or str(path)  # that of a full disk comes without
+        if str(path) not in str(error) and error.filename is None:  # that of a full disk
+            error.filename = str(path)
         raise
     finally:
         with contextlib.suppress(OSError):
