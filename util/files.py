@@ -35,7 +35,7 @@ def replacing(path: Path) -> Iterator[Path]:
         yield temporary
         os.replace(temporary, path)
     except OSError as error:
-        if str(path) not in str(error) and error.filename is None:  # that of a full disk
+        if error.errno is not None and error.filename is None and str(path) not in str(error):  # of a full disk
             error.filename = str(path)
         raise
     finally:
