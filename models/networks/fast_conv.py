@@ -1,10 +1,11 @@
 """Convolutions in float32 on the CPU, by the algorithm that is fastest for their size.
 
-torch computes a convolution directly there. Two cases can be had with less work, with the same result up to rounding:
+torch computes a convolution directly there. Three cases can be had with less work, with the same result up to rounding:
 
 - **Small maps with many channels** (the inner levels of a U-Net). torch brings the weights into a layout of its own, in
   every pass, which takes longer than the arithmetic. One matrix product of the weights with the patches of the image
   (``unfold``) needs no such copy.
+- **1x1 kernels on one image.** torch leaves them to MKL, see ``times_transposed``.
 - **3x3 and 4x4 kernels of stride 1 with many channels** (residual blocks, the widest layer of a PatchGAN, VGG).
   Winograd's minimal filtering (Lavin and Gray 2016, arXiv:1509.09308) needs a quarter of the multiplications. Its
   points 0, 1, -1, 2, -1/2 and infinity keep the root mean square error near 1.3e-6 of the result's, where the direct
@@ -12,12 +13,14 @@ torch computes a convolution directly there. Two cases can be had with less work
 
 ``conv2d`` and ``conv_transpose2d`` choose, by the shapes and the processor alone, so that a run can be repeated bit for
 bit. Everything else is left to torch: other devices and types, autocast, NHWC memory, a graph that is being compiled
-or exported, second derivatives, and all convolutions inside ``direct()`` or after ``use_fast_convolutions(False)``.
+or exported, second derivatives, and all convolutions inside ``direct()``, after ``use_fast_convolutions(False)``, or
+with the environment variable ``DIRECT_CONVOLUTIONS=1``.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -31,7 +34,7 @@ from models.networks.tracing import is_exporting
 
 Pair = tuple[int, int]
 
-_enabled = True
+_enabled = os.environ.get("DIRECT_CONVOLUTIONS", "0") in ("", "0")
 
 
 def use_fast_convolutions(use: bool) -> None:
@@ -83,13 +86,21 @@ def conv2d(
 ) -> Tensor:
     """``F.conv2d`` with pairs for the geometry: ``[N, C, H, W]``, ``[O, C, h, w]``, ``[O]`` -> ``[N, O, H', W']``."""
     if groups == 1 and dilation == (1, 1) and _may_be_fast(x, weight):
-        high, wide = _output_size(x, weight, stride, padding)
+        high, wide = output_size(x, weight, stride, padding)
         if high > 0 and wide > 0:
+            if _pointwise_pays(x, weight, stride, padding):
+                return _call(_Pointwise, x, weight, bias)
             if _patches_pay(weight, x.shape[0] * high * wide):
                 return _call(_Patches, x, weight, bias, stride, padding)
             if stride == (1, 1) and _winograd_pays(weight, x.shape[0], high, wide):
                 return _call(_Winograd, x, weight, bias, padding)
     return F.conv2d(x, weight, bias, stride, padding, dilation, groups)
+
+
+def takes_patches(x: Tensor, weight: Tensor, stride: Pair, padding: Pair) -> bool:
+    """Whether ``conv2d`` multiplies the patches of this image by the weight."""
+    high, wide = output_size(x, weight, stride, padding)
+    return min(high, wide) > 0 and _may_be_fast(x, weight) and _patches_pay(weight, x.shape[0] * high * wide)
 
 
 def conv_transpose2d(
@@ -134,7 +145,7 @@ def _may_be_fast(x: Tensor, weight: Tensor) -> bool:
     )
 
 
-def _output_size(x: Tensor, weight: Tensor, stride: Pair, padding: Pair) -> Pair:
+def output_size(x: Tensor, weight: Tensor, stride: Pair, padding: Pair) -> Pair:
     high, wide = (
         (size + 2 * pad - kernel) // step + 1
         for size, pad, kernel, step in zip(x.shape[2:], padding, weight.shape[2:], stride)
@@ -142,12 +153,20 @@ def _output_size(x: Tensor, weight: Tensor, stride: Pair, padding: Pair) -> Pair
     return high, wide
 
 
+SMALLEST_PRODUCT = 2**20
+"""Multiplications of a 1x1 kernel from which on the overhead of a call does not matter."""
+
 SMALLEST_WEIGHT = 2**18
 """Values of a weight from which on copying it matters beside the overhead of a call."""
 
 
+def _pointwise_pays(x: Tensor, weight: Tensor, stride: Pair, padding: Pair) -> bool:
+    plain = weight.shape[2:] == (1, 1) and stride == (1, 1) and padding == (0, 0) and x.shape[0] == 1
+    return plain and x.numel() * weight.shape[0] >= SMALLEST_PRODUCT
+
+
 def _patches_pay(weight: Tensor, positions: int) -> bool:
-    """Whether the copies of the weights, which the direct way makes, exceed those of patches by four."""
+    """Whether the copies of the weights, which the direct way makes, exceed those of patches four times."""
     return 4 * positions <= weight.shape[0] and weight.numel() >= SMALLEST_WEIGHT
 
 
@@ -186,8 +205,8 @@ def _matmul_of_onednn() -> Callable[..., Tensor] | None:
     return None if operator is None else operator.default
 
 
-def _times_transposed(x: Tensor, w: Tensor) -> Tensor:
-    """``x [m, k], w [n, k] -> [m, n]``; either may be a transposed view."""
+def times_transposed(x: Tensor, w: Tensor) -> Tensor:
+    """``x [m, k], w [n, k] -> x w^T [m, n]``, float32 on the CPU, without gradients; both may be transposed views."""
     matmul = _matmul_of_onednn()
     assert matmul is not None
     return matmul(x, w, None, "none", [], "")
@@ -195,7 +214,34 @@ def _times_transposed(x: Tensor, w: Tensor) -> Tensor:
 
 def _each_times_transposed(x: Tensor, w: Tensor) -> Tensor:
     """``x [b, m, k], w [b, n, k] -> [b, m, n]``."""
-    return torch.stack([_times_transposed(*pair) for pair in zip(x, w)])
+    return torch.stack([times_transposed(*pair) for pair in zip(x, w)])
+
+
+# ------------------------------------------------------------------------------------------------------------ 1x1, one
+
+
+class _Pointwise(torch.autograd.Function):
+    """``y = W x`` with the positions of one image as columns."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        y = times_transposed(weight.flatten(1), to_matrix(x).t())
+        return _plus(from_matrix(y, 1, *x.shape[2:]), bias)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = ctx.saved_tensors
+        needed, dy = ctx.needs_input_grad, grads[0]
+        if torch.is_grad_enabled():
+            return _direct_gradients(x, weight, dy, (1, 1), (0, 0), needed)
+        dx = dw = None
+        matrix = to_matrix(dy)
+        if needed[0]:
+            dx = times_transposed(weight.flatten(1).t().contiguous(), matrix.t()).view_as(x)
+        if needed[1]:
+            dw = times_transposed(matrix, to_matrix(x)).view_as(weight)
+        return dx, dw, _bias_gradient(dy, needed[2])
 
 
 # ------------------------------------------------------------------------------------------------- patches, small maps
@@ -208,10 +254,10 @@ class _Patches(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, stride: Pair, padding: Pair) -> Tensor:
         ctx.save_for_backward(x, weight)
         ctx.geometry = stride, padding
-        high, wide = _output_size(x, weight, stride, padding)
-        u = _columns(x, weight, stride, padding)
-        y = _times_transposed(weight.flatten(1), u.t().contiguous())
-        return _plus(_from_matrix(y, x.shape[0], high, wide), bias)
+        high, wide = output_size(x, weight, stride, padding)
+        u = patch_columns(x, weight, stride, padding)
+        y = times_transposed(weight.flatten(1), u.t().contiguous())
+        return _plus(from_matrix(y, x.shape[0], high, wide), bias)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
@@ -220,12 +266,12 @@ class _Patches(torch.autograd.Function):
         if torch.is_grad_enabled():
             return *_direct_gradients(x, weight, dy, stride, padding, needed), None, None
         dx = dw = None
-        matrix = _to_matrix(dy)
+        matrix = to_matrix(dy)
         if needed[0]:
-            du = _times_transposed(matrix.t().contiguous(), weight.flatten(1).t())
-            dx = _add_patches(du, x, weight, stride, padding)
+            du = times_transposed(matrix.t().contiguous(), weight.flatten(1).t())
+            dx = add_patches(du, x, weight, stride, padding)
         if needed[1]:
-            dw = _times_transposed(matrix, _columns(x, weight, stride, padding)).view_as(weight)
+            dw = times_transposed(matrix, patch_columns(x, weight, stride, padding)).view_as(weight)
         return dx, dw, _bias_gradient(dy, needed[2]), None, None
 
 
@@ -242,8 +288,8 @@ class _TransposedPatches(torch.autograd.Function):
             (size - 1) * step - 2 * pad + kernel + more
             for size, step, pad, kernel, more in zip(x.shape[2:], stride, padding, weight.shape[2:], output_padding)
         )
-        u = _times_transposed(_to_matrix(x).t().contiguous(), weight.flatten(1).t())
-        y = _add_patches(u, x.new_empty(x.shape[0], weight.shape[1], high, wide), weight, stride, padding)
+        u = times_transposed(to_matrix(x).t().contiguous(), weight.flatten(1).t())
+        y = add_patches(u, x.new_empty(x.shape[0], weight.shape[1], high, wide), weight, stride, padding)
         return _plus(y, bias)
 
     @staticmethod
@@ -254,33 +300,33 @@ class _TransposedPatches(torch.autograd.Function):
             more = _direct_gradients(x, weight, dy, stride, padding, needed, output_padding)
             return *more, None, None, None
         dx = dw = None
-        u = _columns(dy, weight, stride, padding)
+        u = patch_columns(dy, weight, stride, padding)
         if needed[0]:
-            dx = _from_matrix(_times_transposed(weight.flatten(1), u.t().contiguous()), x.shape[0], *x.shape[2:])
+            dx = from_matrix(times_transposed(weight.flatten(1), u.t().contiguous()), x.shape[0], *x.shape[2:])
         if needed[1]:
-            dw = _times_transposed(_to_matrix(x), u).view_as(weight)
+            dw = times_transposed(to_matrix(x), u).view_as(weight)
         return dx, dw, _bias_gradient(dy, needed[2]), None, None, None
 
 
-def _columns(x: Tensor, weight: Tensor, stride: Pair, padding: Pair) -> Tensor:
+def patch_columns(x: Tensor, weight: Tensor, stride: Pair, padding: Pair) -> Tensor:
     """The patches of all images, ``[C h w, N positions]``."""
     u = F.unfold(x, tuple(weight.shape[2:]), padding=padding, stride=stride)
     return u[0] if u.shape[0] == 1 else u.transpose(0, 1).flatten(1)
 
 
-def _add_patches(u: Tensor, like: Tensor, weight: Tensor, stride: Pair, padding: Pair) -> Tensor:
+def add_patches(u: Tensor, like: Tensor, weight: Tensor, stride: Pair, padding: Pair) -> Tensor:
     """Patches ``[N positions, C h w]`` added up to images of the shape of ``like``."""
     images = like.shape[0]
     columns = u.view(images, -1, u.shape[1]).transpose(1, 2)
     return F.fold(columns, tuple(like.shape[2:]), tuple(weight.shape[2:]), padding=padding, stride=stride)
 
 
-def _to_matrix(x: Tensor) -> Tensor:
+def to_matrix(x: Tensor) -> Tensor:
     """``[N, C, H, W]`` -> ``[C, N H W]``."""
     return x.contiguous()[0].flatten(1) if x.shape[0] == 1 else x.transpose(0, 1).flatten(1)
 
 
-def _from_matrix(y: Tensor, images: int, high: int, wide: int) -> Tensor:
+def from_matrix(y: Tensor, images: int, high: int, wide: int) -> Tensor:
     """``[C, N H W]`` -> ``[N, C, H, W]``, no view: a layer behind may work in place."""
     if images == 1:
         whole: Tensor = torch.ops.aten._unsafe_view(y, [1, y.shape[0], high, wide])
@@ -377,7 +423,7 @@ class _Winograd(torch.autograd.Function):
             dM = tiling.output_gradient(dy)
             if needed[1]:
                 dU = _each_times_transposed(dM, tiling.transformed(x))
-                dw = _times_transposed(tiling.plan.G.t(), dU.flatten(1).t())
+                dw = times_transposed(tiling.plan.G.t(), dU.flatten(1).t())
                 dw = dw.view(*weight.shape[2:], *weight.shape[:2]).permute(2, 3, 0, 1).contiguous()
             if needed[0]:
                 dV = _each_times_transposed(_transformed(weight.transpose(0, 1)), dM.transpose(1, 2))
@@ -389,7 +435,7 @@ def _transformed(weight: Tensor) -> Tensor:
     """``[O, C, k, k]`` -> ``[36, O, C]``."""
     plan = _PLANS[weight.shape[2], weight.shape[3]]
     taps = weight.reshape(-1, plan.G.shape[1])
-    return _times_transposed(plan.G, taps).view(SIDE * SIDE, *weight.shape[:2])
+    return times_transposed(plan.G, taps).view(SIDE * SIDE, *weight.shape[:2])
 
 
 @dataclass(frozen=True)
@@ -414,7 +460,7 @@ class _Tiling:
     def of(cls, x: Tensor, weight: Tensor, padding: Pair) -> _Tiling:
         """That of one convolution."""
         plan = _PLANS[weight.shape[2], weight.shape[3]]
-        high, wide = _output_size(x, weight, (1, 1), padding)
+        high, wide = output_size(x, weight, (1, 1), padding)
         return cls(plan, tuple(x.shape), padding, (high, wide), (-(-high // plan.step), -(-wide // plan.step)))
 
     def transformed(self, x: Tensor) -> Tensor:
@@ -426,12 +472,12 @@ class _Tiling:
         if top or left or below or right:
             x = F.pad(x, (left, right, top, below))
         tiles = x.unfold(2, SIDE, m).unfold(3, SIDE, m).permute(4, 5, 1, 0, 2, 3).reshape(SIDE * SIDE, -1)
-        return _times_transposed(self.plan.B, tiles.t()).view(SIDE * SIDE, self.shape[1], -1)
+        return times_transposed(self.plan.B, tiles.t()).view(SIDE * SIDE, self.shape[1], -1)
 
     def output(self, M: Tensor) -> Tensor:
         """``[36, O, N rows columns]`` -> ``[N, O, high, wide]``."""
         (rows, columns), m = self.tiles, self.plan.step
-        y = _times_transposed(self.plan.A, M.flatten(1).t()).view(m, m, M.shape[1], self.shape[0], rows, columns)
+        y = times_transposed(self.plan.A, M.flatten(1).t()).view(m, m, M.shape[1], self.shape[0], rows, columns)
         joined = self._joined(y)
         exact = joined.shape[2:] == self.size
         return joined if exact else joined[..., : self.size[0], : self.size[1]].contiguous()
@@ -443,7 +489,7 @@ class _Tiling:
         if below or right:
             dy = F.pad(dy, (0, right, 0, below))
         cut = dy.reshape(*dy.shape[:2], rows, m, columns, m).permute(3, 5, 1, 0, 2, 4).reshape(m * m, -1)
-        return _times_transposed(self.plan.A.t(), cut.t()).view(SIDE * SIDE, dy.shape[1], -1)
+        return times_transposed(self.plan.A.t(), cut.t()).view(SIDE * SIDE, dy.shape[1], -1)
 
     def input_gradient(self, dV: Tensor) -> Tensor:
         """The adjoint of ``transformed``: what tiles have in common is added up.
@@ -452,7 +498,7 @@ class _Tiling:
         of all tiles lie together, in long rows.
         """
         (rows, columns), m, over = self.tiles, self.plan.step, SIDE - self.plan.step
-        d = _times_transposed(self.plan.B.t(), dV.flatten(1).t())
+        d = times_transposed(self.plan.B.t(), dV.flatten(1).t())
         d = d.view(SIDE, SIDE, self.shape[1], self.shape[0], rows, columns)
         own = F.pad(d[:m, :m], (0, 1, 0, 1))
         own[:over, :, ..., 1:, :columns] += d[m:, :m]

@@ -181,18 +181,20 @@ class _Attention(nn.Module):
     conv1x1: nn.Conv2d
     variant: Variant
 
-    def attend(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def attend(self, x: Tensor, calls: int = 1) -> tuple[Tensor, Tensor]:
         """``[N, D, h, w]`` -> logits ``[N, 2]`` and ``conv1x1([x w_gap, x w_gmp])`` ``[N, D, h, w]``."""
         with without_autocast(x):  # their loss weighs 1000: no rounding here
             dtype = torch.promote_types(x.dtype, torch.float32)
             means = x.mean(dim=(2, 3), dtype=dtype)
             maxima = F.adaptive_max_pool2d(x, 1).flatten(1).to(dtype)
-            logits, weights = self._one_cam(means, maxima) if self.variant.one_cam else self._two_cams(means, maxima)
+            cams = self._one_cam(means, maxima) if self.variant.one_cam else self._two_cams(means, maxima, calls)
+            logits, weights = cams
         weighted = [x * each.flatten()[:, None, None].to(x.dtype) for each in weights]
         return logits, self.conv1x1(torch.cat(weighted, dim=1))
 
-    def _two_cams(self, means: Tensor, maxima: Tensor) -> tuple[Tensor, list[Tensor]]:
-        logits = torch.cat((self.gap_fc(means), self.gmp_fc(maxima)), dim=1)
+    def _two_cams(self, means: Tensor, maxima: Tensor, calls: int) -> tuple[Tensor, list[Tensor]]:
+        of_each_call = {"calls": calls} if calls > 1 else {}
+        logits = torch.cat((self.gap_fc(means, **of_each_call), self.gmp_fc(maxima, **of_each_call)), dim=1)
         return logits, [_raw_weight(self.gap_fc), _raw_weight(self._for_maxima)]
 
     def _one_cam(self, means: Tensor, maxima: Tensor) -> tuple[Tensor, list[Tensor]]:
@@ -452,12 +454,27 @@ class CAMDiscriminator(_Attention):
             layers += [padding, conv, nn.LeakyReLU(0.2, inplace=True)]
         self.model = nn.Sequential(*layers)
 
-    def forward(self, x: Tensor) -> Attended:
-        """``[N, input_nc, H, W]`` -> patch logits, domain logits and attention, which may be negative."""
-        cam_logit, x = self.attend(self.model(x))
+    def forward(self, x: Tensor, calls: int = 1) -> Attended:
+        """``[N, input_nc, H, W]`` -> patch logits, domain logits and attention, which may be negative.
+
+        With ``calls`` the batch holds that many batches of equal size, and the result is that of one call for each,
+        every one with its step of the power iteration; the weights, up to 134 MB in a layer, are read once. A variant
+        with ``one_cam`` knows only one.
+        """
+        for layer in self.model:
+            x = layer(x, calls) if isinstance(layer, SpectralConv2d) else layer(x)
+        cam_logit, x = self.attend(x, calls)
         x = F.leaky_relu(x, 0.2, inplace=True)
-        logits = self.conv(F.pad(x, self._padding, mode="reflect"))
+        logits = self.conv(F.pad(x, self._padding, mode="reflect"), calls)
         return Attended(logits, cam_logit, x.sum(dim=1, keepdim=True))
+
+    def judge(self, real: Tensor, fake: Tensor) -> tuple[Attended, Attended]:
+        """Of a batch of real images, and then of one of fakes."""
+        if real.shape != fake.shape or self.variant.one_cam:
+            return self(real), self(fake)
+        both: Attended = self(torch.cat((real, fake)), 2)
+        of_real, of_fake = zip(*(each.chunk(2) for each in both))
+        return Attended(*of_real), Attended(*of_fake)
 
     @property
     def _padding(self) -> tuple[int, int, int, int]:
