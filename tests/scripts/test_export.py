@@ -12,6 +12,8 @@ from PIL import Image
 from scripts import export, translate
 from tests.runs import arguments, train_in
 from tests.test_bad_input import complaint
+from tests.untrained import make_run
+from util.images.labels import LABEL_COLOURS
 
 RUN = ["--name", "run", "--num_threads", "0", "--gpu_ids", "-1"]
 
@@ -71,6 +73,24 @@ def test_a_file_that_differs_ends_with_1_and_the_page_says_where(here, said, mon
     assert export.main([*RUN, "--format", "torch", "--num_images", "1", "--report", "page"]) == 1
     assert "3 of 3 inputs differ by more than --tolerance 0.001, the worst" in said()
     assert "too much" in (here / "page" / "index.html").read_text()
+
+
+def test_index_maps_with_processing_are_compared_by_their_labels(workdir, said):
+    sides = ["--input_nc", "3", "--label_nc_A", "3", "--output_nc", "5", "--label_nc_B", "5", "--init_type", "kaiming"]
+    make_run(workdir, "pix2pix", *sides)
+    labels = np.random.default_rng(0).integers(0, 3, (32, 32), dtype=np.uint8)
+    (workdir / "in").mkdir()
+    Image.fromarray(labels).save(workdir / "in/a.png")
+    flags = ["--eval", "--format", "torch", "--with_processing", "--images", "in"]
+    assert export.main([*RUN, *flags]) == 0
+    assert "uint8 [N, H, W, 1], any size, labels 0 to 2 of an index map" in said()
+    report = workdir / "results" / "run" / "export_latest"
+    (row,) = (each for each in json.loads((report / "parity.json").read_text())["inputs"] if each["name"] == "a.png")
+    assert row["passed"] and row["largest"] < 0.001
+    pictures = {each.stem: np.asarray(Image.open(each)) for each in (report / "images").iterdir()}
+    assert (pictures["input"] == LABEL_COLOURS[labels]).all()
+    assert len(np.unique(pictures["run"].reshape(-1, 3), axis=0)) > 1
+    assert (pictures["run"] != pictures["export"]).any(axis=2).mean() < 0.001
 
 
 def test_without_images_drawn_numbers_are_compared_with_a_note(here, said):
