@@ -2,9 +2,9 @@
 
 torch computes a convolution directly there. Three cases can be had with less work, with the same result up to rounding:
 
-- **Small maps with many channels** (the inner levels of a U-Net). torch brings the weights into a layout of its own, in
-  every pass, which takes longer than the arithmetic. One matrix product of the weights with the patches of the image
-  (``unfold``) needs no such copy.
+- **Small maps with many channels** (the inner levels of a U-Net; also its last layer, which has few outputs). torch
+  brings the weights into a layout of its own, in every pass, which takes longer than the arithmetic. One matrix product
+  of the weights with the patches of the image (``unfold``) needs no such copy.
 - **1x1 kernels on one image.** torch leaves them to MKL, see ``times_transposed``.
 - **3x3 and 4x4 kernels of stride 1 with many channels** (residual blocks, the widest layer of a PatchGAN, VGG).
   Winograd's minimal filtering (Lavin and Gray 2016, arXiv:1509.09308) needs a quarter of the multiplications. Its
@@ -115,7 +115,7 @@ def conv_transpose2d(
 ) -> Tensor:
     """``F.conv_transpose2d`` with pairs for the geometry; the weight is ``[C, O, h, w]``."""
     plain = groups == 1 and dilation == (1, 1) and _may_be_fast(x, weight)
-    if plain and _patches_pay(weight, x.shape[0] * x.shape[2] * x.shape[3]):
+    if plain and (_few_outputs(weight) or _patches_pay(weight, x.shape[0] * x.shape[2] * x.shape[3])):
         return _call(_TransposedPatches, x, weight, bias, stride, padding, output_padding)
     return F.conv_transpose2d(x, weight, bias, stride, padding, output_padding, groups, dilation)
 
@@ -168,6 +168,11 @@ def _pointwise_pays(x: Tensor, weight: Tensor, stride: Pair, padding: Pair) -> b
 def _patches_pay(weight: Tensor, positions: int) -> bool:
     """Whether the copies of the weights, which the direct way makes, exceed those of patches four times."""
     return 4 * positions <= weight.shape[0] and weight.numel() >= SMALLEST_WEIGHT
+
+
+def _few_outputs(weight: Tensor) -> bool:
+    """Whether the patches of a transposed convolution are at most half as many values as its input (a last layer)."""
+    return 2 * weight[0].numel() <= weight.shape[0]
 
 
 def _winograd_pays(weight: Tensor, images: int, high: int, wide: int) -> bool:
@@ -288,7 +293,11 @@ class _TransposedPatches(torch.autograd.Function):
             (size - 1) * step - 2 * pad + kernel + more
             for size, step, pad, kernel, more in zip(x.shape[2:], stride, padding, weight.shape[2:], output_padding)
         )
-        u = times_transposed(to_matrix(x).t().contiguous(), weight.flatten(1).t())
+        matrix = to_matrix(x)
+        if _few_outputs(weight):
+            u = times_transposed(weight.flatten(1).t().contiguous(), matrix.t()).t()
+        else:
+            u = times_transposed(matrix.t().contiguous(), weight.flatten(1).t())
         y = add_patches(u, x.new_empty(x.shape[0], weight.shape[1], high, wide), weight, stride, padding)
         return _plus(y, bias)
 
@@ -302,7 +311,8 @@ class _TransposedPatches(torch.autograd.Function):
         dx = dw = None
         u = patch_columns(dy, weight, stride, padding)
         if needed[0]:
-            dx = from_matrix(times_transposed(weight.flatten(1), u.t().contiguous()), x.shape[0], *x.shape[2:])
+            patches = u.t() if _few_outputs(weight) else u.t().contiguous()
+            dx = from_matrix(times_transposed(weight.flatten(1), patches), x.shape[0], *x.shape[2:])
         if needed[1]:
             dw = times_transposed(to_matrix(x), u).view_as(weight)
         return dx, dw, _bias_gradient(dy, needed[2]), None, None, None
@@ -317,7 +327,7 @@ def patch_columns(x: Tensor, weight: Tensor, stride: Pair, padding: Pair) -> Ten
 def add_patches(u: Tensor, like: Tensor, weight: Tensor, stride: Pair, padding: Pair) -> Tensor:
     """Patches ``[N positions, C h w]`` added up to images of the shape of ``like``."""
     images = like.shape[0]
-    columns = u.view(images, -1, u.shape[1]).transpose(1, 2)
+    columns = u.unflatten(0, (images, -1)).transpose(1, 2)
     return F.fold(columns, tuple(like.shape[2:]), tuple(weight.shape[2:]), padding=padding, stride=stride)
 
 

@@ -79,6 +79,12 @@ class TestEqualToDirect:
         geometry = ((2, 2), (1, 1), (output_padding,) * 2)
         assert compare(conv_transpose2d, F.conv_transpose2d, tensors, *geometry) == "_TransposedPatchesBackward"
 
+    @pytest.mark.parametrize("images", [1, 2])
+    def test_transposed_with_few_outputs(self, images: int) -> None:
+        tensors = [random(images, 40, 9, 11), random(40, 1, 4, 4, seed=1), random(1, seed=2)]
+        assert fast_conv._few_outputs(tensors[1])
+        assert compare(conv_transpose2d, F.conv_transpose2d, tensors, (2, 2), (1, 1)) == "_TransposedPatchesBackward"
+
     def test_without_bias_and_with_frozen_weights(self) -> None:
         x = random(1, 8, 12, 12).float().requires_grad_()
         weight = random(8, 8, 3, 3, seed=1).float()
