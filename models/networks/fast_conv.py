@@ -9,7 +9,7 @@ torch computes a convolution directly there. Three cases can be had with less wo
 - **3x3 and 4x4 kernels of stride 1 with many channels** (residual blocks, the widest layer of a PatchGAN, VGG).
   Winograd's minimal filtering (Lavin and Gray 2016, arXiv:1509.09308) needs a quarter of the multiplications. Its
   points 0, 1, -1, 2, -1/2 and infinity keep the root mean square error near 1.3e-6 of the result's, where the direct
-  sum has 2e-7, and half the mantissa of TF32 has 5e-4. cuDNN takes this algorithm for float32 by itself.
+  sum has 2e-7 and TF32 5e-4. cuDNN takes this algorithm for float32 by itself.
 
 ``conv2d`` and ``conv_transpose2d`` choose, by the shapes and the processor alone, so that a run can be repeated bit for
 bit. Everything else is left to torch: other devices and types, autocast, NHWC memory, a graph that is being compiled
@@ -85,7 +85,7 @@ def conv2d(
     groups: int = 1,
 ) -> Tensor:
     """``F.conv2d`` with pairs for the geometry: ``[N, C, H, W]``, ``[O, C, h, w]``, ``[O]`` -> ``[N, O, H', W']``."""
-    if groups == 1 and dilation == (1, 1) and _may_be_fast(x, weight):
+    if groups == 1 and dilation == (1, 1) and _may_be_fast(x, weight) and x.shape[1] == weight.shape[1]:
         high, wide = output_size(x, weight, stride, padding)
         if high > 0 and wide > 0:
             if _pointwise_pays(x, weight, stride, padding):
@@ -114,7 +114,7 @@ def conv_transpose2d(
     dilation: Pair = (1, 1),
 ) -> Tensor:
     """``F.conv_transpose2d`` with pairs for the geometry; the weight is ``[C, O, h, w]``."""
-    plain = groups == 1 and dilation == (1, 1) and _may_be_fast(x, weight)
+    plain = groups == 1 and dilation == (1, 1) and _may_be_fast(x, weight) and x.shape[1] == weight.shape[0]
     if plain and (_few_outputs(weight) or _patches_pay(weight, x.shape[0] * x.shape[2] * x.shape[3])):
         return _call(_TransposedPatches, x, weight, bias, stride, padding, output_padding)
     return F.conv_transpose2d(x, weight, bias, stride, padding, output_padding, groups, dilation)
@@ -133,6 +133,7 @@ def _may_be_fast(x: Tensor, weight: Tensor) -> bool:
         _enabled
         and x.device.type == "cpu"
         and x.ndim == 4
+        and x.numel() > 0
         and x.dtype == weight.dtype == torch.float32
         and weight.device.type == "cpu"
         and x.is_contiguous()
@@ -146,6 +147,7 @@ def _may_be_fast(x: Tensor, weight: Tensor) -> bool:
 
 
 def output_size(x: Tensor, weight: Tensor, stride: Pair, padding: Pair) -> Pair:
+    """Height and width of what ``conv2d`` returns; 0 or less for an image that is smaller than the kernel."""
     high, wide = (
         (size + 2 * pad - kernel) // step + 1
         for size, pad, kernel, step in zip(x.shape[2:], padding, weight.shape[2:], stride)
@@ -410,6 +412,10 @@ def _plan(kernel: int) -> _Plan:
 _PLANS = {(kernel, kernel): _plan(kernel) for kernel in (3, 4)}
 
 
+MOST_TILES = 4096
+"""At a time: the transformed tiles of a large picture would take several times its memory."""
+
+
 class _Winograd(torch.autograd.Function):
     """``y = A [sum over channels of (G w) * (B d)]`` over tiles ``d`` of the image, and its adjoint."""
 
@@ -417,9 +423,17 @@ class _Winograd(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, padding: Pair) -> Tensor:
         ctx.save_for_backward(x, weight)
         ctx.padding = padding
-        tiling = _Tiling.of(x, weight, padding)
-        M = _each_times_transposed(_transformed(weight), tiling.transformed(x).transpose(1, 2))
-        return _plus(tiling.output(M), bias)
+        tiling, U = _Tiling.of(x, weight, padding), _transformed(weight)
+        rows, columns = tiling.tiles
+        band = max(1, MOST_TILES // (x.shape[0] * columns))
+        if rows <= band:
+            return _plus(tiling.output_of(U, x), bias)
+        x = F.pad(x, (padding[1], padding[1], padding[0], padding[0]))
+        bands, high = [], band * tiling.plan.step
+        for top in range(0, tiling.size[0], high):
+            part = x[:, :, top : top + high + weight.shape[2] - 1]
+            bands.append(_Tiling.of(part, weight, (0, 0)).output_of(U, part))
+        return _plus(torch.cat(bands, 2), bias)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
@@ -472,6 +486,10 @@ class _Tiling:
         plan = _PLANS[weight.shape[2], weight.shape[3]]
         high, wide = output_size(x, weight, (1, 1), padding)
         return cls(plan, tuple(x.shape), padding, (high, wide), (-(-high // plan.step), -(-wide // plan.step)))
+
+    def output_of(self, U: Tensor, x: Tensor) -> Tensor:
+        """The convolution of ``x`` with the transformed weight ``U`` ``[36, O, C]``."""
+        return self.output(_each_times_transposed(U, self.transformed(x).transpose(1, 2)))
 
     def transformed(self, x: Tensor) -> Tensor:
         """The tiles of all images in Winograd's space, ``[36, C, N rows columns]``."""
