@@ -54,25 +54,52 @@ def direct() -> Iterator[None]:
         use_fast_convolutions(before)
 
 
+class Prepared:
+    """What is made of a weight once, and again only after the weight was changed."""
+
+    def __init__(self) -> None:
+        self._made: tuple[tuple[int, int], Tensor] | None = None
+
+    def of(self, weight: Tensor, make: Callable[[Tensor], Tensor]) -> Tensor:
+        """``make(weight)``."""
+        key, made = (weight.data_ptr(), weight._version), self._made
+        if made is None or made[0] != key:
+            made = key, make(weight.detach())
+            self._made = made
+        return made[1]
+
+
+def keep_prepared_weights(net: nn.Module) -> None:
+    """For inference: keep the weights as the fast ways need them, at the cost of up to four times their memory."""
+    for module in net.modules():
+        if isinstance(module, (Conv2d, ConvTranspose2d)):
+            module.prepared = Prepared()
+
+
 class Conv2d(nn.Conv2d):
     """``nn.Conv2d`` by ``conv2d`` of this module."""
+
+    prepared: Prepared | None = None
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         if self.padding_mode != "zeros" or isinstance(self.padding, str):
             return super()._conv_forward(input, weight, bias)
         geometry: Any = (self.stride, self.padding, self.dilation, self.groups)
-        return conv2d(input, weight, bias, *geometry)
+        prepared = self.prepared if weight is self._parameters.get("weight") else None  # not one made for this call
+        return conv2d(input, weight, bias, *geometry, prepared=prepared)
 
 
 class ConvTranspose2d(nn.ConvTranspose2d):
     """``nn.ConvTranspose2d`` by ``conv_transpose2d`` of this module."""
+
+    prepared: Prepared | None = None
 
     def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
         """``[N, in_channels, H, W]`` -> ``[N, out_channels, h, w]``."""
         if output_size is not None:
             return super().forward(input, output_size)
         geometry: Any = (self.stride, self.padding, self.output_padding, self.groups, self.dilation)
-        return conv_transpose2d(input, self.weight, self.bias, *geometry)
+        return conv_transpose2d(input, self.weight, self.bias, *geometry, prepared=self.prepared)
 
 
 def conv2d(
@@ -83,6 +110,8 @@ def conv2d(
     padding: Pair = (0, 0),
     dilation: Pair = (1, 1),
     groups: int = 1,
+    *,
+    prepared: Prepared | None = None,
 ) -> Tensor:
     """``F.conv2d`` with pairs for the geometry: ``[N, C, H, W]``, ``[O, C, h, w]``, ``[O]`` -> ``[N, O, H', W']``."""
     if groups == 1 and dilation == (1, 1) and _may_be_fast(x, weight) and x.shape[1] == weight.shape[1]:
@@ -93,7 +122,7 @@ def conv2d(
             if _patches_pay(weight, x.shape[0] * high * wide):
                 return _call(_Patches, x, weight, bias, stride, padding)
             if stride == (1, 1) and _winograd_pays(weight, x.shape[0], high, wide):
-                return _call(_Winograd, x, weight, bias, padding)
+                return _call(_Winograd, x, weight, bias, padding, prepared)
     return F.conv2d(x, weight, bias, stride, padding, dilation, groups)
 
 
@@ -112,11 +141,13 @@ def conv_transpose2d(
     output_padding: Pair = (0, 0),
     groups: int = 1,
     dilation: Pair = (1, 1),
+    *,
+    prepared: Prepared | None = None,
 ) -> Tensor:
     """``F.conv_transpose2d`` with pairs for the geometry; the weight is ``[C, O, h, w]``."""
     plain = groups == 1 and dilation == (1, 1) and _may_be_fast(x, weight) and x.shape[1] == weight.shape[0]
     if plain and (_few_outputs(weight) or _patches_pay(weight, x.shape[0] * x.shape[2] * x.shape[3])):
-        return _call(_TransposedPatches, x, weight, bias, stride, padding, output_padding)
+        return _call(_TransposedPatches, x, weight, bias, stride, padding, output_padding, prepared)
     return F.conv_transpose2d(x, weight, bias, stride, padding, output_padding, groups, dilation)
 
 
@@ -287,7 +318,14 @@ class _TransposedPatches(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, stride: Pair, padding: Pair, output_padding: Pair
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        stride: Pair,
+        padding: Pair,
+        output_padding: Pair,
+        prepared: Prepared | None,
     ) -> Tensor:
         ctx.save_for_backward(x, weight)
         ctx.geometry = stride, padding, output_padding
@@ -299,7 +337,8 @@ class _TransposedPatches(torch.autograd.Function):
         if _few_outputs(weight):
             u = times_transposed(weight.flatten(1).t().contiguous(), matrix.t()).t()
         else:
-            u = times_transposed(matrix.t().contiguous(), weight.flatten(1).t())
+            turned = prepared.of(weight, _turned) if prepared else weight.flatten(1).t()
+            u = times_transposed(matrix.t().contiguous(), turned)
         y = add_patches(u, x.new_empty(x.shape[0], weight.shape[1], high, wide), weight, stride, padding)
         return _plus(y, bias)
 
@@ -309,7 +348,7 @@ class _TransposedPatches(torch.autograd.Function):
         needed, (stride, padding, output_padding), dy = ctx.needs_input_grad, ctx.geometry, grads[0]
         if torch.is_grad_enabled():
             more = _direct_gradients(x, weight, dy, stride, padding, needed, output_padding)
-            return *more, None, None, None
+            return *more, None, None, None, None
         dx = dw = None
         u = patch_columns(dy, weight, stride, padding)
         if needed[0]:
@@ -317,7 +356,12 @@ class _TransposedPatches(torch.autograd.Function):
             dx = from_matrix(times_transposed(weight.flatten(1), patches), x.shape[0], *x.shape[2:])
         if needed[1]:
             dw = times_transposed(to_matrix(x), u).view_as(weight)
-        return dx, dw, _bias_gradient(dy, needed[2]), None, None, None
+        return dx, dw, _bias_gradient(dy, needed[2]), None, None, None, None
+
+
+def _turned(weight: Tensor) -> Tensor:
+    """``[C, O, h, w]`` -> ``[O h w, C]``."""
+    return weight.flatten(1).t().contiguous()
 
 
 def patch_columns(x: Tensor, weight: Tensor, stride: Pair, padding: Pair) -> Tensor:
@@ -420,10 +464,13 @@ class _Winograd(torch.autograd.Function):
     """``y = A [sum over channels of (G w) * (B d)]`` over tiles ``d`` of the image, and its adjoint."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, padding: Pair) -> Tensor:
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, padding: Pair, prepared: Prepared | None = None
+    ) -> Tensor:
         ctx.save_for_backward(x, weight)
         ctx.padding = padding
-        tiling, U = _Tiling.of(x, weight, padding), _transformed(weight)
+        tiling = _Tiling.of(x, weight, padding)
+        U = prepared.of(weight, _transformed) if prepared else _transformed(weight)
         rows, columns = tiling.tiles
         band = max(1, MOST_TILES // (x.shape[0] * columns))
         if rows <= band:
@@ -440,7 +487,7 @@ class _Winograd(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         padding, needed, dy = ctx.padding, ctx.needs_input_grad, grads[0]
         if torch.is_grad_enabled():
-            return *_direct_gradients(x, weight, dy, (1, 1), padding, needed), None
+            return *_direct_gradients(x, weight, dy, (1, 1), padding, needed), None, None
         dx = dw = None
         if needed[0] or needed[1]:
             tiling = _Tiling.of(x, weight, padding)
@@ -452,7 +499,7 @@ class _Winograd(torch.autograd.Function):
             if needed[0]:
                 dV = _each_times_transposed(_transformed(weight.transpose(0, 1)), dM.transpose(1, 2))
                 dx = tiling.input_gradient(dV)
-        return dx, dw, _bias_gradient(dy, needed[2]), None
+        return dx, dw, _bias_gradient(dy, needed[2]), None, None
 
 
 def _transformed(weight: Tensor) -> Tensor:

@@ -114,6 +114,20 @@ class TestEqualToDirect:
             found.append(torch.autograd.grad(slope.pow(2).sum(), weight)[0])
         assert torch.allclose(*found, rtol=1e-4, atol=1e-4 * float(found[1].abs().max()))
 
+    def test_weights_prepared_for_inference_are_made_again_after_a_change(self) -> None:
+        for layer, side in ((Conv2d(8, 8, 3, padding=1), 12), (ConvTranspose2d(160, 7, 4, stride=2, padding=1), 3)):
+            x = random(1, layer.in_channels, side, side).float()
+            alone = layer(x)
+            fast_conv.keep_prepared_weights(layer)
+            with torch.inference_mode():
+                assert torch.allclose(layer(x), alone, atol=1e-5) and torch.equal(layer(x), layer(x))
+            with torch.no_grad():
+                layer.weight.mul_(2)
+                if layer.bias is not None:
+                    layer.bias.mul_(2)
+            with torch.inference_mode():
+                assert torch.allclose(layer(x), 2 * alone, atol=1e-5)
+
     def test_a_layer_behind_may_work_in_place(self) -> None:
         results = [
             conv2d(random(1, 8, 12, 12).float(), random(8, 8, 3, 3).float().requires_grad_(), None, (1, 1), (1, 1)),
