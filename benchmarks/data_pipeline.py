@@ -141,6 +141,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--num_threads", default="0,2")
     parser.add_argument("--seconds", type=float, default=3.0, help="of later epochs")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--minutes", type=float, default=60.0, help="for each number of workers; no round goes beyond")
     parser.add_argument("--rows", default="|".join(ROWS), help="names of rows, with | between them")
     known, rest = parser.parse_known_args(argv)
     names = known.rows.split("|")
@@ -155,7 +156,10 @@ def main(argv: Sequence[str] | None = None) -> int:
                 make_shards(known.dataroot, Path(folder, "shards"), mode)
             for threads in known.num_threads.split(","):
                 found: dict[tuple[str, str], list[dict[str, float]]] = {}
+                begin = time.monotonic()
                 for number in range(known.rounds):
+                    if number and (time.monotonic() - begin) * (1 + 1 / number) > 60 * known.minutes:
+                        break
                     for name in names:
                         root = Path(folder, "shards") if "shards" in ROWS[name] else os.path.abspath(known.dataroot)
                         own = ["--dataroot", str(root), "--num_threads", threads, *rest, *ROWS[name]]
@@ -166,6 +170,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                             if each:
                                 found.setdefault((name, checkout), []).append(each)
                 base = statistics.median(each["later"] for each in found["none", "old"]) if known.old else None
+                print(f"{max(map(len, found.values()))} rounds", file=sys.stderr)
                 for (name, checkout), rounds in found.items():
                     print(row(name, threads, checkout, rounds, base), flush=True)
     except RuntimeError as error:

@@ -268,7 +268,8 @@ def create_loader(
     Args:
         dataset: what to read.
         batch_size: images of a global batch, all processes together.
-        num_threads: worker processes wanted; 0 reads in the calling process.
+        num_threads: worker processes wanted; 0 reads in the calling process, and so does any number where a cache has
+            all pictures and ``device`` computes with them.
         serial_batches: indices in order instead of shuffled.
         direction: ``BtoA`` swaps the sides A and B, here and nowhere else.
         seed: of the order; that of the augmentation is the data set's.
@@ -286,6 +287,8 @@ def create_loader(
     local = min(world_size, int(os.environ.get("LOCAL_WORLD_SIZE", world_size)))
     if on_broken is None:
         dataset.fill_cache(copies=local)
+        if device is not None and dataset.options.cache != "none" and _is_cut(dataset.sample(1, 0)):
+            num_threads = 0  # to copy bytes takes less time than to hand them over
     return Loader(
         dataset,
         batch_size=batch_size,
@@ -299,6 +302,11 @@ def create_loader(
         on_broken=on_broken,
         device=device,
     )
+
+
+def _is_cut(sample: dict[str, Any]) -> bool:
+    """Whether nothing is left to compute with the pictures of a sample but what a ``PixelBatch`` does."""
+    return any(isinstance(value, Cut) for value in sample.values())
 
 
 def check_batch_size(batch_size: int, world_size: int) -> None:

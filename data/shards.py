@@ -122,6 +122,19 @@ def members(shards: Sequence[Path]) -> Iterator[Member]:
             ) from error
 
 
+def cut_off(shards: Sequence[Path]) -> list[str]:
+    """A warning for each shard without an empty block at its end: cut between two members, it looks like a whole."""
+    found = []
+    for shard in shards:
+        with open(shard, "rb") as file:
+            file.seek(max(0, shard.stat().st_size - tarfile.BLOCKSIZE))
+            if any(file.read()):
+                found.append(
+                    f"{shard}: has no mark at its end: if it was cut off, samples are missing; the rest is used"
+                )
+    return found
+
+
 def samples(shards: Sequence[Path]) -> list[Sample]:
     """The pictures of each key, in the order of the first of them.
 

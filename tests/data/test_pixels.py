@@ -206,12 +206,14 @@ def test_workers_and_direction_change_nothing(tmp_path: Path, monkeypatch: pytes
     mode, options = real_numbers_with_gaps(tmp_path)
     settings = {"layout": "real_numbers_with_gaps", "direction": "BtoA"}
     plain = loader_of(tmp_path, mode, options, **settings)
-    parallel = loader_of(tmp_path, mode, options, **settings, num_threads=2, cache="disk", device=CPU)
-    try:
-        for a, b in zip(plain.batches(3, done=1), parallel.batches(3, done=1), strict=True):
-            assert all(equal(a[key], b[key]) for key in a) and b["A_mask"].min() == 0
-    finally:
-        parallel.close()
+    for cache, device, workers in (("none", CPU, 2), ("disk", None, 2), ("disk", CPU, 0), ("ram", CPU, 0)):
+        parallel = loader_of(tmp_path, mode, options, **settings, num_threads=2, cache=cache, device=device)
+        try:
+            assert parallel.num_workers == workers
+            for a, b in zip(plain.batches(3, done=1), parallel.batches(3, done=1), strict=True):
+                assert all(equal(a[key], b[key]) for key in a) and b["A_mask"].min() == 0
+        finally:
+            parallel.close()
 
 
 def test_files_of_two_depths_in_a_batch_are_made_by_the_workers(tmp_path: Path) -> None:

@@ -6,7 +6,9 @@ import pytest
 import torch
 
 import train
+from models import MODELS
 from models.averages import decay_after
+from models.base_model import can_train
 from models.trained import load
 from tests.conftest import data_of, trainable_args
 from tests.models.test_models import build, make_batch
@@ -21,7 +23,15 @@ NAMES = {
     "ugatit": {"G_A2B_ema", "G_B2A_ema"},
     "augan": {"G_A_ema", "G_B_ema"},
     "stochastic": {"G_ema"},
+    "colorization": {"G_ema"},
+    "perceptual": {"G_ema"},
+    "adversarial_losses": {"G_ema"},
 }
+
+
+def test_every_model_is_here():
+    """But for sagan, whose average begins later (--ema_start) and is tested in test_sagan.py."""
+    assert {*NAMES, "sagan"} == {name for name in MODELS.names() if can_train(MODELS.get(name))}
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -96,4 +96,4 @@ def waiting_advice(share: float) -> str:
     text = f"  waiting for data: {100 * share:.1f} % of the time"
     if share < 0.05:
         return f"{text}; faster data would change nothing"
-    return f"{text}: raise --num_threads, or keep decoded images by --cache ram"
+    return f"{text}: raise --num_threads, or keep decoded images by --cache disk or ram"
