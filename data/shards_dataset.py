@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from data import DATASETS
 from data.aligned_dataset import split
 from data.base_dataset import BaseDataset, Side
-from data.shards import Shards, cut_off, find_shards, samples
+from data.shards import Shards, cut_off, find_shards, refuse_compressed, samples
 from data.transforms import Prepared
 from options.base_options import DataOptions
 from util.images.io import Header, Picture
@@ -98,6 +98,7 @@ def root_of(options: DataOptions) -> Path:
         FileNotFoundError: no such folder.
     """
     root = Path(options.dataroot)
+    refuse_compressed(options.dataroot)
     if options.dataroot.endswith(".tar"):
         return root.parent
     if not root.is_dir():

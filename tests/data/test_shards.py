@@ -125,7 +125,7 @@ def test_the_disk_cache_knows_members_without_reading_them(tmp_path: Path, draw:
 @pytest.mark.parametrize(
     ("members", "message"),
     [
-        ({"0.A.png": png(1), "0.a.png": png(2)}, "are both side A of 0"),
+        ({"0.A.png": png(1), "0.a.png": png(2)}, "are both side A of 0; the key of a sample ends at the first dot"),
         ({"0.A.png": png(1), "0.B.png": png(1), "1.A.png": png(1)}, "1 has A, but those before it A and B"),
         ({"0.B.png": png(1)}, "has pictures of side B alone"),
         ({"readme.txt": b"x"}, "no pictures in it"),
@@ -142,6 +142,9 @@ def test_files_that_are_no_shards(tmp_path: Path) -> None:
         make("shards", tmp_path)
     with pytest.raises(FileNotFoundError, match=r"0\.tar does not exist \(3 of 3 are missing\)"):
         make("shards", tmp_path / "{0..2}.tar")
+    for kind in ("shards", "unaligned_shards"):
+        with pytest.raises(ValueError, match=r"0\.tar\.gz: a compressed tar file .*: decompress it to \.tar"):
+            make(kind, tmp_path / "0.tar.gz")
     with pytest.raises(ValueError, match=r"the range 5\.\.2 ends before it begins"):
         expanded("{5..2}.tar")
     file = write_tar(tmp_path / "train-0.tar", {"0.png": bytes(3000)})
@@ -158,7 +161,7 @@ def test_files_that_are_no_shards(tmp_path: Path) -> None:
 
 def test_a_shard_that_is_cut_between_two_members_is_warned_of(tmp_path: Path) -> None:
     whole = write_tar(tmp_path / "train-0.tar", {f"{n}.A.png": png(n) for n in range(3)})
-    assert not quick_check(make("shards", tmp_path))
+    assert not make("shards", tmp_path).remarks
     with tarfile.open(whole) as tar:
         last = tar.getmembers()[-1]
     whole.write_bytes(whole.read_bytes()[: last.offset])
