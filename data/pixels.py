@@ -132,6 +132,8 @@ def _flipped(images: Tensor, flips: Sequence[bool]) -> Tensor:
     """``[N, H, W, C]`` of which some are flipped from left to right."""
     if not any(flips):
         return images
+    if images.dtype == torch.uint16:  # for which torch has few operations on GPUs; to move bytes, the sign is no matter
+        return _flipped(images.view(torch.int16), flips).view(torch.uint16)
     if all(flips):
         return images.flip(2)
     chosen = torch.tensor(flips)

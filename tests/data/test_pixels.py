@@ -12,6 +12,8 @@ import tifffile
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils.data._utils.pin_memory import pin_memory
 
 import train
 from data import DATASETS
@@ -75,6 +77,38 @@ def test_no_view_of_a_cache_is_written_to() -> None:
     kept.setflags(write=False)
     Cut(kept).tensor().mul_(0)
     assert kept.max() > 0
+
+
+@pytest.mark.parametrize(
+    ("dtype", "meaning"),
+    [
+        (torch.uint8, Meaning()),
+        (torch.uint16, Meaning((0.0, 4000.0))),
+        (torch.int16, Meaning((-9.0, 4000.0))),
+        (torch.float32, Meaning()),
+        (torch.uint8, Meaning(labels=5)),
+        (torch.bool, Meaning(missing=True)),
+    ],
+)
+def test_everything_happens_on_the_device(
+    dtype: torch.dtype, meaning: Meaning, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a pretended GPU, which refuses to compute with tensors of the CPU."""
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda self: self)
+    with FakeTensorMode():
+        made = PixelBatch(torch.zeros(3, 8, 6, 1, dtype=dtype), (True, False, True), meaning)
+        tensor = made.to(torch.device("cuda")).tensor()
+        assert tensor.device.type == "cuda" and tensor.dtype == torch.float32 and tensor.is_contiguous()
+        assert tensor.shape == (3, meaning.labels or 1, 8, 6)
+        with pytest.raises(Exception, match="device"):
+            made.to(torch.device("cuda")).tensor() + torch.zeros(3, 1, 8, 6)
+
+
+def test_torchs_loader_locks_the_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda self: self + 1)
+    made = PixelBatch(torch.zeros(1, 2, 2, 1, dtype=torch.uint8), (False,), Meaning())
+    locked = pin_memory({"A": made, "A_paths": ["a.png"]})
+    assert locked["A"].images.tolist() == [[[[1], [1]], [[1], [1]]]] and locked["A"].flips == (False,)
 
 
 def save(file: Path, values: NDArray[Any]) -> None:
