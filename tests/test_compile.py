@@ -15,6 +15,8 @@ from torch import nn
 import train
 from tests.runs import arguments, files, train_in
 
+pytestmark = pytest.mark.slow  # to trace a network takes many times as long as its step
+
 SHORT = ["--n_epochs_decay", "0", "--no_html", "--norm", "instance"]
 
 
@@ -57,7 +59,6 @@ def test_images_of_several_sizes_are_warned_of_and_trained_on(
     assert caplog.text.count("warning: --compile with --preprocess none: torch compiles again") == 1
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a C++ compiler")
 def test_the_real_compiler_computes_the_same_step(workdir: Path, dataroot: Path) -> None:
     torch.compiler.reset()
