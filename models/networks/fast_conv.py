@@ -13,12 +13,14 @@ torch computes a convolution directly there. Three cases can be had with less wo
 
 ``conv2d`` and ``conv_transpose2d`` choose, by the shapes and the processor alone, so that a run can be repeated bit for
 bit. Everything else is left to torch: other devices and types, autocast, NHWC memory, a graph that is being compiled
-or exported, second derivatives, and all convolutions inside ``direct()`` or after ``use_fast_convolutions(False)``.
+or exported, second derivatives, and all convolutions inside ``direct()``, after ``use_fast_convolutions(False)``, or
+with the environment variable ``DIRECT_CONVOLUTIONS=1``.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -32,7 +34,7 @@ from models.networks.tracing import is_exporting
 
 Pair = tuple[int, int]
 
-_enabled = True
+_enabled = os.environ.get("DIRECT_CONVOLUTIONS", "0") in ("", "0")
 
 
 def use_fast_convolutions(use: bool) -> None:
