@@ -2,14 +2,14 @@
 
 torch computes a convolution directly there. Three cases can be had with less work, with the same result up to rounding:
 
-- **Small maps with many channels** (the inner levels of a U-Net). torch brings the weights into a layout of its own, in
-  every pass, which takes longer than the arithmetic. One matrix product of the weights with the patches of the image
-  (``unfold``) needs no such copy.
+- **Small maps with many channels** (the inner levels of a U-Net; also its last layer, which has few outputs). torch
+  brings the weights into a layout of its own, in every pass, which takes longer than the arithmetic. One matrix product
+  of the weights with the patches of the image (``unfold``) needs no such copy.
 - **1x1 kernels on one image.** torch leaves them to MKL, see ``times_transposed``.
 - **3x3 and 4x4 kernels of stride 1 with many channels** (residual blocks, the widest layer of a PatchGAN, VGG).
   Winograd's minimal filtering (Lavin and Gray 2016, arXiv:1509.09308) needs a quarter of the multiplications. Its
   points 0, 1, -1, 2, -1/2 and infinity keep the root mean square error near 1.3e-6 of the result's, where the direct
-  sum has 2e-7, and half the mantissa of TF32 has 5e-4. cuDNN takes this algorithm for float32 by itself.
+  sum has 2e-7 and TF32 5e-4. cuDNN takes this algorithm for float32 by itself.
 
 ``conv2d`` and ``conv_transpose2d`` choose, by the shapes and the processor alone, so that a run can be repeated bit for
 bit. Everything else is left to torch: other devices and types, autocast, NHWC memory, a graph that is being compiled
@@ -85,7 +85,7 @@ def conv2d(
     groups: int = 1,
 ) -> Tensor:
     """``F.conv2d`` with pairs for the geometry: ``[N, C, H, W]``, ``[O, C, h, w]``, ``[O]`` -> ``[N, O, H', W']``."""
-    if groups == 1 and dilation == (1, 1) and _may_be_fast(x, weight):
+    if groups == 1 and dilation == (1, 1) and _may_be_fast(x, weight) and x.shape[1] == weight.shape[1]:
         high, wide = output_size(x, weight, stride, padding)
         if high > 0 and wide > 0:
             if _pointwise_pays(x, weight, stride, padding):
@@ -114,8 +114,8 @@ def conv_transpose2d(
     dilation: Pair = (1, 1),
 ) -> Tensor:
     """``F.conv_transpose2d`` with pairs for the geometry; the weight is ``[C, O, h, w]``."""
-    plain = groups == 1 and dilation == (1, 1) and _may_be_fast(x, weight)
-    if plain and _patches_pay(weight, x.shape[0] * x.shape[2] * x.shape[3]):
+    plain = groups == 1 and dilation == (1, 1) and _may_be_fast(x, weight) and x.shape[1] == weight.shape[0]
+    if plain and (_few_outputs(weight) or _patches_pay(weight, x.shape[0] * x.shape[2] * x.shape[3])):
         return _call(_TransposedPatches, x, weight, bias, stride, padding, output_padding)
     return F.conv_transpose2d(x, weight, bias, stride, padding, output_padding, groups, dilation)
 
@@ -133,6 +133,7 @@ def _may_be_fast(x: Tensor, weight: Tensor) -> bool:
         _enabled
         and x.device.type == "cpu"
         and x.ndim == 4
+        and x.numel() > 0
         and x.dtype == weight.dtype == torch.float32
         and weight.device.type == "cpu"
         and x.is_contiguous()
@@ -146,6 +147,7 @@ def _may_be_fast(x: Tensor, weight: Tensor) -> bool:
 
 
 def output_size(x: Tensor, weight: Tensor, stride: Pair, padding: Pair) -> Pair:
+    """Height and width of what ``conv2d`` returns; 0 or less for an image that is smaller than the kernel."""
     high, wide = (
         (size + 2 * pad - kernel) // step + 1
         for size, pad, kernel, step in zip(x.shape[2:], padding, weight.shape[2:], stride)
@@ -168,6 +170,11 @@ def _pointwise_pays(x: Tensor, weight: Tensor, stride: Pair, padding: Pair) -> b
 def _patches_pay(weight: Tensor, positions: int) -> bool:
     """Whether the copies of the weights, which the direct way makes, exceed those of patches four times."""
     return 4 * positions <= weight.shape[0] and weight.numel() >= SMALLEST_WEIGHT
+
+
+def _few_outputs(weight: Tensor) -> bool:
+    """Whether the patches of a transposed convolution are at most half as many values as its input (a last layer)."""
+    return 2 * weight[0].numel() <= weight.shape[0]
 
 
 def _winograd_pays(weight: Tensor, images: int, high: int, wide: int) -> bool:
@@ -288,7 +295,11 @@ class _TransposedPatches(torch.autograd.Function):
             (size - 1) * step - 2 * pad + kernel + more
             for size, step, pad, kernel, more in zip(x.shape[2:], stride, padding, weight.shape[2:], output_padding)
         )
-        u = times_transposed(to_matrix(x).t().contiguous(), weight.flatten(1).t())
+        matrix = to_matrix(x)
+        if _few_outputs(weight):
+            u = times_transposed(weight.flatten(1).t().contiguous(), matrix.t()).t()
+        else:
+            u = times_transposed(matrix.t().contiguous(), weight.flatten(1).t())
         y = add_patches(u, x.new_empty(x.shape[0], weight.shape[1], high, wide), weight, stride, padding)
         return _plus(y, bias)
 
@@ -302,7 +313,8 @@ class _TransposedPatches(torch.autograd.Function):
         dx = dw = None
         u = patch_columns(dy, weight, stride, padding)
         if needed[0]:
-            dx = from_matrix(times_transposed(weight.flatten(1), u.t().contiguous()), x.shape[0], *x.shape[2:])
+            patches = u.t() if _few_outputs(weight) else u.t().contiguous()
+            dx = from_matrix(times_transposed(weight.flatten(1), patches), x.shape[0], *x.shape[2:])
         if needed[1]:
             dw = times_transposed(to_matrix(x), u).view_as(weight)
         return dx, dw, _bias_gradient(dy, needed[2]), None, None, None
@@ -317,7 +329,7 @@ def patch_columns(x: Tensor, weight: Tensor, stride: Pair, padding: Pair) -> Ten
 def add_patches(u: Tensor, like: Tensor, weight: Tensor, stride: Pair, padding: Pair) -> Tensor:
     """Patches ``[N positions, C h w]`` added up to images of the shape of ``like``."""
     images = like.shape[0]
-    columns = u.view(images, -1, u.shape[1]).transpose(1, 2)
+    columns = u.unflatten(0, (images, -1)).transpose(1, 2)
     return F.fold(columns, tuple(like.shape[2:]), tuple(weight.shape[2:]), padding=padding, stride=stride)
 
 
@@ -400,6 +412,10 @@ def _plan(kernel: int) -> _Plan:
 _PLANS = {(kernel, kernel): _plan(kernel) for kernel in (3, 4)}
 
 
+MOST_TILES = 4096
+"""At a time: the transformed tiles of a large picture would take several times its memory."""
+
+
 class _Winograd(torch.autograd.Function):
     """``y = A [sum over channels of (G w) * (B d)]`` over tiles ``d`` of the image, and its adjoint."""
 
@@ -407,9 +423,17 @@ class _Winograd(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, padding: Pair) -> Tensor:
         ctx.save_for_backward(x, weight)
         ctx.padding = padding
-        tiling = _Tiling.of(x, weight, padding)
-        M = _each_times_transposed(_transformed(weight), tiling.transformed(x).transpose(1, 2))
-        return _plus(tiling.output(M), bias)
+        tiling, U = _Tiling.of(x, weight, padding), _transformed(weight)
+        rows, columns = tiling.tiles
+        band = max(1, MOST_TILES // (x.shape[0] * columns))
+        if rows <= band:
+            return _plus(tiling.output_of(U, x), bias)
+        x = F.pad(x, (padding[1], padding[1], padding[0], padding[0]))
+        bands, high = [], band * tiling.plan.step
+        for top in range(0, tiling.size[0], high):
+            part = x[:, :, top : top + high + weight.shape[2] - 1]
+            bands.append(_Tiling.of(part, weight, (0, 0)).output_of(U, part))
+        return _plus(torch.cat(bands, 2), bias)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
@@ -462,6 +486,10 @@ class _Tiling:
         plan = _PLANS[weight.shape[2], weight.shape[3]]
         high, wide = output_size(x, weight, (1, 1), padding)
         return cls(plan, tuple(x.shape), padding, (high, wide), (-(-high // plan.step), -(-wide // plan.step)))
+
+    def output_of(self, U: Tensor, x: Tensor) -> Tensor:
+        """The convolution of ``x`` with the transformed weight ``U`` ``[36, O, C]``."""
+        return self.output(_each_times_transposed(U, self.transformed(x).transpose(1, 2)))
 
     def transformed(self, x: Tensor) -> Tensor:
         """The tiles of all images in Winograd's space, ``[36, C, N rows columns]``."""
