@@ -452,6 +452,8 @@ def _flags(
         word = stray.lstrip("-").split("=")[0]
         near = closest(word, _near(known, word))
         hint = f": did you mean --{near}?" if near else ""
+        if near and (spec := known[near]).positional:
+            hint = f": {spec.label} is given as a plain word, without --{word}"
         raise OptionError(f"unknown option --{word}{hint} (python {parser.prog.split()[-1]} --help lists all)")
     if missing := [spec.label for spec in known.values() if spec.required and not hasattr(found, spec.name)]:
         listing = f"python {parser.prog.split()[-1]} --help lists all"

@@ -45,6 +45,8 @@ def test_words_without_flags_switches_and_bare_flags():
         (["a", "--outt", "b"], "unknown option --outt: did you mean --out?"),
         (["a", "--ou", "b"], "unknown option --ou: did you mean --out?"),
         (["--out", "b"], "required: IN"),
+        (["--source", "a", "--out", "b"], "unknown option --source: IN is given as a plain word, without --source"),
+        (["--sources", "a", "--out", "b"], "unknown option --sources: IN is given as a plain word, without --sources"),
         (["a", "c", "d", "--out", "b"], "unexpected word 'd'"),
         (["a", "--out", "b", "--resize", "nearset"], "--resize nearset: unknown value: did you mean 'nearest'?"),
         (["a", "--out", "b", "--fast=maybe"], "--fast maybe: expected True or False"),
