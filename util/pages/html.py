@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Collection, Iterable, Sequence
 from functools import cache
+from html import escape
 from pathlib import Path
 from urllib.parse import quote
 
@@ -167,10 +168,9 @@ def warning(head: str, lines: Iterable[str]) -> html_tag:
     return tags.div(tags.p(tags.b(head)), tags.ul(items), cls="warning", role="note")
 
 
-def whole_flags(text: str) -> list[str | html_tag]:
+def whole_flags(text: str) -> dom_tag:
     """A sentence or command whose flags a browser breaks nowhere, as it does after each of their hyphens."""
-    parts = _FLAG.split(text)
-    return [tags.span(part, cls="flag") if place % 2 else part for place, part in enumerate(parts) if part]
+    return raw(_FLAG.sub(r'<span class="flag">\1</span>', escape(text)))
 
 
 def fold(head: str, body: dom_tag) -> html_tag:

@@ -179,8 +179,8 @@ def test_what_the_doctor_says_stands_above_the_curves(tmp_path: Path) -> None:
     doctor, logger = DoctorLogger(tmp_path), HtmlLogger(tmp_path, "x")
     assert "failing" not in _page(tmp_path)
     for number in range(1, 21):
-        doctor.log_scalars(scalars(number, epoch=7, D_real=0.001, D_fake=0.001))
-        logger.log_scalars(scalars(number, epoch=7, D_real=0.001, D_fake=0.001))
+        doctor.log_scalars(scalars(10 * number, epoch=7, D_real=0.001, D_fake=0.001))
+        logger.log_scalars(scalars(10 * number, epoch=7, D_real=0.001, D_fake=0.001))
     logger.close()
     text = _page(tmp_path)
     assert text.count("epoch 7: the discriminator has won") == 1
