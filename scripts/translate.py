@@ -12,6 +12,7 @@ Sizes are kept, values are stored as in training, and what large pictures need i
 
 from __future__ import annotations
 
+import gc
 import io
 import logging
 import os
@@ -28,6 +29,7 @@ from util.openmp import share_processors
 
 if __name__ == "__main__":
     share_processors()  # before torch is loaded
+    gc.disable()  # what is imported stays: to search it for garbage again and again takes a tenth of the start
 
 from data import DATASETS
 from models import MODELS
@@ -64,6 +66,10 @@ from util.run.inference import ResultNames
 from util.run.sides import read_sides
 from util.volumes.series import naming_packages
 from util.volumes.translation import is_volume
+
+if __name__ == "__main__":
+    gc.freeze()
+    gc.enable()
 
 logger = logging.getLogger("translate")
 
