@@ -1,0 +1,242 @@
+"""The runs of the gallery: one per model at least, each small enough for one core and ten minutes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+EXTRACTOR = ("--feature_extractor", "efficientnet_lite0")
+"""Its weights come with a package, so that the numbers can be had without a download."""
+
+_PAIRED_METRICS = ("--metrics", "kid,psnr,ssim,l1", *EXTRACTOR)
+_UNPAIRED_METRICS = ("--metrics", "kid", *EXTRACTOR)
+_WHILE_TRAINING = ("--eval_metrics", "psnr,ssim,l1")
+_KID_WHILE_TRAINING = ("--eval_metrics", "kid", "--eval_images", "40", *EXTRACTOR)
+
+FACADES = ("--direction", "BtoA", "--load_size", "143", "--crop_size", "128")
+_UNET = ("--netG", "unet_128", "--ngf", "32", "--ndf", "32")
+
+VGG_WEIGHTS = "VGG"
+"""Stands in a run's words for the file that ``--vgg_weights`` names."""
+
+
+@dataclass(frozen=True)
+class GalleryRun:
+    """One training of the gallery.
+
+    Attributes:
+        name: of the run, of its page, and of its pictures.
+        title: heading of its page.
+        model: ``--model``.
+        data: folder of the data set below ``--data``.
+        told: what the data set is, in words.
+        minutes: ``--max_minutes``.
+        words: further flags of ``train.py``.
+        test: flags of ``test.py``.
+        measured: flags of ``evaluate.py``, once per call; empty for no numbers.
+        columns: pictures of a test image, in this order: the ends of their file names.
+        captions: above these columns.
+        progress: the column that is shown at several epochs.
+    """
+
+    name: str
+    title: str
+    model: str
+    data: str
+    told: str
+    minutes: float
+    words: tuple[str, ...]
+    test: tuple[str, ...] = ()
+    measured: tuple[tuple[str, ...], ...] = (_PAIRED_METRICS,)
+    columns: tuple[str, ...] = ("real_A", "fake_B", "real_B")
+    captions: tuple[str, ...] = ("input", "result", "target")
+    progress: str = "fake_B"
+
+    def train_words(self) -> list[str]:
+        """Words of ``train.py`` for a new run, without folders and time."""
+        common = ["--seed", "0", "--n_epochs", "100", "--n_epochs_decay", "100", "--num_threads", "0"]
+        common += ["--display_id", "0", "--save_latest_freq", "500"]
+        return ["--dataroot", f"datasets/{self.data}", "--name", self.name, "--model", self.model, *self.words, *common]
+
+
+def _every(epochs: int, evaluated: int) -> tuple[str, ...]:
+    return "--save_epoch_freq", str(epochs), "--eval_freq", str(evaluated)
+
+
+_FACADES = "CMP facades: 40 pairs to train on, 10 to test; from the label map to the photo"
+_SHOES = "edges2shoes: 224 pairs to train on, 73 to test; from the edges to the photo"
+_DAY_NIGHT = "day2night: 120 photos by day and 120 by night to train on, 80 and 80 to test; not paired"
+
+RUNS: Sequence[GalleryRun] = (
+    GalleryRun(
+        "pix2pix",
+        "pix2pix",
+        "pix2pix",
+        "facades",
+        _FACADES,
+        7,
+        (*FACADES, *_UNET, *_every(10, 5), *_WHILE_TRAINING),
+    ),
+    GalleryRun(
+        "atme",
+        "ATME",
+        "atme",
+        "facades",
+        _FACADES,
+        9,
+        (
+            *FACADES,
+            "--dim",
+            "32",
+            "--init_dim",
+            "32",
+            "--ndf",
+            "32",
+            "--precision",
+            "bf16",
+            *_every(5, 3),
+            *_WHILE_TRAINING,
+        ),
+        columns=("real_A", "Disc_B", "noisy_A", "fake_B", "real_B"),
+        captions=("input", "W", "input with W", "result", "target"),
+    ),
+    GalleryRun(
+        "cycle_gan",
+        "CycleGAN",
+        "cycle_gan",
+        "day2night",
+        _DAY_NIGHT,
+        8,
+        (
+            *("--netG", "resnet_6blocks", "--ngf", "32", "--ndf", "32", "--load_size", "107", "--crop_size", "96"),
+            *("--precision", "bf16", *_every(1, 2), *_KID_WHILE_TRAINING),
+        ),
+        measured=(_UNPAIRED_METRICS, (*_UNPAIRED_METRICS, "--domain", "A")),
+        columns=("real_A", "fake_B", "rec_A", "real_B", "fake_A", "rec_B"),
+        captions=("day", "to night", "and back", "night", "to day", "and back"),
+    ),
+    GalleryRun(
+        "ugatit",
+        "U-GAT-IT (light)",
+        "ugatit",
+        "day2night",
+        _DAY_NIGHT,
+        9,
+        (
+            *("--light", "--ch", "16", "--load_size", "107", "--crop_size", "96", "--lr", "0.0002"),
+            *("--precision", "bf16", *_every(1, 2), *_KID_WHILE_TRAINING),
+        ),
+        measured=(_UNPAIRED_METRICS, (*_UNPAIRED_METRICS, "--domain", "A")),
+        columns=("real_A", "heat_fake_B", "fake_B", "real_B", "heat_fake_A", "fake_A"),
+        captions=("day", "attention", "to night", "night", "attention", "to day"),
+    ),
+    GalleryRun(
+        "sagan",
+        "SAGAN",
+        "sagan",
+        "cifar10",
+        "CIFAR-10: 10 classes of 200 images of 32 pixels to train on, 50 each held out; from noise",
+        10,
+        (
+            *("--image_size", "32", "--ngf", "16", "--ndf", "32", "--batch_size", "32", "--lr_G", "0.0002"),
+            *("--lr_D", "0.0004", "--ema_decay", "0.995", "--ema_start", "200", "--precision", "bf16"),
+            *("--channels_last", *_every(3, 3), "--eval_metrics", "kid", "--eval_images", "200", *EXTRACTOR),
+        ),
+        test=("--generate_all", "--num_images", "8"),
+        measured=(("--metrics", "kid,fid,is", *EXTRACTOR, "--n_samples", "500"),),
+        columns=(),
+        captions=(),
+        progress="",
+    ),
+    GalleryRun(
+        "augan",
+        "AU-GAN",
+        "augan",
+        "day2night",
+        _DAY_NIGHT + "; night is the adverse side, A",
+        8,
+        (
+            *("--direction", "BtoA", "--ngf", "16", "--ndf", "16", "--load_size", "107", "--crop_size", "96"),
+            *("--precision", "bf16", *_every(1, 2), *_KID_WHILE_TRAINING),
+        ),
+        test=("--save_uncertainty",),
+        measured=(_UNPAIRED_METRICS, (*_UNPAIRED_METRICS, "--domain", "A")),
+        columns=("real_A", "fake_B", "conf_A", "rec_A", "real_B", "fake_A"),
+        captions=("night", "to day", "uncertainty", "reconstruction", "day", "to night"),
+    ),
+    GalleryRun(
+        "perceptual",
+        "Perceptual loss",
+        "perceptual",
+        "facades",
+        _FACADES,
+        5,
+        (
+            *(*FACADES, *_UNET, "--vgg", "vgg16", "--vgg_weights", VGG_WEIGHTS, "--lambda_perceptual", "0.1"),
+            *(*_every(4, 3), *_WHILE_TRAINING),
+        ),
+    ),
+    GalleryRun(
+        "stochastic",
+        "Stochastic",
+        "stochastic",
+        "edges2shoes",
+        _SHOES,
+        5,
+        (
+            *("--load_size", "143", "--crop_size", "128", *_UNET, "--noise", "feature", "--lambda_div", "1"),
+            *("--lambda_L1", "10", *_every(1, 1), "--eval_images", "20", *_WHILE_TRAINING),
+        ),
+        test=("--num_samples", "4"),
+        measured=(("--metrics", "kid,psnr,ssim,l1,diversity", *EXTRACTOR),),
+        columns=("real_A", "fake_B", "fake_B_2", "fake_B_3", "fake_B_std", "real_B"),
+        captions=("input", "draw 1", "draw 2", "draw 3", "spread x 8", "target"),
+    ),
+    GalleryRun(
+        "colorization",
+        "Colourisation",
+        "colorization",
+        "day2night",
+        "day2night, the photos by day alone: 120 to train on, 80 to test; from grey to colour",
+        4,
+        (
+            *("--phase", "trainA", "--load_size", "143", "--crop_size", "128", "--netG", "unet_128", "--ngf", "32"),
+            *("--ndf", "32", *_every(2, 2), "--eval_phase", "testA", "--eval_images", "20", *_WHILE_TRAINING),
+        ),
+        test=("--phase", "testA"),
+        measured=((*_PAIRED_METRICS, "--phase", "testA"),),
+    ),
+    GalleryRun(
+        "atme_unpaired",
+        "ATME without pairs",
+        "atme_unpaired",
+        "day2night",
+        _DAY_NIGHT,
+        7,
+        (
+            *("--dim", "32", "--init_dim", "32", "--ndf", "32", "--load_size", "72", "--crop_size", "64"),
+            *("--lambda_identity", "0", "--precision", "bf16", *_every(1, 2), *_KID_WHILE_TRAINING),
+        ),
+        measured=(_UNPAIRED_METRICS, (*_UNPAIRED_METRICS, "--domain", "A")),
+        columns=("real_A", "fake_B", "rec_A", "real_B", "fake_A", "rec_B"),
+        captions=("day", "to night", "and back", "night", "to day", "and back"),
+    ),
+    GalleryRun(
+        "adversarial_losses",
+        "Adversarial losses: least squares",
+        "adversarial_losses",
+        "facades",
+        _FACADES,
+        3.5,
+        (*FACADES, *_UNET, "--gan_mode", "ls", *_every(5, 3), *_WHILE_TRAINING),
+    ),
+    GalleryRun(
+        "wasserstein",
+        "Adversarial losses: Wasserstein without penalty",
+        "adversarial_losses",
+        "facades",
+        _FACADES,
+        3,
+        (*FACADES, *_UNET, "--gan_mode", "w", *_every(5, 3), *_WHILE_TRAINING),
+    ),
+)

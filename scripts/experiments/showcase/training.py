@@ -1,0 +1,264 @@
+"""Trains, tests and measures the runs of the gallery, one after the other; what is done is not done again."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import platform
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from scripts.experiments.showcase.runs import VGG_WEIGHTS, GalleryRun
+from util.exit_code import EXIT_BAD_INPUT, EXIT_DONE, EXIT_INTERRUPTED
+from util.files import replace_text
+from util.run.folder import holds_run, make_folder
+
+REPO = Path(__file__).resolve().parents[3]
+RECORD = "gallery.json"
+"""In the results of a run: what was called, how it ended, what it took."""
+
+STOPPED = (EXIT_INTERRUPTED, 128 + signal.SIGTERM)
+PROGRESS_IMAGES = 2
+"""Test images that are translated by every checkpoint."""
+
+_LEAST_MINUTES = 0.2
+_SHOWN_EPOCHS = 4
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a program.
+
+    Attributes:
+        step: what for: ``train``, ``test``, ``evaluate`` or ``progress``.
+        words: of the command line, program first.
+        began: local time.
+        code: exit code; None while it runs, and for ever if everything was killed.
+        seconds: wall time.
+        processor: seconds of processor time, children included.
+        error: last error line of its output, if it failed.
+        where: machine, torch, threads, commit.
+    """
+
+    step: str
+    words: tuple[str, ...]
+    began: str
+    code: int | None = None
+    seconds: float = 0.0
+    processor: float = 0.0
+    error: str = ""
+    where: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Where the runs lie.
+
+    Attributes:
+        checkpoints: ``--checkpoints_dir``.
+        results: ``--results_dir``.
+        vgg_weights: file of the VGG16 of the perceptual run; None to have it downloaded.
+    """
+
+    checkpoints: Path
+    results: Path
+    vgg_weights: Path | None = None
+
+    def record(self, run: GalleryRun) -> Path:
+        """The file with the calls of a run."""
+        return self.results / run.name / RECORD
+
+    def words(self, run: GalleryRun) -> list[str]:
+        """The flags that say which run, and where it lies."""
+        return ["--name", run.name, "--checkpoints_dir", str(self.checkpoints), "--results_dir", str(self.results)]
+
+
+Program = Callable[[Sequence[str], Path], int]
+"""Runs a command line, program first, with its output in a file; returns the exit code."""
+
+
+def read_calls(file: Path) -> list[Call]:
+    """The calls of a run, in order; empty before the first.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    if not file.is_file():
+        return []
+    try:
+        return [
+            Call(**{**each, "words": tuple(each["words"])}) for each in json.loads(file.read_text(encoding="utf-8"))
+        ]
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"{file}: damaged ({error}); delete it to train this run again") from None
+
+
+def is_trained(calls: Sequence[Call]) -> bool:
+    """Whether the training has ended well."""
+    return any(call.step == "train" and call.code == EXIT_DONE for call in calls)
+
+
+def left_to_do(run: GalleryRun, folders: Folders, minutes: float) -> list[tuple[str, list[str]]]:
+    """(step, words) of what is left of a run; the first is known, the later ones as far as the files tell now."""
+    calls = read_calls(folders.record(run))
+    if not is_trained(calls):
+        return [("train", _train_words(run, folders, calls, minutes))]
+    todo: list[tuple[str, list[str]]] = []
+    for step, words in _afterwards(run, folders):
+        if not any(call.code == EXIT_DONE and list(call.words) == words for call in calls):
+            todo.append((step, words))
+    return todo
+
+
+def _train_words(run: GalleryRun, folders: Folders, calls: Sequence[Call], minutes: float) -> list[str]:
+    place = ["--checkpoints_dir", str(folders.checkpoints)]
+    folder = folders.checkpoints / run.name
+    if holds_run(folder) and any(folder.glob("*_state.pth")):
+        used = sum(call.seconds for call in calls if call.step == "train") / 60
+        left = max(minutes - used, _LEAST_MINUTES)
+        return ["train.py", "--name", run.name, *place, "--continue_train", "--max_minutes", f"{left:.2f}"]
+    words = run.train_words()
+    if VGG_WEIGHTS in words:
+        at = words.index(VGG_WEIGHTS)
+        words[at - 1 : at + 1] = [words[at - 1], str(folders.vgg_weights)] if folders.vgg_weights else []
+    over = ["--overwrite"] if holds_run(folder) else []
+    return ["train.py", *words, *place, "--max_minutes", f"{minutes:g}", *over]
+
+
+def _afterwards(run: GalleryRun, folders: Folders) -> list[tuple[str, list[str]]]:
+    where = folders.words(run)
+    todo = [("test", ["test.py", *where, *run.test])]
+    todo += [("evaluate", ["scripts/evaluate.py", *where, *words]) for words in run.measured]
+    for epoch in shown_epochs(folders.checkpoints / run.name):
+        few = run.test if not run.progress else (*run.test, "--num_test", str(PROGRESS_IMAGES))
+        todo.append(("progress", ["test.py", *where, *few, "--epoch", str(epoch)]))
+    return todo
+
+
+def shown_epochs(folder: Path) -> list[int]:
+    """Epochs whose pictures show the progress: the first checkpoint, and others that double the epoch."""
+    epochs = sorted({int(name) for file in folder.glob("*_net_*.pth") if (name := file.name.split("_")[0]).isdigit()})
+    if not epochs:
+        return []
+    wanted = [epochs[-1] / 2**power for power in range(_SHOWN_EPOCHS)]
+    return sorted({min(epochs, key=lambda epoch: abs(epoch - each)) for each in wanted})
+
+
+def work(run: GalleryRun, folders: Folders, minutes: float, program: Program | None = None) -> int:
+    """Do what is left of a run.
+
+    Returns:
+        0 done; the exit code of the step that failed, or of the one that was stopped.
+
+    Raises:
+        ValueError: the run's record is damaged.
+    """
+    file = folders.record(run)
+    make_folder(file.parent, f"--results_dir {folders.results}")
+    done: list[list[str]] = []
+    while todo := [(step, words) for step, words in left_to_do(run, folders, minutes) if words not in done]:
+        step, words = todo[0]
+        done.append(words)
+        print(f"{run.name}: {step}, output in {file.parent / f'{step}.log'}", flush=True)
+        calls = read_calls(file)
+        call = Call(step, tuple(words), datetime.datetime.now().isoformat(timespec="seconds"), where=describe_machine())
+        _write(file, [*calls, call])
+        call = _timed(call, program or run_program, file.parent / f"{step}.log")
+        _write(file, [*calls, call])
+        if call.code:
+            return call.code
+    return EXIT_DONE
+
+
+def _timed(call: Call, program: Program, log: Path) -> Call:
+    before, begin = os.times(), time.monotonic()
+    try:
+        code = program(call.words, log)
+    except KeyboardInterrupt:
+        code = EXIT_INTERRUPTED
+    after = os.times()
+    used = after.children_user + after.children_system - before.children_user - before.children_system
+    took = {"seconds": round(time.monotonic() - begin, 1), "processor": round(used, 1)}
+    error = _error_in(log) if code not in (EXIT_DONE, *STOPPED) else ""
+    return Call(**{**asdict(call), "words": call.words, "code": code, "error": error, **took})
+
+
+def run_program(words: Sequence[str], log: Path) -> int:
+    """Run one of this project's programs; Ctrl-C reaches it too, and is waited for while it saves."""
+    with open(log, "a", encoding="utf-8") as output:
+        output.write(f"\n$ python {' '.join(words)}\n")
+        output.flush()
+        command = [sys.executable, str(REPO / words[0]), *words[1:]]
+        child = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+        try:
+            code = child.wait()
+        except KeyboardInterrupt:
+            child.send_signal(signal.SIGINT)
+            child.wait()
+            raise
+        return 128 - code if code < 0 else code  # as a shell says it
+
+
+def _error_in(log: Path) -> str:
+    if not log.is_file():
+        return ""
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    found = [line.partition(": error: ")[2] for line in lines if ": error: " in line]
+    return found[-1].strip() if found else ""
+
+
+def _write(file: Path, calls: Sequence[Call]) -> None:
+    replace_text(file, [json.dumps([asdict(call) for call in calls], indent=1), "\n"])
+
+
+# --- where it was run -------------------------------------------------------------------------------------------------
+
+
+def describe_machine() -> dict[str, str]:
+    """Processor, load, threads, graphics card, torch, and the commit of this project; what is not known is left out."""
+    import torch
+
+    load = f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
+    found = {
+        "processor": f"{_processor()}, {os.cpu_count()} cores",
+        "gpu": torch.cuda.get_device_name(0) if torch.cuda.is_available() else "none",
+        "threads": os.environ.get("OMP_NUM_THREADS", ""),
+        "load": load,
+        "torch": version("torch"),
+        "commit": _commit(),
+    }
+    return {name: text for name, text in found.items() if text}
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines() if cpuinfo.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def _commit() -> str:
+    git = shutil.which("git")
+    if git is None:
+        return ""
+
+    def ask(*words: str) -> str:
+        done: Any = subprocess.run([git, "-C", str(REPO), *words], capture_output=True, text=True)
+        return str(done.stdout).strip() if done.returncode == 0 else ""
+
+    name = ask("rev-parse", "--short=10", "HEAD")
+    return f"{name} with changes" if name and ask("status", "--porcelain", "--untracked-files=no") else name
+
+
+def failed_codes(codes: Mapping[str, int]) -> bool:
+    """Whether a run failed, rather than was stopped."""
+    return any(code not in (EXIT_DONE, EXIT_BAD_INPUT, *STOPPED) for code in codes.values())
