@@ -8,6 +8,7 @@ Usage:
     python scripts/experiments/gallery.py                          # all runs, about an hour and a half on one core
     python scripts/experiments/gallery.py --runs pix2pix atme      # these two
     python scripts/experiments/gallery.py --dry_run                # what is done, what is left
+    python scripts/experiments/gallery.py --pages                  # the pages, from the files of the runs
 """
 
 from __future__ import annotations
@@ -27,8 +28,11 @@ if __name__ == "__main__":
 
 from options.parse import parse_record
 from options.schema import OptionRecord, arg
+from scripts.experiments.showcase.page import write_gallery
 from scripts.experiments.showcase.runs import RUNS, GalleryRun
+from scripts.experiments.showcase.tables import table_words
 from scripts.experiments.showcase.training import STOPPED, Folders, failed_codes, left_to_do, work
+from scripts.results_table import main as results_table
 from util.exit_code import EXIT_BAD_INPUT, EXIT_DONE, EXIT_FAILED, run_command
 from util.registry import unknown
 
@@ -38,12 +42,14 @@ class GalleryOptions(OptionRecord):
     """Which runs, for how long, where."""
 
     runs: tuple[str, ...] = arg((), several=True, metavar="RUN", help="names of the runs (default: all)")
-    max_minutes: float = arg(0.0, minimum=0.0, help="of each training (default: what the list of runs says)")
+    max_minutes: float = arg(0.0, minimum=0.0, help="end each training after so many minutes; 0 = after its epochs")
     vgg_weights: Path | None = arg(
         None, metavar="FILE", help="weights of VGG16 for the perceptual run (default: downloaded once)"
     )
     checkpoints_dir: Path = arg(Path("checkpoints"), metavar="DIR", help="folder of all runs")
     results_dir: Path = arg(Path("results"), metavar="DIR", help="folder of all results")
+    pages: bool = arg(False, help="train nothing; write the pages, and the tables of results.md that are there")
+    docs: Path = arg(Path("docs"), metavar="DIR", help="folder of the pages")
     dry_run: bool = arg(False, help="say what is done already and what would be run")
 
 
@@ -57,10 +63,12 @@ def _run(words: list[str]) -> int:
     runs, folders = _chosen(o.runs), Folders(o.checkpoints_dir, o.results_dir, o.vgg_weights)
     if o.dry_run:
         for run in runs:
-            todo = left_to_do(run, folders, o.max_minutes or run.minutes)
+            todo = left_to_do(run, folders, o.max_minutes)
             print(f"{run.name}: {'to do' if todo else 'done'}")
             print("".join(f"    python {shlex.join(words)}\n" for _, words in todo), end="")
         return EXIT_DONE
+    if o.pages:
+        return _write_pages(folders, o.docs)
     return _train(runs, folders, o.max_minutes)
 
 
@@ -75,7 +83,7 @@ def _chosen(names: Sequence[str]) -> list[GalleryRun]:
 def _train(runs: Sequence[GalleryRun], folders: Folders, minutes: float) -> int:
     codes = {}
     for run in runs:
-        codes[run.name] = work(run, folders, minutes or run.minutes)
+        codes[run.name] = work(run, folders, minutes)
         if codes[run.name] in STOPPED:
             print(f"stopped in {run.name}; the same command goes on there", file=sys.stderr)
             return codes[run.name]
@@ -85,6 +93,20 @@ def _train(runs: Sequence[GalleryRun], folders: Folders, minutes: float) -> int:
     if failed_codes(codes):
         return EXIT_FAILED
     return EXIT_BAD_INPUT if any(codes.values()) else EXIT_DONE
+
+
+def _write_pages(folders: Folders, docs: Path) -> int:
+    files = write_gallery(RUNS, folders, docs)
+    size = sum(file.stat().st_size for file in files)
+    print(f"written: {len(files)} files, {size / 1e6:.2f} MB, {docs / 'gallery.md'}")
+    results = docs / "results.md"
+    text = results.read_text(encoding="utf-8") if results.is_file() else ""
+    for block, words in table_words(RUNS, folders).items():
+        if f"<!-- table {block}: begin -->" in text:
+            code = results_table([*words, "--output", str(results), "--block", block])
+            if code:
+                return code
+    return EXIT_DONE
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The runs of the gallery: one per model at least, each small enough for one core and ten minutes."""
+"""The runs of the gallery: one per model at least, each small enough for some minutes of one core."""
 
 from __future__ import annotations
 
@@ -30,13 +30,16 @@ class GalleryRun:
         model: ``--model``.
         data: folder of the data set below ``--data``.
         told: what the data set is, in words.
-        minutes: ``--max_minutes``.
+        epochs: ``--n_epochs`` and ``--n_epochs_decay``.
         words: further flags of ``train.py``.
         test: flags of ``test.py``.
         measured: flags of ``evaluate.py``, once per call; empty for no numbers.
         columns: pictures of a test image, in this order: the ends of their file names.
         captions: above these columns.
         progress: the column that is shown at several epochs.
+        folder: of its results: ``<phase>_latest``.
+        numbers: result folder that is measured; empty for ``folder``.
+        doc: page of the model in docs.
     """
 
     name: str
@@ -44,18 +47,26 @@ class GalleryRun:
     model: str
     data: str
     told: str
-    minutes: float
+    epochs: tuple[int, int]
     words: tuple[str, ...]
     test: tuple[str, ...] = ()
     measured: tuple[tuple[str, ...], ...] = (_PAIRED_METRICS,)
     columns: tuple[str, ...] = ("real_A", "fake_B", "real_B")
     captions: tuple[str, ...] = ("input", "result", "target")
     progress: str = "fake_B"
+    folder: str = "test_latest"
+    numbers: str = ""
+    doc: str = ""
+
+    @property
+    def numbers_folder(self) -> str:
+        """Result folder that is measured."""
+        return self.numbers or self.folder
 
     def train_words(self) -> list[str]:
-        """Words of ``train.py`` for a new run, without folders and time."""
-        common = ["--seed", "0", "--n_epochs", "100", "--n_epochs_decay", "100", "--num_threads", "0"]
-        common += ["--display_id", "0", "--save_latest_freq", "500"]
+        """Words of ``train.py`` for a new run, without folders."""
+        common = ["--seed", "0", "--n_epochs", str(self.epochs[0]), "--n_epochs_decay", str(self.epochs[1])]
+        common += ["--num_threads", "0", "--display_id", "0", "--save_latest_freq", "500"]
         return ["--dataroot", f"datasets/{self.data}", "--name", self.name, "--model", self.model, *self.words, *common]
 
 
@@ -74,8 +85,8 @@ RUNS: Sequence[GalleryRun] = (
         "pix2pix",
         "facades",
         _FACADES,
-        7,
-        (*FACADES, *_UNET, *_every(10, 5), *_WHILE_TRAINING),
+        (18, 14),
+        (*FACADES, *_UNET, *_every(4, 4), *_WHILE_TRAINING),
     ),
     GalleryRun(
         "atme",
@@ -83,22 +94,14 @@ RUNS: Sequence[GalleryRun] = (
         "atme",
         "facades",
         _FACADES,
-        9,
+        (16, 12),
         (
-            *FACADES,
-            "--dim",
-            "32",
-            "--init_dim",
-            "32",
-            "--ndf",
-            "32",
-            "--precision",
-            "bf16",
-            *_every(5, 3),
-            *_WHILE_TRAINING,
+            *("--direction", "BtoA", "--load_size", "107", "--crop_size", "96", "--dim", "24", "--init_dim", "24"),
+            *("--ndf", "32", "--precision", "bf16", *_every(4, 4), *_WHILE_TRAINING),
         ),
         columns=("real_A", "Disc_B", "noisy_A", "fake_B", "real_B"),
         captions=("input", "W", "input with W", "result", "target"),
+        doc="atme.md",
     ),
     GalleryRun(
         "cycle_gan",
@@ -106,14 +109,15 @@ RUNS: Sequence[GalleryRun] = (
         "cycle_gan",
         "day2night",
         _DAY_NIGHT,
-        8,
+        (4, 3),
         (
-            *("--netG", "resnet_6blocks", "--ngf", "32", "--ndf", "32", "--load_size", "107", "--crop_size", "96"),
-            *("--precision", "bf16", *_every(1, 2), *_KID_WHILE_TRAINING),
+            *("--netG", "resnet_6blocks", "--ngf", "24", "--ndf", "24", "--load_size", "107", "--crop_size", "96"),
+            *("--lambda_identity", "0", "--precision", "bf16", *_every(1, 2), *_KID_WHILE_TRAINING),
         ),
         measured=(_UNPAIRED_METRICS, (*_UNPAIRED_METRICS, "--domain", "A")),
         columns=("real_A", "fake_B", "rec_A", "real_B", "fake_A", "rec_B"),
         captions=("day", "to night", "and back", "night", "to day", "and back"),
+        doc="cycle_gan.md",
     ),
     GalleryRun(
         "ugatit",
@@ -121,7 +125,7 @@ RUNS: Sequence[GalleryRun] = (
         "ugatit",
         "day2night",
         _DAY_NIGHT,
-        9,
+        (3, 3),
         (
             *("--light", "--ch", "16", "--load_size", "107", "--crop_size", "96", "--lr", "0.0002"),
             *("--precision", "bf16", *_every(1, 2), *_KID_WHILE_TRAINING),
@@ -129,6 +133,7 @@ RUNS: Sequence[GalleryRun] = (
         measured=(_UNPAIRED_METRICS, (*_UNPAIRED_METRICS, "--domain", "A")),
         columns=("real_A", "heat_fake_B", "fake_B", "real_B", "heat_fake_A", "fake_A"),
         captions=("day", "attention", "to night", "night", "attention", "to day"),
+        doc="ugatit.md",
     ),
     GalleryRun(
         "sagan",
@@ -136,17 +141,19 @@ RUNS: Sequence[GalleryRun] = (
         "sagan",
         "cifar10",
         "CIFAR-10: 10 classes of 200 images of 32 pixels to train on, 50 each held out; from noise",
-        10,
+        (17, 0),
         (
-            *("--image_size", "32", "--ngf", "16", "--ndf", "32", "--batch_size", "32", "--lr_G", "0.0002"),
-            *("--lr_D", "0.0004", "--ema_decay", "0.995", "--ema_start", "200", "--precision", "bf16"),
-            *("--channels_last", *_every(3, 3), "--eval_metrics", "kid", "--eval_images", "200", *EXTRACTOR),
+            *("--image_size", "32", "--ngf", "16", "--ndf", "16", "--batch_size", "32", "--lr_G", "0.0002"),
+            *("--lr_D", "0.0004", "--ema_decay", "0.99", "--ema_start", "200", "--precision", "bf16"),
+            *("--channels_last", *_every(2, 4), "--eval_metrics", "kid", "--eval_images", "200", *EXTRACTOR),
         ),
         test=("--generate_all", "--num_images", "8"),
         measured=(("--metrics", "kid,fid,is", *EXTRACTOR, "--n_samples", "500"),),
         columns=(),
         captions=(),
         progress="",
+        numbers="eval_latest",
+        doc="sagan.md",
     ),
     GalleryRun(
         "augan",
@@ -154,7 +161,7 @@ RUNS: Sequence[GalleryRun] = (
         "augan",
         "day2night",
         _DAY_NIGHT + "; night is the adverse side, A",
-        8,
+        (2, 2),
         (
             *("--direction", "BtoA", "--ngf", "16", "--ndf", "16", "--load_size", "107", "--crop_size", "96"),
             *("--precision", "bf16", *_every(1, 2), *_KID_WHILE_TRAINING),
@@ -163,6 +170,7 @@ RUNS: Sequence[GalleryRun] = (
         measured=(_UNPAIRED_METRICS, (*_UNPAIRED_METRICS, "--domain", "A")),
         columns=("real_A", "fake_B", "conf_A", "rec_A", "real_B", "fake_A"),
         captions=("night", "to day", "uncertainty", "reconstruction", "day", "to night"),
+        doc="augan.md",
     ),
     GalleryRun(
         "perceptual",
@@ -170,11 +178,12 @@ RUNS: Sequence[GalleryRun] = (
         "perceptual",
         "facades",
         _FACADES,
-        5,
+        (4, 4),
         (
             *(*FACADES, *_UNET, "--vgg", "vgg16", "--vgg_weights", VGG_WEIGHTS, "--lambda_perceptual", "0.1"),
-            *(*_every(4, 3), *_WHILE_TRAINING),
+            *(*_every(1, 2), *_WHILE_TRAINING),
         ),
+        doc="perceptual.md",
     ),
     GalleryRun(
         "stochastic",
@@ -182,7 +191,7 @@ RUNS: Sequence[GalleryRun] = (
         "stochastic",
         "edges2shoes",
         _SHOES,
-        5,
+        (2, 1),
         (
             *("--load_size", "143", "--crop_size", "128", *_UNET, "--noise", "feature", "--lambda_div", "1"),
             *("--lambda_L1", "10", *_every(1, 1), "--eval_images", "20", *_WHILE_TRAINING),
@@ -191,6 +200,7 @@ RUNS: Sequence[GalleryRun] = (
         measured=(("--metrics", "kid,psnr,ssim,l1,diversity", *EXTRACTOR),),
         columns=("real_A", "fake_B", "fake_B_2", "fake_B_3", "fake_B_std", "real_B"),
         captions=("input", "draw 1", "draw 2", "draw 3", "spread x 8", "target"),
+        doc="stochastic.md",
     ),
     GalleryRun(
         "colorization",
@@ -198,13 +208,17 @@ RUNS: Sequence[GalleryRun] = (
         "colorization",
         "day2night",
         "day2night, the photos by day alone: 120 to train on, 80 to test; from grey to colour",
-        4,
+        (3, 3),
         (
             *("--phase", "trainA", "--load_size", "143", "--crop_size", "128", "--netG", "unet_128", "--ngf", "32"),
-            *("--ndf", "32", *_every(2, 2), "--eval_phase", "testA", "--eval_images", "20", *_WHILE_TRAINING),
+            *("--ndf", "32", *_every(1, 2), "--eval_phase", "testA", "--eval_images", "20", *_WHILE_TRAINING),
         ),
         test=("--phase", "testA"),
         measured=((*_PAIRED_METRICS, "--phase", "testA"),),
+        columns=("real_A", "fake_B_rgb", "real_B_rgb"),
+        progress="fake_B_rgb",
+        folder="testA_latest",
+        doc="colorization.md",
     ),
     GalleryRun(
         "atme_unpaired",
@@ -212,14 +226,15 @@ RUNS: Sequence[GalleryRun] = (
         "atme_unpaired",
         "day2night",
         _DAY_NIGHT,
-        7,
+        (2, 1),
         (
-            *("--dim", "32", "--init_dim", "32", "--ndf", "32", "--load_size", "72", "--crop_size", "64"),
-            *("--lambda_identity", "0", "--precision", "bf16", *_every(1, 2), *_KID_WHILE_TRAINING),
+            *("--dim", "24", "--init_dim", "24", "--ndf", "24", "--load_size", "72", "--crop_size", "64"),
+            *("--lambda_identity", "0", "--precision", "bf16", *_every(1, 1), *_KID_WHILE_TRAINING),
         ),
         measured=(_UNPAIRED_METRICS, (*_UNPAIRED_METRICS, "--domain", "A")),
         columns=("real_A", "fake_B", "rec_A", "real_B", "fake_A", "rec_B"),
         captions=("day", "to night", "and back", "night", "to day", "and back"),
+        doc="atme.md",
     ),
     GalleryRun(
         "adversarial_losses",
@@ -227,8 +242,8 @@ RUNS: Sequence[GalleryRun] = (
         "adversarial_losses",
         "facades",
         _FACADES,
-        3.5,
-        (*FACADES, *_UNET, "--gan_mode", "ls", *_every(5, 3), *_WHILE_TRAINING),
+        (8, 7),
+        (*FACADES, *_UNET, "--gan_mode", "ls", *_every(2, 3), *_WHILE_TRAINING),
     ),
     GalleryRun(
         "wasserstein",
@@ -236,7 +251,7 @@ RUNS: Sequence[GalleryRun] = (
         "adversarial_losses",
         "facades",
         _FACADES,
-        3,
-        (*FACADES, *_UNET, "--gan_mode", "w", *_every(5, 3), *_WHILE_TRAINING),
+        (4, 4),
+        (*FACADES, *_UNET, "--gan_mode", "w", *_every(1, 2), *_WHILE_TRAINING),
     ),
 )

@@ -31,7 +31,7 @@ PROGRESS_IMAGES = 2
 """Test images that are translated by every checkpoint."""
 
 _LEAST_MINUTES = 0.2
-_SHOWN_EPOCHS = 4
+_SHOWN = (1 / 8, 3 / 8)
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def is_trained(calls: Sequence[Call]) -> bool:
     return any(call.step == "train" and call.code == EXIT_DONE for call in calls)
 
 
-def left_to_do(run: GalleryRun, folders: Folders, minutes: float) -> list[tuple[str, list[str]]]:
+def left_to_do(run: GalleryRun, folders: Folders, minutes: float = 0.0) -> list[tuple[str, list[str]]]:
     """(step, words) of what is left of a run; the first is known, the later ones as far as the files tell now."""
     calls = read_calls(folders.record(run))
     if not is_trained(calls):
@@ -122,16 +122,16 @@ def left_to_do(run: GalleryRun, folders: Folders, minutes: float) -> list[tuple[
 def _train_words(run: GalleryRun, folders: Folders, calls: Sequence[Call], minutes: float) -> list[str]:
     place = ["--checkpoints_dir", str(folders.checkpoints)]
     folder = folders.checkpoints / run.name
+    used = sum(call.seconds for call in calls if call.step == "train") / 60
+    limit = ["--max_minutes", f"{max(minutes - used, _LEAST_MINUTES):g}"] if minutes else []
     if holds_run(folder) and any(folder.glob("*_state.pth")):
-        used = sum(call.seconds for call in calls if call.step == "train") / 60
-        left = max(minutes - used, _LEAST_MINUTES)
-        return ["train.py", "--name", run.name, *place, "--continue_train", "--max_minutes", f"{left:.2f}"]
+        return ["train.py", "--name", run.name, *place, "--continue_train", *limit]
     words = run.train_words()
     if VGG_WEIGHTS in words:
         at = words.index(VGG_WEIGHTS)
         words[at - 1 : at + 1] = [words[at - 1], str(folders.vgg_weights)] if folders.vgg_weights else []
     over = ["--overwrite"] if holds_run(folder) else []
-    return ["train.py", *words, *place, "--max_minutes", f"{minutes:g}", *over]
+    return ["train.py", *words, *place, *limit, *over]
 
 
 def _afterwards(run: GalleryRun, folders: Folders) -> list[tuple[str, list[str]]]:
@@ -145,16 +145,22 @@ def _afterwards(run: GalleryRun, folders: Folders) -> list[tuple[str, list[str]]
 
 
 def shown_epochs(folder: Path) -> list[int]:
-    """Epochs whose pictures show the progress: the first checkpoint, and others that double the epoch."""
+    """Epochs whose pictures show the progress: checkpoints near an eighth and near three eighths of the last."""
     epochs = sorted({int(name) for file in folder.glob("*_net_*.pth") if (name := file.name.split("_")[0]).isdigit()})
     if not epochs:
         return []
-    wanted = [epochs[-1] / 2**power for power in range(_SHOWN_EPOCHS)]
+    wanted = [epochs[-1] * share for share in _SHOWN]
     return sorted({min(epochs, key=lambda epoch: abs(epoch - each)) for each in wanted})
 
 
-def work(run: GalleryRun, folders: Folders, minutes: float, program: Program | None = None) -> int:
+def work(run: GalleryRun, folders: Folders, minutes: float = 0.0, program: Program | None = None) -> int:
     """Do what is left of a run.
+
+    Args:
+        run: of the gallery.
+        folders: where it lies.
+        minutes: for the training, all its starts together; 0 for no limit.
+        program: runs a command line (default: ``run_program``).
 
     Returns:
         0 done; the exit code of the step that failed, or of the one that was stopped.
