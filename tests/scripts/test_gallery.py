@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
+import signal
+import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -167,6 +171,30 @@ def test_the_epochs_that_are_shown(tmp_path: Path) -> None:
         (tmp_path / f"{epoch}_net_G.pth").touch()
     (tmp_path / "latest_net_G.pth").touch()
     assert shown_epochs(tmp_path) == [5, 15]
+
+
+CHILD = """
+import signal, sys, time
+signal.signal(signal.SIGTERM, lambda *_: sys.exit("train.py: saved"))
+print("train.py: error: of this machine", flush=True)
+time.sleep(20)
+"""
+
+
+def test_a_signal_reaches_the_program_which_ends_by_itself(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (workdir / "train.py").write_text(CHILD)
+    monkeypatch.setattr(training, "REPO", workdir)
+    log = workdir / "train.log"
+
+    def stop() -> None:
+        while not log.is_file() or "error" not in log.read_text():
+            time.sleep(0.02)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=stop).start()
+    before = signal.getsignal(signal.SIGTERM)
+    assert training.run_program(["train.py"], log) == 1
+    assert "saved" in log.read_text() and signal.getsignal(signal.SIGTERM) == before
 
 
 # --- the pages --------------------------------------------------------------------------------------------------------

@@ -94,7 +94,7 @@ RUNS: Sequence[GalleryRun] = (
         "atme",
         "facades",
         _FACADES,
-        (16, 12),
+        (12, 8),
         (
             *("--direction", "BtoA", "--load_size", "107", "--crop_size", "96", "--dim", "24", "--init_dim", "24"),
             *("--ndf", "32", "--precision", "bf16", *_every(4, 4), *_WHILE_TRAINING),
@@ -109,7 +109,7 @@ RUNS: Sequence[GalleryRun] = (
         "cycle_gan",
         "day2night",
         _DAY_NIGHT,
-        (4, 3),
+        (3, 2),
         (
             *("--netG", "resnet_6blocks", "--ngf", "24", "--ndf", "24", "--load_size", "107", "--crop_size", "96"),
             *("--lambda_identity", "0", "--precision", "bf16", *_every(1, 2), *_KID_WHILE_TRAINING),
@@ -125,7 +125,7 @@ RUNS: Sequence[GalleryRun] = (
         "ugatit",
         "day2night",
         _DAY_NIGHT,
-        (3, 3),
+        (3, 2),
         (
             *("--light", "--ch", "16", "--load_size", "107", "--crop_size", "96", "--lr", "0.0002"),
             *("--precision", "bf16", *_every(1, 2), *_KID_WHILE_TRAINING),
@@ -141,7 +141,7 @@ RUNS: Sequence[GalleryRun] = (
         "sagan",
         "cifar10",
         "CIFAR-10: 10 classes of 200 images of 32 pixels to train on, 50 each held out; from noise",
-        (17, 0),
+        (14, 0),
         (
             *("--image_size", "32", "--ngf", "16", "--ndf", "16", "--batch_size", "32", "--lr_G", "0.0002"),
             *("--lr_D", "0.0004", "--ema_decay", "0.99", "--ema_start", "200", "--precision", "bf16"),
@@ -161,7 +161,7 @@ RUNS: Sequence[GalleryRun] = (
         "augan",
         "day2night",
         _DAY_NIGHT + "; night is the adverse side, A",
-        (2, 2),
+        (2, 1),
         (
             *("--direction", "BtoA", "--ngf", "16", "--ndf", "16", "--load_size", "107", "--crop_size", "96"),
             *("--precision", "bf16", *_every(1, 2), *_KID_WHILE_TRAINING),
@@ -178,7 +178,7 @@ RUNS: Sequence[GalleryRun] = (
         "perceptual",
         "facades",
         _FACADES,
-        (4, 4),
+        (3, 3),
         (
             *(*FACADES, *_UNET, "--vgg", "vgg16", "--vgg_weights", VGG_WEIGHTS, "--lambda_perceptual", "0.1"),
             *(*_every(1, 2), *_WHILE_TRAINING),
@@ -191,7 +191,7 @@ RUNS: Sequence[GalleryRun] = (
         "stochastic",
         "edges2shoes",
         _SHOES,
-        (2, 1),
+        (1, 1),
         (
             *("--load_size", "143", "--crop_size", "128", *_UNET, "--noise", "feature", "--lambda_div", "1"),
             *("--lambda_L1", "10", *_every(1, 1), "--eval_images", "20", *_WHILE_TRAINING),
@@ -208,7 +208,7 @@ RUNS: Sequence[GalleryRun] = (
         "colorization",
         "day2night",
         "day2night, the photos by day alone: 120 to train on, 80 to test; from grey to colour",
-        (3, 3),
+        (3, 2),
         (
             *("--phase", "trainA", "--load_size", "143", "--crop_size", "128", "--netG", "unet_128", "--ngf", "32"),
             *("--ndf", "32", *_every(1, 2), "--eval_phase", "testA", "--eval_images", "20", *_WHILE_TRAINING),
@@ -226,7 +226,7 @@ RUNS: Sequence[GalleryRun] = (
         "atme_unpaired",
         "day2night",
         _DAY_NIGHT,
-        (2, 1),
+        (1, 1),
         (
             *("--dim", "24", "--init_dim", "24", "--ndf", "24", "--load_size", "72", "--crop_size", "64"),
             *("--lambda_identity", "0", "--precision", "bf16", *_every(1, 1), *_KID_WHILE_TRAINING),
@@ -242,7 +242,7 @@ RUNS: Sequence[GalleryRun] = (
         "adversarial_losses",
         "facades",
         _FACADES,
-        (8, 7),
+        (7, 5),
         (*FACADES, *_UNET, "--gan_mode", "ls", *_every(2, 3), *_WHILE_TRAINING),
     ),
     GalleryRun(
@@ -251,7 +251,7 @@ RUNS: Sequence[GalleryRun] = (
         "adversarial_losses",
         "facades",
         _FACADES,
-        (4, 4),
+        (5, 3),
         (*FACADES, *_UNET, "--gan_mode", "w", *_every(1, 2), *_WHILE_TRAINING),
     ),
 )

@@ -187,10 +187,7 @@ def work(run: GalleryRun, folders: Folders, minutes: float = 0.0, program: Progr
 
 def _timed(call: Call, program: Program, log: Path) -> Call:
     before, begin = os.times(), time.monotonic()
-    try:
-        code = program(call.words, log)
-    except KeyboardInterrupt:
-        code = EXIT_INTERRUPTED
+    code = program(call.words, log)
     after = os.times()
     used = after.children_user + after.children_system - before.children_user - before.children_system
     took = {"seconds": round(time.monotonic() - begin, 1), "processor": round(used, 1)}
@@ -199,19 +196,27 @@ def _timed(call: Call, program: Program, log: Path) -> Call:
 
 
 def run_program(words: Sequence[str], log: Path) -> int:
-    """Run one of this project's programs; Ctrl-C reaches it too, and is waited for while it saves."""
+    """Run one of this project's programs, with its output at the end of a file.
+
+    Ctrl-C and SIGTERM are passed on to it, and it is waited for while it saves; a second one stops it at once.
+
+    Returns:
+        its exit code, as a shell says it.
+    """
     with open(log, "a", encoding="utf-8") as output:
         output.write(f"\n$ python {' '.join(words)}\n")
         output.flush()
         command = [sys.executable, str(REPO / words[0]), *words[1:]]
-        child = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+        # In a session of its own the terminal's Ctrl-C reaches this process alone, and the child but once.
+        child = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
+        stops = (signal.SIGINT, signal.SIGTERM)
+        before = {number: signal.signal(number, lambda number, _: child.send_signal(number)) for number in stops}
         try:
             code = child.wait()
-        except KeyboardInterrupt:
-            child.send_signal(signal.SIGINT)
-            child.wait()
-            raise
-        return 128 - code if code < 0 else code  # as a shell says it
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+        return 128 - code if code < 0 else code
 
 
 def _error_in(log: Path) -> str:
