@@ -81,15 +81,18 @@ def _chosen(names: Sequence[str]) -> list[GalleryRun]:
 
 
 def _train(runs: Sequence[GalleryRun], folders: Folders, minutes: float) -> int:
-    codes = {}
-    for run in runs:
-        codes[run.name] = work(run, folders, minutes)
-        if codes[run.name] in STOPPED:
-            print(f"stopped in {run.name}; the same command goes on there", file=sys.stderr)
-            return codes[run.name]
-        if codes[run.name]:
-            log = folders.record(run).parent
-            print(f"{run.name} failed (exit code {codes[run.name]}), see {log}; the others go on", file=sys.stderr)
+    codes: dict[str, int] = {}
+    for progress in (False, True):  # what a page needs most comes first, for all of them
+        for run in runs:
+            if codes.get(run.name):
+                continue
+            codes[run.name] = code = work(run, folders, minutes, progress=progress)
+            if code in STOPPED:
+                print(f"stopped in {run.name}; the same command goes on there", file=sys.stderr)
+                return code
+            if code:
+                log = folders.record(run).parent
+                print(f"{run.name} failed (exit code {code}), see {log}; the others go on", file=sys.stderr)
     if failed_codes(codes):
         return EXIT_FAILED
     return EXIT_BAD_INPUT if any(codes.values()) else EXIT_DONE

@@ -96,7 +96,7 @@ def programs(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> Programs:
     return fakes
 
 
-ALL_STEPS = ["train", "test", "evaluate", "test", "test"]  # the last two are of the checkpoints
+STEPS, PROGRESS = ["train", "test", "evaluate"], ["test", "test"]  # the latter by two earlier checkpoints
 
 
 # --- the list ---------------------------------------------------------------------------------------------------------
@@ -120,13 +120,14 @@ def test_every_model_that_learns_is_shown() -> None:
 def test_a_stopped_list_goes_on_and_finished_runs_are_skipped(programs: Programs) -> None:
     programs.codes = {("train", "atme"): [130]}
     assert gallery.main(["--runs", *PAIRED]) == 130
-    assert programs.calls == [*((step, "pix2pix") for step in ALL_STEPS), ("train", "atme")]
+    assert programs.calls == [*((step, "pix2pix") for step in STEPS), ("train", "atme")]
     first = read_calls(Path("results/atme") / RECORD)
     assert [call.code for call in first] == [130]
 
     programs.calls.clear()
     assert gallery.main(["--runs", *PAIRED]) == 0
-    assert programs.calls == [(step, "atme") for step in ALL_STEPS]
+    of_atme, of_both = [(step, "atme") for step in STEPS], [(step, name) for name in PAIRED for step in PROGRESS]
+    assert programs.calls == [*of_atme, *of_both]
     resumed = next(words for words in reversed(programs.words) if words[0] == "train.py")
     assert "--continue_train" in resumed and "--max_minutes" not in resumed
 
@@ -150,11 +151,11 @@ def test_a_failed_run_is_tried_again_and_the_others_go_on(
 ) -> None:
     programs.codes = {("train", "pix2pix"): [1]}
     assert gallery.main(["--runs", *PAIRED]) == 1
-    assert programs.calls == [("train", "pix2pix"), *((step, "atme") for step in ALL_STEPS)]
+    assert programs.calls == [("train", "pix2pix"), *((step, "atme") for step in [*STEPS, *PROGRESS])]
     assert "pix2pix failed (exit code 1)" in capsys.readouterr().err
     programs.calls.clear()
     assert gallery.main(["--runs", *PAIRED]) == 0
-    assert programs.calls == [(step, "pix2pix") for step in ALL_STEPS]
+    assert programs.calls == [(step, "pix2pix") for step in [*STEPS, *PROGRESS]]
 
 
 def test_dry_run_and_unknown_names(programs: Programs, capsys: pytest.CaptureFixture[str]) -> None:

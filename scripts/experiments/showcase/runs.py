@@ -85,8 +85,8 @@ RUNS: Sequence[GalleryRun] = (
         "pix2pix",
         "facades",
         _FACADES,
-        (18, 14),
-        (*FACADES, *_UNET, *_every(4, 4), *_WHILE_TRAINING),
+        (14, 10),
+        (*FACADES, *_UNET, *_every(3, 4), *_WHILE_TRAINING),
     ),
     GalleryRun(
         "atme",
@@ -94,10 +94,10 @@ RUNS: Sequence[GalleryRun] = (
         "atme",
         "facades",
         _FACADES,
-        (12, 8),
+        (9, 6),
         (
             *("--direction", "BtoA", "--load_size", "107", "--crop_size", "96", "--dim", "24", "--init_dim", "24"),
-            *("--ndf", "32", "--precision", "bf16", *_every(4, 4), *_WHILE_TRAINING),
+            *("--ndf", "32", "--precision", "bf16", *_every(2, 3), *_WHILE_TRAINING),
         ),
         columns=("real_A", "Disc_B", "noisy_A", "fake_B", "real_B"),
         captions=("input", "W", "input with W", "result", "target"),
@@ -109,7 +109,7 @@ RUNS: Sequence[GalleryRun] = (
         "cycle_gan",
         "day2night",
         _DAY_NIGHT,
-        (3, 2),
+        (3, 1),
         (
             *("--netG", "resnet_6blocks", "--ngf", "24", "--ndf", "24", "--load_size", "107", "--crop_size", "96"),
             *("--lambda_identity", "0", "--precision", "bf16", *_every(1, 2), *_KID_WHILE_TRAINING),
@@ -125,7 +125,7 @@ RUNS: Sequence[GalleryRun] = (
         "ugatit",
         "day2night",
         _DAY_NIGHT,
-        (3, 2),
+        (2, 2),
         (
             *("--light", "--ch", "16", "--load_size", "107", "--crop_size", "96", "--lr", "0.0002"),
             *("--precision", "bf16", *_every(1, 2), *_KID_WHILE_TRAINING),
@@ -141,11 +141,11 @@ RUNS: Sequence[GalleryRun] = (
         "sagan",
         "cifar10",
         "CIFAR-10: 10 classes of 200 images of 32 pixels to train on, 50 each held out; from noise",
-        (14, 0),
+        (10, 0),
         (
             *("--image_size", "32", "--ngf", "16", "--ndf", "16", "--batch_size", "32", "--lr_G", "0.0002"),
             *("--lr_D", "0.0004", "--ema_decay", "0.99", "--ema_start", "200", "--precision", "bf16"),
-            *("--channels_last", *_every(2, 4), "--eval_metrics", "kid", "--eval_images", "200", *EXTRACTOR),
+            *("--channels_last", *_every(1, 2), "--eval_metrics", "kid", "--eval_images", "200", *EXTRACTOR),
         ),
         test=("--generate_all", "--num_images", "8"),
         measured=(("--metrics", "kid,fid,is", *EXTRACTOR, "--n_samples", "500"),),
@@ -178,7 +178,7 @@ RUNS: Sequence[GalleryRun] = (
         "perceptual",
         "facades",
         _FACADES,
-        (3, 3),
+        (3, 2),
         (
             *(*FACADES, *_UNET, "--vgg", "vgg16", "--vgg_weights", VGG_WEIGHTS, "--lambda_perceptual", "0.1"),
             *(*_every(1, 2), *_WHILE_TRAINING),
@@ -208,7 +208,7 @@ RUNS: Sequence[GalleryRun] = (
         "colorization",
         "day2night",
         "day2night, the photos by day alone: 120 to train on, 80 to test; from grey to colour",
-        (3, 2),
+        (2, 2),
         (
             *("--phase", "trainA", "--load_size", "143", "--crop_size", "128", "--netG", "unet_128", "--ngf", "32"),
             *("--ndf", "32", *_every(1, 2), "--eval_phase", "testA", "--eval_images", "20", *_WHILE_TRAINING),
@@ -242,7 +242,7 @@ RUNS: Sequence[GalleryRun] = (
         "adversarial_losses",
         "facades",
         _FACADES,
-        (7, 5),
+        (6, 4),
         (*FACADES, *_UNET, "--gan_mode", "ls", *_every(2, 3), *_WHILE_TRAINING),
     ),
     GalleryRun(
@@ -251,7 +251,7 @@ RUNS: Sequence[GalleryRun] = (
         "adversarial_losses",
         "facades",
         _FACADES,
-        (5, 3),
+        (4, 3),
         (*FACADES, *_UNET, "--gan_mode", "w", *_every(1, 2), *_WHILE_TRAINING),
     ),
 )

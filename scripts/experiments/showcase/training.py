@@ -107,13 +107,22 @@ def is_trained(calls: Sequence[Call]) -> bool:
     return any(call.step == "train" and call.code == EXIT_DONE for call in calls)
 
 
-def left_to_do(run: GalleryRun, folders: Folders, minutes: float = 0.0) -> list[tuple[str, list[str]]]:
-    """(step, words) of what is left of a run; the first is known, the later ones as far as the files tell now."""
+def left_to_do(
+    run: GalleryRun, folders: Folders, minutes: float = 0.0, *, progress: bool = True
+) -> list[tuple[str, list[str]]]:
+    """(step, words) of what is left of a run; the first is known, the later ones as far as the files tell now.
+
+    Args:
+        run: of the gallery.
+        folders: where it lies.
+        minutes: for the training, all its starts together; 0 for no limit.
+        progress: with the translations by earlier checkpoints.
+    """
     calls = read_calls(folders.record(run))
     if not is_trained(calls):
         return [("train", _train_words(run, folders, calls, minutes))]
     todo: list[tuple[str, list[str]]] = []
-    for step, words in _afterwards(run, folders):
+    for step, words in _afterwards(run, folders, progress):
         if not any(call.code == EXIT_DONE and list(call.words) == words for call in calls):
             todo.append((step, words))
     return todo
@@ -134,11 +143,11 @@ def _train_words(run: GalleryRun, folders: Folders, calls: Sequence[Call], minut
     return ["train.py", *words, *place, *limit, *over]
 
 
-def _afterwards(run: GalleryRun, folders: Folders) -> list[tuple[str, list[str]]]:
+def _afterwards(run: GalleryRun, folders: Folders, progress: bool) -> list[tuple[str, list[str]]]:
     where = folders.words(run)
     todo = [("test", ["test.py", *where, *run.test])]
     todo += [("evaluate", ["scripts/evaluate.py", *where, *words]) for words in run.measured]
-    for epoch in shown_epochs(folders.checkpoints / run.name):
+    for epoch in shown_epochs(folders.checkpoints / run.name) if progress else ():
         few = run.test if not run.progress else (*run.test, "--num_test", str(PROGRESS_IMAGES))
         todo.append(("progress", ["test.py", *where, *few, "--epoch", str(epoch)]))
     return todo
@@ -153,13 +162,21 @@ def shown_epochs(folder: Path) -> list[int]:
     return sorted({min(epochs, key=lambda epoch: abs(epoch - each)) for each in wanted})
 
 
-def work(run: GalleryRun, folders: Folders, minutes: float = 0.0, program: Program | None = None) -> int:
+def work(
+    run: GalleryRun,
+    folders: Folders,
+    minutes: float = 0.0,
+    *,
+    progress: bool = True,
+    program: Program | None = None,
+) -> int:
     """Do what is left of a run.
 
     Args:
         run: of the gallery.
         folders: where it lies.
-        minutes: for the training, all its starts together; 0 for no limit.
+        minutes: as in ``left_to_do``.
+        progress: likewise.
         program: runs a command line (default: ``run_program``).
 
     Returns:
@@ -171,7 +188,9 @@ def work(run: GalleryRun, folders: Folders, minutes: float = 0.0, program: Progr
     file = folders.record(run)
     make_folder(file.parent, f"--results_dir {folders.results}")
     done: list[list[str]] = []
-    while todo := [(step, words) for step, words in left_to_do(run, folders, minutes) if words not in done]:
+    while todo := [
+        (step, words) for step, words in left_to_do(run, folders, minutes, progress=progress) if words not in done
+    ]:
         step, words = todo[0]
         done.append(words)
         print(f"{run.name}: {step}, output in {file.parent / f'{step}.log'}", flush=True)
