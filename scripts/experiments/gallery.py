@@ -21,10 +21,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from util.memory import keep_freed_memory
 from util.openmp import share_processors
 
 if __name__ == "__main__":
-    share_processors()  # before torch is loaded
+    share_processors()
+    keep_freed_memory()  # both before torch is loaded
 
 from options.parse import parse_record
 from options.schema import OptionRecord, arg
@@ -91,8 +93,7 @@ def _train(runs: Sequence[GalleryRun], folders: Folders, minutes: float) -> int:
                 print(f"stopped in {run.name}; the same command goes on there", file=sys.stderr)
                 return code
             if code:
-                log = folders.record(run).parent
-                print(f"{run.name} failed (exit code {code}), see {log}; the others go on", file=sys.stderr)
+                print(f"{run.name} failed (exit code {code}); the others go on", file=sys.stderr)
     if failed_codes(codes):
         return EXIT_FAILED
     return EXIT_BAD_INPUT if any(codes.values()) else EXIT_DONE

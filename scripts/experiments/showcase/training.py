@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import datetime
+import gc
 import json
 import os
 import platform
+import shlex
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -17,6 +18,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from scripts.experiments.grid import Commands, listening
 from scripts.experiments.showcase.runs import VGG_WEIGHTS, GalleryRun
 from util.exit_code import EXIT_BAD_INPUT, EXIT_DONE, EXIT_INTERRUPTED
 from util.files import replace_text
@@ -82,8 +84,8 @@ class Folders:
         return ["--name", run.name, "--checkpoints_dir", str(self.checkpoints), "--results_dir", str(self.results)]
 
 
-Program = Callable[[Sequence[str], Path], int]
-"""Runs a command line, program first, with its output in a file; returns the exit code."""
+Program = Callable[[list[str]], int]
+"""Runs a command line, program first; returns the exit code."""
 
 
 def read_calls(file: Path) -> list[Call]:
@@ -193,57 +195,36 @@ def work(
     ]:
         step, words = todo[0]
         done.append(words)
-        print(f"{run.name}: {step}, output in {file.parent / f'{step}.log'}", flush=True)
+        print(f"--- {run.name}: python {shlex.join(words)}", flush=True)
         calls = read_calls(file)
         call = Call(step, tuple(words), datetime.datetime.now().isoformat(timespec="seconds"), where=describe_machine())
         _write(file, [*calls, call])
-        call = _timed(call, program or run_program, file.parent / f"{step}.log")
+        call = _timed(call, program or run_program)
         _write(file, [*calls, call])
         if call.code:
             return call.code
     return EXIT_DONE
 
 
-def _timed(call: Call, program: Program, log: Path) -> Call:
-    before, begin = os.times(), time.monotonic()
-    code = program(call.words, log)
-    after = os.times()
-    used = after.children_user + after.children_system - before.children_user - before.children_system
-    took = {"seconds": round(time.monotonic() - begin, 1), "processor": round(used, 1)}
-    error = _error_in(log) if code not in (EXIT_DONE, *STOPPED) else ""
+def _timed(call: Call, program: Program) -> Call:
+    before, begin = _processor_seconds(), time.monotonic()
+    with listening() as heard:
+        code = program(list(call.words))
+    gc.collect()  # the networks of this call
+    took = {"seconds": round(time.monotonic() - begin, 1), "processor": round(_processor_seconds() - before, 1)}
+    error = heard.error if code not in (EXIT_DONE, *STOPPED) else ""
     return Call(**{**asdict(call), "words": call.words, "code": code, "error": error, **took})
 
 
-def run_program(words: Sequence[str], log: Path) -> int:
-    """Run one of this project's programs, with its output at the end of a file.
-
-    Ctrl-C and SIGTERM are passed on to it, and it is waited for while it saves; a second one stops it at once.
-
-    Returns:
-        its exit code, as a shell says it.
-    """
-    with open(log, "a", encoding="utf-8") as output:
-        output.write(f"\n$ python {' '.join(words)}\n")
-        output.flush()
-        command = [sys.executable, str(REPO / words[0]), *words[1:]]
-        # In a session of its own the terminal's Ctrl-C reaches this process alone, and the child but once.
-        child = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
-        stops = (signal.SIGINT, signal.SIGTERM)
-        before = {number: signal.signal(number, lambda number, _: child.send_signal(number)) for number in stops}
-        try:
-            code = child.wait()
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-        return 128 - code if code < 0 else code
+def _processor_seconds() -> float:
+    return sum(os.times()[:4])  # of this process and of its children
 
 
-def _error_in(log: Path) -> str:
-    if not log.is_file():
-        return ""
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    found = [line.partition(": error: ")[2] for line in lines if ": error: " in line]
-    return found[-1].strip() if found else ""
+def run_program(words: list[str]) -> int:
+    """Run one of this project's programs in this process, which saves loading torch; returns its exit code."""
+    commands = Commands()
+    call = {"train.py": commands.train, "test.py": commands.test, "scripts/evaluate.py": commands.evaluate}
+    return call[words[0]](words[1:])
 
 
 def _write(file: Path, calls: Sequence[Call]) -> None:
