@@ -103,9 +103,9 @@ STEPS, PROGRESS = ["train", "test", "evaluate"], ["test", "test"]  # the latter 
 def test_command_lines_parse(run: GalleryRun) -> None:
     options = parse_train(run.train_words(), MODELS, DATASETS)
     assert options.run.model == run.model and options.engine.seed == 0
-    parse_test(["--model", run.model, "--dataroot", "x", "--name", run.name, *run.test], MODELS, DATASETS)
-    for words in run.measured:
-        parse_command("scripts/evaluate.py", evaluate.RECORDS, ["--name", run.name, *words])
+    parse_test(["--model", run.model, "--dataroot", "x", "--name", run.name, *run.test.split()], MODELS, DATASETS)
+    for flags in run.measured:
+        parse_command("scripts/evaluate.py", evaluate.RECORDS, ["--name", run.name, *flags.split()])
     assert len(run.columns) == len(run.captions) and (not run.columns or run.progress in run.columns)
 
 

@@ -5,19 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-EXTRACTOR = ("--feature_extractor", "efficientnet_lite0")
+EXTRACTOR = "--feature_extractor efficientnet_lite0"
 """Its weights come with a package, so that the numbers can be had without a download."""
-
-_PAIRED_METRICS = ("--metrics", "kid,psnr,ssim,l1", *EXTRACTOR)
-_UNPAIRED_METRICS = ("--metrics", "kid", *EXTRACTOR)
-_WHILE_TRAINING = ("--eval_metrics", "psnr,ssim,l1")
-_KID_WHILE_TRAINING = ("--eval_metrics", "kid", "--eval_images", "40", *EXTRACTOR)
-
-FACADES = ("--direction", "BtoA", "--load_size", "143", "--crop_size", "128")
-_UNET = ("--netG", "unet_128", "--ngf", "32", "--ndf", "32")
 
 VGG_WEIGHTS = "VGG"
 """Stands in a run's words for the file that ``--vgg_weights`` names."""
+
+_COMMON = "--seed 0 --num_threads 0 --display_id 0 --save_latest_freq 500"
+_PAIRED_NUMBERS = f"--metrics kid,psnr,ssim,l1 {EXTRACTOR}"
+_UNPAIRED_NUMBERS = f"--metrics kid {EXTRACTOR}"
+_WATCH_PAIRS = "--eval_metrics psnr,ssim,l1"
+_WATCH_KID = f"--eval_metrics kid --eval_images 24 {EXTRACTOR}"
+
+_128, _64 = "--load_size 143 --crop_size 128", "--load_size 72 --crop_size 64"
+_UNET = "--netG unet_128 --ngf 32 --ndf 32"
+_SMALL_ATME = "--dim 24 --init_dim 24 --precision bf16"
+
+_FACADES = "CMP facades: 40 pairs to train on, 10 to test; from the label map to the photo"
+_SHOES = "edges2shoes: 224 pairs to train on, 73 to test; from the edges to the photo"
+_DAY_NIGHT = "day2night: 120 photos by day and 120 by night to train on, 80 and 80 to test; not paired"
 
 
 @dataclass(frozen=True)
@@ -28,13 +34,13 @@ class GalleryRun:
         name: of the run, of its page, and of its pictures.
         title: heading of its page.
         model: ``--model``.
-        data: folder of the data set below ``--data``.
+        data: folder of the data set in ``datasets/``.
         told: what the data set is, in words.
         epochs: ``--n_epochs`` and ``--n_epochs_decay``.
-        words: further flags of ``train.py``.
+        flags: further flags of ``train.py``.
         test: flags of ``test.py``.
         measured: flags of ``evaluate.py``, once per call; empty for no numbers.
-        columns: pictures of a test image, in this order: the ends of their file names.
+        columns: pictures of a test image, in this order: the ends of their file names; empty for samples of classes.
         captions: above these columns.
         progress: the column that is shown at several epochs.
         folder: of its results: ``<phase>_latest``.
@@ -48,9 +54,9 @@ class GalleryRun:
     data: str
     told: str
     epochs: tuple[int, int]
-    words: tuple[str, ...]
-    test: tuple[str, ...] = ()
-    measured: tuple[tuple[str, ...], ...] = (_PAIRED_METRICS,)
+    flags: str
+    test: str = ""
+    measured: tuple[str, ...] = (_PAIRED_NUMBERS,)
     columns: tuple[str, ...] = ("real_A", "fake_B", "real_B")
     captions: tuple[str, ...] = ("input", "result", "target")
     progress: str = "fake_B"
@@ -65,18 +71,14 @@ class GalleryRun:
 
     def train_words(self) -> list[str]:
         """Words of ``train.py`` for a new run, without folders."""
-        common = ["--seed", "0", "--n_epochs", str(self.epochs[0]), "--n_epochs_decay", str(self.epochs[1])]
-        common += ["--num_threads", "0", "--display_id", "0", "--save_latest_freq", "500"]
-        return ["--dataroot", f"datasets/{self.data}", "--name", self.name, "--model", self.model, *self.words, *common]
+        run = f"--dataroot datasets/{self.data} --name {self.name} --model {self.model}"
+        epochs = f"--n_epochs {self.epochs[0]} --n_epochs_decay {self.epochs[1]}"
+        return f"{run} {self.flags} {epochs} {_COMMON}".split()
 
 
-def _every(epochs: int, evaluated: int) -> tuple[str, ...]:
-    return "--save_epoch_freq", str(epochs), "--eval_freq", str(evaluated)
+def _every(saved: int, watched: int) -> str:
+    return f"--save_epoch_freq {saved} --eval_freq {watched}"
 
-
-_FACADES = "CMP facades: 40 pairs to train on, 10 to test; from the label map to the photo"
-_SHOES = "edges2shoes: 224 pairs to train on, 73 to test; from the edges to the photo"
-_DAY_NIGHT = "day2night: 120 photos by day and 120 by night to train on, 80 and 80 to test; not paired"
 
 RUNS: Sequence[GalleryRun] = (
     GalleryRun(
@@ -86,7 +88,7 @@ RUNS: Sequence[GalleryRun] = (
         "facades",
         _FACADES,
         (14, 10),
-        (*FACADES, *_UNET, *_every(3, 4), *_WHILE_TRAINING),
+        f"--direction BtoA {_128} {_UNET} {_every(3, 4)} {_WATCH_PAIRS}",
     ),
     GalleryRun(
         "atme",
@@ -95,10 +97,7 @@ RUNS: Sequence[GalleryRun] = (
         "facades",
         _FACADES,
         (9, 6),
-        (
-            *("--direction", "BtoA", "--load_size", "107", "--crop_size", "96", "--dim", "24", "--init_dim", "24"),
-            *("--ndf", "32", "--precision", "bf16", *_every(2, 3), *_WHILE_TRAINING),
-        ),
+        f"--direction BtoA {_64} {_SMALL_ATME} --ndf 32 {_every(2, 3)} {_WATCH_PAIRS}",
         columns=("real_A", "Disc_B", "noisy_A", "fake_B", "real_B"),
         captions=("input", "W", "input with W", "result", "target"),
         doc="atme.md",
@@ -109,12 +108,9 @@ RUNS: Sequence[GalleryRun] = (
         "cycle_gan",
         "day2night",
         _DAY_NIGHT,
-        (3, 1),
-        (
-            *("--netG", "resnet_6blocks", "--ngf", "24", "--ndf", "24", "--load_size", "107", "--crop_size", "96"),
-            *("--lambda_identity", "0", "--precision", "bf16", *_every(1, 2), *_KID_WHILE_TRAINING),
-        ),
-        measured=(_UNPAIRED_METRICS, (*_UNPAIRED_METRICS, "--domain", "A")),
+        (2, 1),
+        f"{_64} --netG resnet_6blocks --ngf 24 --ndf 24 --lambda_identity 0 --precision bf16 {_every(1, 1)} {_WATCH_KID}",
+        measured=(_UNPAIRED_NUMBERS,),
         columns=("real_A", "fake_B", "rec_A", "real_B", "fake_A", "rec_B"),
         captions=("day", "to night", "and back", "night", "to day", "and back"),
         doc="cycle_gan.md",
@@ -125,12 +121,9 @@ RUNS: Sequence[GalleryRun] = (
         "ugatit",
         "day2night",
         _DAY_NIGHT,
-        (2, 2),
-        (
-            *("--light", "--ch", "16", "--load_size", "107", "--crop_size", "96", "--lr", "0.0002"),
-            *("--precision", "bf16", *_every(1, 2), *_KID_WHILE_TRAINING),
-        ),
-        measured=(_UNPAIRED_METRICS, (*_UNPAIRED_METRICS, "--domain", "A")),
+        (2, 1),
+        f"--light --ch 16 --n_layers_global 6 {_64} --lr 0.0002 --precision bf16 {_every(1, 1)} {_WATCH_KID}",
+        measured=(_UNPAIRED_NUMBERS,),
         columns=("real_A", "heat_fake_B", "fake_B", "real_B", "heat_fake_A", "fake_A"),
         captions=("day", "attention", "to night", "night", "attention", "to day"),
         doc="ugatit.md",
@@ -142,13 +135,10 @@ RUNS: Sequence[GalleryRun] = (
         "cifar10",
         "CIFAR-10: 10 classes of 200 images of 32 pixels to train on, 50 each held out; from noise",
         (10, 0),
-        (
-            *("--image_size", "32", "--ngf", "16", "--ndf", "16", "--batch_size", "32", "--lr_G", "0.0002"),
-            *("--lr_D", "0.0004", "--ema_decay", "0.99", "--ema_start", "200", "--precision", "bf16"),
-            *("--channels_last", *_every(1, 2), "--eval_metrics", "kid", "--eval_images", "200", *EXTRACTOR),
-        ),
-        test=("--generate_all", "--num_images", "8"),
-        measured=(("--metrics", "kid,fid,is", *EXTRACTOR, "--n_samples", "500"),),
+        "--image_size 32 --ngf 16 --ndf 16 --batch_size 32 --lr_G 0.0002 --lr_D 0.0004 --ema_decay 0.99 --ema_start 200 "
+        f"--precision bf16 --channels_last {_every(1, 2)} --eval_metrics kid --eval_images 200 {EXTRACTOR}",
+        test="--generate_all --num_images 8",
+        measured=(f"--metrics kid,fid,is {EXTRACTOR} --n_samples 500",),
         columns=(),
         captions=(),
         progress="",
@@ -160,14 +150,11 @@ RUNS: Sequence[GalleryRun] = (
         "AU-GAN",
         "augan",
         "day2night",
-        _DAY_NIGHT + "; night is the adverse side, A",
-        (2, 1),
-        (
-            *("--direction", "BtoA", "--ngf", "16", "--ndf", "16", "--load_size", "107", "--crop_size", "96"),
-            *("--precision", "bf16", *_every(1, 2), *_KID_WHILE_TRAINING),
-        ),
-        test=("--save_uncertainty",),
-        measured=(_UNPAIRED_METRICS, (*_UNPAIRED_METRICS, "--domain", "A")),
+        f"{_DAY_NIGHT}; night is the adverse side, A",
+        (1, 1),
+        f"--direction BtoA {_64} --ngf 16 --ndf 16 --precision bf16 {_every(1, 1)} {_WATCH_KID}",
+        test="--save_uncertainty",
+        measured=(_UNPAIRED_NUMBERS,),
         columns=("real_A", "fake_B", "conf_A", "rec_A", "real_B", "fake_A"),
         captions=("night", "to day", "uncertainty", "reconstruction", "day", "to night"),
         doc="augan.md",
@@ -179,10 +166,8 @@ RUNS: Sequence[GalleryRun] = (
         "facades",
         _FACADES,
         (3, 2),
-        (
-            *(*FACADES, *_UNET, "--vgg", "vgg16", "--vgg_weights", VGG_WEIGHTS, "--lambda_perceptual", "0.1"),
-            *(*_every(1, 2), *_WHILE_TRAINING),
-        ),
+        f"--direction BtoA {_64} --netG resnet_6blocks --ngf 24 --ndf 24 --vgg vgg16 --vgg_weights {VGG_WEIGHTS} "
+        f"--lambda_perceptual 0.1 {_every(1, 1)} {_WATCH_PAIRS}",
         doc="perceptual.md",
     ),
     GalleryRun(
@@ -191,13 +176,10 @@ RUNS: Sequence[GalleryRun] = (
         "stochastic",
         "edges2shoes",
         _SHOES,
-        (1, 1),
-        (
-            *("--load_size", "143", "--crop_size", "128", *_UNET, "--noise", "feature", "--lambda_div", "1"),
-            *("--lambda_L1", "10", *_every(1, 1), "--eval_images", "20", *_WHILE_TRAINING),
-        ),
-        test=("--num_samples", "4"),
-        measured=(("--metrics", "kid,psnr,ssim,l1,diversity", *EXTRACTOR),),
+        (1, 0),
+        f"{_128} {_UNET} --noise feature --lambda_div 1 --lambda_L1 10 {_every(1, 1)} --eval_images 20 {_WATCH_PAIRS}",
+        test="--num_samples 4",
+        measured=(f"--metrics kid,psnr,ssim,l1,diversity {EXTRACTOR}",),
         columns=("real_A", "fake_B", "fake_B_2", "fake_B_3", "fake_B_std", "real_B"),
         captions=("input", "draw 1", "draw 2", "draw 3", "spread x 8", "target"),
         doc="stochastic.md",
@@ -208,13 +190,10 @@ RUNS: Sequence[GalleryRun] = (
         "colorization",
         "day2night",
         "day2night, the photos by day alone: 120 to train on, 80 to test; from grey to colour",
-        (2, 2),
-        (
-            *("--phase", "trainA", "--load_size", "143", "--crop_size", "128", "--netG", "unet_128", "--ngf", "32"),
-            *("--ndf", "32", *_every(1, 2), "--eval_phase", "testA", "--eval_images", "20", *_WHILE_TRAINING),
-        ),
-        test=("--phase", "testA"),
-        measured=((*_PAIRED_METRICS, "--phase", "testA"),),
+        (1, 1),
+        f"--phase trainA {_128} {_UNET} {_every(1, 1)} --eval_phase testA --eval_images 20 {_WATCH_PAIRS}",
+        test="--phase testA",
+        measured=(f"{_PAIRED_NUMBERS} --phase testA",),
         columns=("real_A", "fake_B_rgb", "real_B_rgb"),
         progress="fake_B_rgb",
         folder="testA_latest",
@@ -227,11 +206,8 @@ RUNS: Sequence[GalleryRun] = (
         "day2night",
         _DAY_NIGHT,
         (1, 1),
-        (
-            *("--dim", "24", "--init_dim", "24", "--ndf", "24", "--load_size", "72", "--crop_size", "64"),
-            *("--lambda_identity", "0", "--precision", "bf16", *_every(1, 1), *_KID_WHILE_TRAINING),
-        ),
-        measured=(_UNPAIRED_METRICS, (*_UNPAIRED_METRICS, "--domain", "A")),
+        f"{_64} {_SMALL_ATME} --ndf 24 --lambda_identity 0 {_every(1, 1)} {_WATCH_KID}",
+        measured=(_UNPAIRED_NUMBERS,),
         columns=("real_A", "fake_B", "rec_A", "real_B", "fake_A", "rec_B"),
         captions=("day", "to night", "and back", "night", "to day", "and back"),
         doc="atme.md",
@@ -242,8 +218,9 @@ RUNS: Sequence[GalleryRun] = (
         "adversarial_losses",
         "facades",
         _FACADES,
-        (6, 4),
-        (*FACADES, *_UNET, "--gan_mode", "ls", *_every(2, 3), *_WHILE_TRAINING),
+        (3, 3),
+        f"--direction BtoA {_128} {_UNET} --gan_mode ls {_every(1, 1)} {_WATCH_PAIRS}",
+        doc="discriminators.md",
     ),
     GalleryRun(
         "wasserstein",
@@ -251,7 +228,8 @@ RUNS: Sequence[GalleryRun] = (
         "adversarial_losses",
         "facades",
         _FACADES,
-        (4, 3),
-        (*FACADES, *_UNET, "--gan_mode", "w", *_every(1, 2), *_WHILE_TRAINING),
+        (3, 2),
+        f"--direction BtoA {_128} {_UNET} --gan_mode w {_every(1, 1)} {_WATCH_PAIRS}",
+        doc="discriminators.md",
     ),
 )

@@ -147,10 +147,10 @@ def _train_words(run: GalleryRun, folders: Folders, calls: Sequence[Call], minut
 
 def _afterwards(run: GalleryRun, folders: Folders, progress: bool) -> list[tuple[str, list[str]]]:
     where = folders.words(run)
-    todo = [("test", ["test.py", *where, *run.test])]
-    todo += [("evaluate", ["scripts/evaluate.py", *where, *words]) for words in run.measured]
+    todo = [("test", ["test.py", *where, *run.test.split()])]
+    todo += [("evaluate", ["scripts/evaluate.py", *where, *flags.split()]) for flags in run.measured]
     for epoch in shown_epochs(folders.checkpoints / run.name) if progress else ():
-        few = run.test if not run.progress else (*run.test, "--num_test", str(PROGRESS_IMAGES))
+        few = run.test.split() + (["--num_test", str(PROGRESS_IMAGES)] if run.progress else [])
         todo.append(("progress", ["test.py", *where, *few, "--epoch", str(epoch)]))
     return todo
 
