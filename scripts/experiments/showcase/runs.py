@@ -109,7 +109,8 @@ RUNS: Sequence[GalleryRun] = (
         "day2night",
         _DAY_NIGHT,
         (2, 1),
-        f"{_64} --netG resnet_6blocks --ngf 24 --ndf 24 --lambda_identity 0 --precision bf16 {_every(1, 1)} {_WATCH_KID}",
+        f"{_64} --netG resnet_6blocks --ngf 24 --ndf 24 --lambda_identity 0 --precision bf16 "
+        f"{_every(1, 1)} {_WATCH_KID}",
         measured=(_UNPAIRED_NUMBERS,),
         columns=("real_A", "fake_B", "rec_A", "real_B", "fake_A", "rec_B"),
         captions=("day", "to night", "and back", "night", "to day", "and back"),
@@ -135,8 +136,8 @@ RUNS: Sequence[GalleryRun] = (
         "cifar10",
         "CIFAR-10: 10 classes of 200 images of 32 pixels to train on, 50 each held out; from noise",
         (10, 0),
-        "--image_size 32 --ngf 16 --ndf 16 --batch_size 32 --lr_G 0.0002 --lr_D 0.0004 --ema_decay 0.99 --ema_start 200 "
-        f"--precision bf16 --channels_last {_every(1, 2)} --eval_metrics kid --eval_images 200 {EXTRACTOR}",
+        "--image_size 32 --ngf 16 --ndf 16 --batch_size 32 --lr_G 0.0002 --lr_D 0.0004 --ema_decay 0.99 "
+        f"--ema_start 200 --precision bf16 --channels_last {_every(1, 2)} --eval_metrics kid --eval_images 200 {EXTRACTOR}",
         test="--generate_all --num_images 8",
         measured=(f"--metrics kid,fid,is {EXTRACTOR} --n_samples 500",),
         columns=(),
