@@ -241,7 +241,7 @@ def test_a_stopped_run_is_shown_as_stopped(programs: Programs) -> None:
     programs.codes = {("train", "pix2pix"): [130]}
     gallery.main(["--runs", "pix2pix"])
     gallery.main(["--pages"])
-    assert "**This training was stopped before its end.**" in page("pix2pix")
+    assert "**This training has not come to its end.**" in page("pix2pix")
 
 
 def test_tables_of_the_results_page_are_replaced(programs: Programs) -> None:

@@ -140,7 +140,7 @@ def page_text(facts: Facts, images: dict[str, Path], words: Words) -> str:
 def _state(facts: Facts) -> str:
     if facts.state == "failed":
         return f"**This run failed: {facts.failure}.** What it left behind is shown."
-    return "**This training was stopped before its end.**" if facts.state == "stopped" else ""
+    return "**This training has not come to its end.**" if facts.state == "stopped" else ""
 
 
 def _about_images(run: GalleryRun) -> str:

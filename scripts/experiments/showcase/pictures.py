@@ -17,7 +17,7 @@ from util.files import replacing
 from util.images.folder import natural_key
 from util.images.io import read_image, scale_of
 from util.metrics.measurement import short_name, title
-from util.pages.charts import LIGHT, Points, drawing_settings
+from util.pages.charts import LIGHT, Points, drawing_settings, tick_label
 from util.pages.comparison import ComparedRun
 from util.pages.figure_grid import FigureGrid
 from util.types import ABOUT_A_FAKE
@@ -209,6 +209,8 @@ def save_curves(run: ComparedRun, file: Path) -> bool:
 
 
 def _draw(axes: Axes, head: str, curves: Mapping[str, Points]) -> None:
+    from matplotlib.ticker import NullFormatter
+
     single = len(curves) == 1
     for number, (name, points) in enumerate(curves.items()):
         mark = "o" if len(points) < 12 else ""
@@ -219,6 +221,8 @@ def _draw(axes: Axes, head: str, curves: Mapping[str, Points]) -> None:
     positive = all(y > 0 for points in curves.values() for _, y in points)
     if positive and values and max(values) > 30 * min(values):
         axes.set_yscale("log")
+        axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.yaxis.set_major_formatter(lambda value, _: tick_label(value))
     axes.set_title(head, fontsize=10)
     axes.set_xlabel("images seen", fontsize=8)
     axes.tick_params(labelsize=8)
