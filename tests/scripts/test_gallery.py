@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shlex
 import sys
@@ -141,6 +142,17 @@ def test_the_time_of_a_stopped_training_is_used_up(programs: Programs) -> None:
     file.write_text(json.dumps(content))
     gallery.main(["--runs", "pix2pix", "--max_minutes", "7"])
     assert value_after(programs.words[1], "--max_minutes") == "3"
+
+
+def test_numbers_are_measured_again_after_another_test(programs: Programs, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert gallery.main(["--runs", "pix2pix"]) == 0
+    programs.calls.clear()
+    changed = [dataclasses.replace(run, test="--eval") for run in RUNS]
+    monkeypatch.setattr(gallery, "RUNS", changed)
+    assert gallery.main(["--runs", "pix2pix"]) == 0
+    assert [step for step, _ in programs.calls] == ["test", "evaluate", "test", "test"]  # no training
+    programs.calls.clear()
+    assert gallery.main(["--runs", "pix2pix"]) == 0 and programs.calls == []
 
 
 def test_a_failed_run_is_tried_again_and_the_others_go_on(

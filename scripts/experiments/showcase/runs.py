@@ -98,6 +98,7 @@ RUNS: Sequence[GalleryRun] = (
         _FACADES,
         (9, 6),
         f"--direction BtoA {_64} {_SMALL_ATME} --ndf 32 {_every(2, 3)} {_WATCH_PAIRS}",
+        test="--test_map two_pass",
         columns=("real_A", "Disc_B", "noisy_A", "fake_B", "real_B"),
         captions=("input", "W", "input with W", "result", "target"),
         doc="atme.md",
