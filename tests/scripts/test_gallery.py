@@ -204,8 +204,10 @@ def test_pages_say_what_the_files_say(programs: Programs) -> None:
         "python train.py --dataroot datasets/facades --name atme --model atme",
     ):
         assert expected in text
-    command = text.split("```bash\n")[1].split("\n```")[0].replace("\\\n", " ")
-    words = shlex.split(command)
+    lines = text.split("```bash\n")[1].split("\n```")[0].replace("\\\n", " ").splitlines()
+    assert lines[1] == "python test.py --name atme --test_map two_pass"
+    assert lines[2].startswith("python scripts/evaluate.py --name atme --metrics kid,") and len(lines) == 3
+    words = shlex.split(lines[0])
     assert words[2:] == [*next(run for run in RUNS if run.name == "atme").train_words()]
 
     index = Path("docs/gallery.md").read_text()

@@ -64,17 +64,23 @@ class Facts:
         return "trained" if is_trained(self.calls) else "stopped"
 
     @property
-    def command(self) -> list[str]:
-        """Words of the first start of train.py, without folders of this machine; empty before it."""
-        if not self.trainings:
-            return []
-        shown: list[str] = []
-        flag = ""
-        for word in self.trainings[0].words:
-            flag = word.removeprefix("--") if word.startswith("--") else flag
-            if flag not in _LEFT_OUT:
-                shown.append("FILE" if flag in _FILES and not word.startswith("--") else word)
-        return shown
+    def commands(self) -> list[list[str]]:
+        """The first start of train.py, and the last calls of test.py and evaluate.py that ended well, as ``shown``."""
+        good = [call for call in self.calls if call.code == EXIT_DONE]
+        tests = [call for call in good if call.step == "test"][-1:]
+        measured = {call.words: call for call in good if call.step == "evaluate"}
+        return [shown(call.words) for call in (*self.trainings[:1], *tests, *measured.values())]
+
+
+def shown(words: Sequence[str]) -> list[str]:
+    """A command line without folders and files of this machine."""
+    found: list[str] = []
+    flag = ""
+    for word in words:
+        flag = word.removeprefix("--") if word.startswith("--") else flag
+        if flag not in _LEFT_OUT:
+            found.append("FILE" if flag in _FILES and not word.startswith("--") else word)
+    return found
 
 
 def read_facts(run: GalleryRun, folders: Folders) -> Facts:

@@ -132,7 +132,8 @@ def page_text(facts: Facts, images: dict[str, Path], words: Words) -> str:
         parts += ["\n".join([*lines, f"- from `{numbers_file(run)}`, folder `{run.numbers_folder}`"])]
     rows = [[fact.what, fact.value, f"`{fact.source}`"] for fact in facts_of_run(facts)]
     parts += ["## The run", _table(["", "", "from"], rows)]
-    parts += ["```bash\n" + _wrapped(["python", *facts.command]) + "\n```"]
+    lines = [_wrapped(["python", *words]) for words in facts.commands]
+    parts += ["\n".join(["```bash", *lines, "```"])]
     parts += [f"Made by `{COMMAND} --pages` from the files of the run."]
     return "\n\n".join(filter(None, parts)) + "\n"
 

@@ -34,7 +34,7 @@ MOST_BYTES = 120_000
 _SIDE = 170  # pixels of a picture on a page, about
 _MOST_WIDTH = 1040
 _SMALL = 80  # height in the index
-_QUALITIES = (88, 80, 70, 60, 50)
+_QUALITIES = (80, 70, 60, 50)
 
 
 # --- the results of a run ---------------------------------------------------------------------------------------------

@@ -210,9 +210,10 @@ RUNS: Sequence[GalleryRun] = (
         _DAY_NIGHT,
         (2, 1),
         f"{_64} {_SMALL_ATME} --ndf 24 --lambda_identity 0 {_every(1, 1)} {_WATCH_KID}",
+        test="--test_map two_pass",
         measured=(_UNPAIRED_NUMBERS,),
-        columns=("real_A", "fake_B", "rec_A", "real_B", "fake_A", "rec_B"),
-        captions=("day", "to night", "and back", "night", "to day", "and back"),
+        columns=("real_A", "Disc_B", "fake_B", "real_B", "Disc_A", "fake_A"),
+        captions=("day", "W", "to night", "night", "W", "to day"),
         doc="atme.md",
     ),
     GalleryRun(
