@@ -205,7 +205,7 @@ def test_pages_say_what_the_files_say(programs: Programs) -> None:
     ):
         assert expected in text
     lines = text.split("```bash\n")[1].split("\n```")[0].replace("\\\n", " ").splitlines()
-    assert lines[1] == "python test.py --name atme --test_map two_pass"
+    assert lines[1] == "python test.py --name atme --model atme --test_map two_pass"
     assert lines[2].startswith("python scripts/evaluate.py --name atme --metrics kid,") and len(lines) == 3
     words = shlex.split(lines[0])
     assert words[2:] == [*next(run for run in RUNS if run.name == "atme").train_words()]

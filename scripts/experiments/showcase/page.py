@@ -189,8 +189,8 @@ def _index(rows: Sequence[Sequence[str]]) -> str:
         "A short training of every model on real photos, on one processor core, of some minutes each: what to "
         "expect of a first try, not of a model. Each page has the pictures of test images, the progress, the curves, "
         "the numbers with their protocol, the command, and what went wrong. Tables of the numbers: "
-        "[results](results.md). Where the load of the machine was above its cores, read the processor time: the wall time has "
-        "the waiting in it.",
+        "[results](results.md). Where the load of the machine was above its cores, read the processor time: the "
+        "wall time has the waiting in it.",
         _table(["model", "input and result", "verdict"], rows),
         "## Make it",
         f"```bash\n{COMMAND}             # train what is missing, one run after the other; goes on after a stop\n"
