@@ -29,7 +29,7 @@ from tests.commands import command_records
 
 REPO = Path(__file__).resolve().parents[1]
 PAGES = sorted(
-    file for file in (*REPO.glob("*.md"), *REPO.glob("docs/*.md"), REPO / "datasets/README.md") if file.is_file()
+    file for file in (*REPO.glob("*.md"), *REPO.glob("docs/**/*.md"), REPO / "datasets/README.md") if file.is_file()
 )
 TUTORIALS = {"docs/add_a_model.md", "docs/add_a_dataset.md", "docs/add_a_metric.md", "docs/add_a_logger.md"}
 """Pages whose commands use what the page itself adds."""

@@ -4,8 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from scripts import results_table
+from util.metrics.images import FolderImages
 from util.metrics.measurement import FILE_NAME, Measurement, update_measurements
 
 
@@ -80,3 +82,18 @@ def test_wrong_words(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ):
         assert results_table.main(words) == 2
         assert message in capsys.readouterr().err
+
+
+def test_numbers_of_samples_are_of_the_samples_that_are_there(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = root / "results/new/eval_latest/images/0000_cat"
+    folder.mkdir(parents=True)
+    Image.new("RGB", (4, 4), "red").save(folder / "000_00000.png")
+    content = FolderImages(folder.parent, "").content()
+    protocol = {"fake": {"n": 1, "size": "4x4", "content": content}}
+    found = [Measurement("is", "is", 1.5, None, protocol, folder="eval_latest")]
+    update_measurements(root / "results/new" / FILE_NAME, found)
+    assert results_table.main(["new", "--folder", "eval_latest"]) == 0
+    assert "| new | 1 | 50 | 1.500 |" in capsys.readouterr().out
+    Image.new("RGB", (4, 4), "blue").save(folder / "000_00000.png")
+    assert results_table.main(["new", "--folder", "eval_latest"]) == 0
+    assert "1.500" not in capsys.readouterr().out
