@@ -3,9 +3,10 @@
 python datasets/make_demo.py shapes --out datasets/demo_shapes --size 32 --n_train 12000
 python -m benchmarks.shapes --name RUN [--epoch 20,40,latest] [--n_samples 600] [--judge judge.pt] [flags of test.py]
 
-The judge is a small classifier of colour and outline. It is trained on real drawn shapes of other seeds than any training
-set, and must name 98 % of held-out real ones rightly, or nothing is measured. Prints one Markdown row per checkpoint and the
-details of the last one; ``results/RUN/shapes_<epoch>`` has ``judged.json`` and ``sheet.png``, one column per class.
+The judge is a small classifier of colour and outline. It is trained on real drawn shapes of other seeds than any
+training set, and must name 98 % of held-out real ones rightly, or nothing is measured. Prints one Markdown row per
+checkpoint and the details of the last one; ``results/RUN/shapes_<epoch>`` has ``judged.json`` and ``sheet.png``, one
+column per class.
 """
 
 from __future__ import annotations
@@ -89,8 +90,8 @@ def real_shapes(count: int, size: int, seed: int) -> tuple[Tensor, Tensor]:
 def train_judge(images: Tensor, labels: Tensor, *, epochs: int = 5, batch_size: int = 64, width: int = 32) -> Judge:
     """A judge of these images.
 
-    It learns them mirrored (as trainings do unless ``--no_flip``) and with some noise, because a generator's textures are not
-    exactly those of the drawings.
+    It learns them mirrored (as trainings do unless ``--no_flip``) and with some noise, because a generator's textures
+    are not exactly those of the drawings.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -136,7 +137,7 @@ class Verdict:
         return f"| {name} | {self.images} | {shares} | {worst} {100 * self.classes[worst]:.0f} % |"
 
 
-HEADER = "| images | number | colour right | outline right | both right | worst class |\n| --- | --- | --- | --- | --- | --- |"
+HEADER = "| images | number | colour right | outline right | both right | worst class |\n" + "| --- " * 6 + "|"
 
 
 def verdict(asked: Tensor, seen: Tensor) -> Verdict:
@@ -146,8 +147,8 @@ def verdict(asked: Tensor, seen: Tensor) -> Verdict:
     both = colour & outline
     table = torch.bincount((asked % n) * n + seen % n, minlength=n * n).view(n, n)
     classes = {CLASSES[k]: float(both[asked == k].float().mean()) for k in asked.unique().tolist()}
-    shares = [float(each.float().mean()) for each in (colour, outline, both)]
-    return Verdict(len(asked), *shares, outlines=table.tolist(), classes=classes)
+    a, b, c = (float(each.float().mean()) for each in (colour, outline, both))
+    return Verdict(len(asked), a, b, c, outlines=table.tolist(), classes=classes)
 
 
 def details(found: Verdict) -> str:
@@ -181,7 +182,7 @@ def judge_for(size: int, file: Path | None, count: int) -> tuple[Judge, Verdict]
     return judge, held_out
 
 
-def judge_run(judge_file: Path | None, argv: argparse.Namespace, flags: Sequence[str]) -> None:
+def judge_run(argv: argparse.Namespace, flags: Sequence[str]) -> None:
     """Print the table of a run's checkpoints, and write the folders.
 
     Raises:
@@ -197,7 +198,7 @@ def judge_run(judge_file: Path | None, argv: argparse.Namespace, flags: Sequence
         if sorted(names) != sorted(CLASSES):
             raise ValueError(f"--name {argv.name}: its classes are not those of datasets/make_demo.py shapes")
         if judge is None:
-            judge, real = judge_for(model.image_size, judge_file, argv.n_judge)
+            judge, real = judge_for(model.image_size, argv.judge, argv.n_judge)
             print(real.row("held-out real"), flush=True)
         each = -(-argv.n_samples // len(names))
         labels = [names.index(name) for name in CLASSES for _ in range(each)]
@@ -238,7 +239,7 @@ def _run(argv: Sequence[str]) -> int:
         "--judge", type=Path, metavar="FILE", help="the judge's weights: read, or else trained and kept"
     )
     known, flags = parser.parse_known_args(argv)
-    judge_run(known.judge, known, flags)
+    judge_run(known, flags)
     return EXIT_DONE
 
 

@@ -381,8 +381,8 @@ class SAGANModel(BaseModel):
         G runs in train mode without gradients; D sees the real images first, then the fakes.
 
         Returns:
-            ``D_real`` and ``D_fake``; D's loss is their sum. With ``--matching_aware`` also ``D_wrong``, and the loss is
-            the sum of the first and the mean of the other two.
+            ``D_real`` and ``D_fake``; D's loss is their sum. With ``--matching_aware`` also ``D_wrong``, and the loss
+            is the first plus the mean of the other two.
         """
         G, D = self.networks["G"], self.networks["D"]
 

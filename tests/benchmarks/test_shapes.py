@@ -63,7 +63,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_checkpoints_are_judged_by_the_names_of_their_classes(runs: Path, tmp_path: Path, monkeypatch, capsys):
-    """A judge that sees a red circle everywhere: right for one class of twelve, one colour of three, one outline of four."""
+    """A judge that sees red circles everywhere: right for one class of 12, one colour of 3, one outline of 4."""
 
     class Red(shapes.Judge):
         def classes(self, images):

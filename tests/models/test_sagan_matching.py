@@ -31,7 +31,7 @@ def test_wrong_labels_are_all_the_others_equally_often():
     wrong = build("--matching_aware")._wrong(labels)
     counts = torch.bincount(labels * 3 + wrong, minlength=9).view(3, 3)
     assert counts.diagonal().tolist() == [0, 0, 0]
-    assert 430 < int(counts[~torch.eye(3, dtype=torch.bool)].min())  # 500 expected, 4 standard deviations are 63
+    assert int(counts[~torch.eye(3, dtype=torch.bool)].min()) > 430  # 500 expected, 4 standard deviations are 63
 
 
 def test_the_step_of_D_is_that_of_the_publication(monkeypatch):
