@@ -87,7 +87,7 @@ def real_shapes(count: int, size: int, seed: int) -> tuple[Tensor, Tensor]:
     return images, torch.tensor(labels)
 
 
-def train_judge(images: Tensor, labels: Tensor, *, epochs: int = 5, batch_size: int = 64, width: int = 32) -> Judge:
+def train_judge(images: Tensor, labels: Tensor, *, epochs: int = 12, batch_size: int = 64, width: int = 32) -> Judge:
     """A judge of these images.
 
     It learns them mirrored (as trainings do unless ``--no_flip``) and with some noise, because a generator's textures
@@ -170,7 +170,7 @@ def judge_for(size: int, file: Path | None, count: int) -> tuple[Judge, Verdict]
         judge.load_state_dict(torch.load(file, weights_only=True))
     else:
         judge = train_judge(*real_shapes(count, size, TRAINING_SEED))
-    images, labels = real_shapes(1200, size, HELD_OUT_SEED)
+    images, labels = real_shapes(600, size, HELD_OUT_SEED)
     held_out = verdict(labels, judge.classes(images))
     if held_out.both < LEAST:
         raise ValueError(
@@ -234,7 +234,7 @@ def _run(argv: Sequence[str]) -> int:
     parser.add_argument("--seed", type=int, default=0, help="of the samples")
     parser.add_argument("--checkpoints_dir", default="./checkpoints", help="folder of all runs")
     parser.add_argument("--results_dir", default="./results", help="folder of the results")
-    parser.add_argument("--n_judge", type=int, default=12000, help="real shapes that the judge is trained on")
+    parser.add_argument("--n_judge", type=int, default=2400, help="real shapes that the judge is trained on")
     parser.add_argument(
         "--judge", type=Path, metavar="FILE", help="the judge's weights: read, or else trained and kept"
     )
