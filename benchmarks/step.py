@@ -47,14 +47,14 @@ random = torch.Generator().manual_seed(0)
 batch = {side: torch.rand(1, 3, size, size, generator=random) * 2 - 1 for side in "AB"}
 batch |= {"A_paths": ["a"], "B_paths": ["b"], "index": torch.tensor([0])}
 found = []
-for _ in range(1 + int(steps)):
+for _ in range(2 + int(steps)):
     use, wall = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
     model.set_input(batch)
     losses = model.optimize_parameters()
     wall, then = time.perf_counter() - wall, resource.getrusage(resource.RUSAGE_SELF)
     cpu = then.ru_utime + then.ru_stime - use.ru_utime - use.ru_stime
     found.append((wall, cpu, then.ru_minflt - use.ru_minflt))
-seconds, cpu, faults = (statistics.median(column) for column in zip(*found[1:]))
+seconds, cpu, faults = (statistics.median(column) for column in zip(*found[2:]))
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 losses = {name: float(value) for name, value in losses.items()}
 print(json.dumps({"seconds": seconds, "cpu": cpu, "faults": faults, "mb": peak, "losses": losses}))
@@ -95,7 +95,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--models", default="pix2pix,cycle_gan,atme,ugatit")
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--rounds", type=int, default=5, help="processes of each checkout")
-    parser.add_argument("--steps", type=int, default=3, help="steps of each process, after one to warm up")
+    parser.add_argument("--steps", type=int, default=3, help="steps of each process, after two to warm up")
     parser.add_argument("--threads", type=int, default=0, help="0 = as many as torch takes")
     parser.add_argument("--busy", action="store_true", help="beside an endless loop of low priority")
     known, rest = parser.parse_known_args(argv)

@@ -1,7 +1,7 @@
 """Images per second of scripts/translate.py beside test.py, on the same pictures with the same run.
 
 Usage:
-    python -m benchmarks.translate --name RUN --images FOLDER [--rounds 3]
+    python -m benchmarks.translate --name RUN --images FOLDER [--rounds 3] [--old CHECKOUT]
 Both programs are started in turns, so that a busy machine slows both; CPU seconds say more there than the clock.
 """
 
@@ -41,6 +41,7 @@ def main() -> int:
     parser.add_argument("--images", required=True, type=Path, help="folder of pictures of the size of the training")
     parser.add_argument("--checkpoints_dir", default="checkpoints")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--old", type=Path, default=REPO, help="checkout whose test.py is measured (default: this one)")
     args = parser.parse_args()
     pictures = sorted(file for file in args.images.iterdir() if file.is_file())
     run = ["--name", args.name, "--checkpoints_dir", args.checkpoints_dir, "--gpu_ids", "-1"]
@@ -49,7 +50,7 @@ def main() -> int:
         single = ["--dataset_mode", "single", "--dataroot", str(args.images), "--results_dir", f"{folder}/results"]
         translate = [str(REPO / "scripts/translate.py"), *run, "--existing", "replace"]
         commands = {
-            "test.py": [str(REPO / "test.py"), *run, *single],
+            "test.py": [str(args.old.resolve() / "test.py"), *run, *single],
             "translate.py": [*translate, str(args.images), "--output", f"{folder}/out"],
             "import torch": ["-c", "import torch"],
             "one picture": [*translate, str(pictures[0]), "--output", f"{folder}/one.png"],

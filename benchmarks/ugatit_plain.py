@@ -1,6 +1,6 @@
 """U-GAT-IT in its plain form: every equation written out as published, nothing fused, nothing made only once.
 
-The same state_dicts as ``models/ugatit/networks.py`` and the same numbers up to rounding. ``benchmarks/ugatit_step.py``
+The same state_dicts as ``models/ugatit/networks.py`` and the same numbers up to rounding. ``benchmarks/plain_step.py``
 measures what the difference is worth, and the tests compare the two.
 """
 

@@ -242,7 +242,9 @@ class UGATITModel(BaseModel):
             terms = []
             for scale in SCALES:  # the order matters: every pass of D takes a step of its power iteration
                 netD = self.networks[f"D_{scale}{side}"]
-                terms += [*_squares(netD(self.real[side]), 1), *_squares(netD(fake), 0)]
+                assert isinstance(netD, CAMDiscriminator)
+                of_real, of_fake = netD.judge(self.real[side], fake)
+                terms += [*_squares(of_real, 1), *_squares(of_fake, 0)]
             losses[f"D_{side}"] = self.options.adv_weight * torch.stack(terms).sum()
         return losses["D_A"] + losses["D_B"], losses
 

@@ -43,7 +43,7 @@ def gigabytes(size: float) -> str:
 
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
-_NEVER = 2**31 - 1
+_NEVER = -1
 
 
 def keep_freed_memory(environment: Mapping[str, str] = os.environ, *, largest: int = 2**30) -> bool:

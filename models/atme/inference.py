@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from models.atme.maps import ImageMaps
 from models.networks.inference import InferenceModule
-from models.networks.norm import is_exporting
+from models.networks.tracing import is_exporting
 
 
 class MappedTranslation(InferenceModule):

@@ -16,13 +16,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from models.networks.norm import float_or_wider, is_exporting, without_autocast
+from models.networks.fast_conv import Conv2d
+from models.networks.norm import float_or_wider, without_autocast
+from models.networks.tracing import is_exporting
 from util.registry import unknown
 
 EPS = 1e-5
 
 
-class WSConv(nn.Conv2d):
+class WSConv(Conv2d):
     """3x3 convolution with weight standardisation (Qiao et al. 2019, arXiv:1903.10520).
 
     ``w' = (w - mean) / sqrt(var + 1e-5)``, mean and biased variance over each output filter; what is stored is ``w``.
@@ -91,7 +93,7 @@ class ResnetBlock(nn.Module):
         self.mlp = None if time_dim is None else nn.Sequential(nn.SiLU(), nn.Linear(time_dim, 2 * out_channels))
         self.block1 = Block(in_channels, out_channels, groups=groups)
         self.block2 = Block(out_channels, out_channels, groups=groups)
-        self.res_conv = nn.Identity() if in_channels == out_channels else nn.Conv2d(in_channels, out_channels, 1)
+        self.res_conv = nn.Identity() if in_channels == out_channels else Conv2d(in_channels, out_channels, 1)
 
     def forward(self, x: Tensor, time: Tensor | None = None) -> Tensor:
         """``[N, in_channels, H, W]`` and ``[N, time_dim]`` -> ``[N, out_channels, H, W]``."""
@@ -106,7 +108,7 @@ class Downsample(nn.Sequential):
     """Every 2x2 pixels become channels (order: channel, row, column), then a 1x1 convolution."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
-        super().__init__(nn.PixelUnshuffle(2), nn.Conv2d(4 * in_channels, out_channels, 1))
+        super().__init__(nn.PixelUnshuffle(2), Conv2d(4 * in_channels, out_channels, 1))
 
 
 class Upsample(nn.Sequential):
@@ -117,9 +119,7 @@ class Upsample(nn.Sequential):
     """
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
-        super().__init__(
-            nn.Upsample(scale_factor=2, mode="nearest"), nn.Conv2d(in_channels, out_channels, 3, padding=1)
-        )
+        super().__init__(nn.Upsample(scale_factor=2, mode="nearest"), Conv2d(in_channels, out_channels, 3, padding=1))
 
     def forward(self, input: Tensor) -> Tensor:
         """``[N, in_channels, H, W]`` -> ``[N, out_channels, 2*H, 2*W]``."""
@@ -165,8 +165,8 @@ class LinearAttention(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.to_qkv = nn.Conv2d(channels, 3 * INNER, 1, bias=False)
-        self.to_out = nn.Sequential(nn.Conv2d(INNER, channels, 1), ChannelNorm(channels))
+        self.to_qkv = Conv2d(channels, 3 * INNER, 1, bias=False)
+        self.to_out = nn.Sequential(Conv2d(INNER, channels, 1), ChannelNorm(channels))
 
     def forward(self, tokens: Tensor) -> Tensor:
         """``[N, L, C]`` -> ``[N, L, C]``."""
@@ -198,8 +198,8 @@ class Attention(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.to_qkv = nn.Conv2d(channels, 3 * INNER, 1, bias=False)
-        self.to_out = nn.Conv2d(INNER, channels, 1)
+        self.to_qkv = Conv2d(channels, 3 * INNER, 1, bias=False)
+        self.to_out = Conv2d(INNER, channels, 1)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """``[N, L, C]`` -> ``[N, L, C]``."""
@@ -299,15 +299,15 @@ class ClampInward(nn.Module):
 
 
 def _resnet_head(dim: int, out_channels: int, groups: int) -> nn.Sequential:
-    return nn.Sequential(ResnetBlock(dim, dim, groups=groups), nn.Conv2d(dim, out_channels, 1), nn.Tanh())
+    return nn.Sequential(ResnetBlock(dim, dim, groups=groups), Conv2d(dim, out_channels, 1), nn.Tanh())
 
 
 def _conv_head(dim: int, out_channels: int, groups: int) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(dim, out_channels, 1), nn.Tanh())
+    return nn.Sequential(Conv2d(dim, out_channels, 1), nn.Tanh())
 
 
 def _conv_clamp_head(dim: int, out_channels: int, groups: int) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(dim, out_channels, 1), ClampInward())
+    return nn.Sequential(Conv2d(dim, out_channels, 1), ClampInward())
 
 
 HEADS: Mapping[str, Callable[[int, int, int], nn.Sequential]] = {
@@ -400,7 +400,7 @@ class DDMUNet(nn.Module):
             return nn.ModuleList([block(channels, width), block(channels, width), attention, resize])
 
         # The order of what follows is the order of the published state_dict.
-        self.init_conv = nn.Conv2d(in_channels, init_dim, 7, padding=3)
+        self.init_conv = Conv2d(in_channels, init_dim, 7, padding=3)
         self.time_mlp = nn.Sequential(
             embedding, nn.Linear(embedding_dim, time_dim), nn.GELU(), nn.Linear(time_dim, time_dim)
         )
@@ -408,12 +408,12 @@ class DDMUNet(nn.Module):
         for outer, inner in levels[:-1]:
             self.downs.append(level(outer, outer, Downsample(outer, inner)))
         outer, inner = levels[-1]
-        self.downs.append(level(outer, outer, nn.Conv2d(outer, inner, 3, padding=1)))
+        self.downs.append(level(outer, outer, Conv2d(outer, inner, 3, padding=1)))
         self.ups = nn.ModuleList()
         for outer, inner in reversed(levels[1:]):
             self.ups.append(level(inner + outer, inner, Upsample(inner, outer)))
         outer, inner = levels[0]
-        self.ups.append(level(inner + outer, inner, nn.Conv2d(inner, outer, 3, padding=1)))
+        self.ups.append(level(inner + outer, inner, Conv2d(inner, outer, 3, padding=1)))
         deepest = widths[-1]
         self.mid_block1 = block(deepest, deepest)
         self.mid_attn = AttentionResidual(Attention(deepest), deepest)

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.atme.unet import Block
+from models.networks.fast_conv import Conv2d
 from util.registry import unknown
 
 
@@ -50,7 +51,7 @@ class WBlock(nn.Module):
                 Block(32, 64),
                 ResizeTo(1),
                 Block(64, 32),
-                nn.Conv2d(32, 1, 1),
+                Conv2d(32, 1, 1),
                 nn.Tanh(),
             ]
         )

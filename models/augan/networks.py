@@ -11,11 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.networks.fast_conv import Conv2d, ConvTranspose2d
 from models.networks.inference import InferenceModule
 from models.networks.norm import InstanceNorm2d, conv_bias, norm_layer, skip_cancelled_biases
 
 
-class DemodulatedConv2d(nn.Conv2d):
+class DemodulatedConv2d(Conv2d):
     """``conv2d(x, w')`` with ``w'[o] = w[o] / sqrt(sum of w[o]^2 + eps)`` (Karras et al. 2020, arXiv:1912.04958, Eq. 3,
     with all styles 1).
 
@@ -80,14 +81,14 @@ def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
     return F.pad(x, (0, right, 0, below), mode="reflect") if below or right else x
 
 
-class _HalvingConv2d(nn.Conv2d):
+class _HalvingConv2d(Conv2d):
     """3x3 of stride 2 for even sizes as TensorFlow pads it: zeros below and on the right only."""
 
     def forward(self, input: Tensor) -> Tensor:
         return super().forward(F.pad(input, (0, 1, 0, 1)))
 
 
-class _DoublingConv2d(nn.ConvTranspose2d):
+class _DoublingConv2d(ConvTranspose2d):
     """3x3 of stride 2, transposed, as TensorFlow cuts it: without the last row and column of the full result."""
 
     def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
@@ -114,7 +115,7 @@ class _Layers:
         """A convolution with a norm behind it, or a demodulated one, which never has a bias."""
         if self.norm == "none":
             return DemodulatedConv2d(before, after, kernel, bias=False, **geometry)
-        return nn.Conv2d(before, after, kernel, bias=self.bias if bias is None else bias, **geometry)
+        return Conv2d(before, after, kernel, bias=self.bias if bias is None else bias, **geometry)
 
     def normalise(self, channels: int) -> nn.Module:
         """The norm."""
@@ -152,13 +153,13 @@ class _Layers:
             doubling = _DoublingConv2d(width, width // 2, 3, stride=2, bias=self.bias)
         else:
             geometry: dict[str, Any] = {"stride": 2, "padding": 1, "output_padding": 1, "bias": self.bias}
-            doubling = nn.ConvTranspose2d(width, width // 2, 3, **geometry)
+            doubling = ConvTranspose2d(width, width // 2, 3, **geometry)
         return [doubling, *self.rectified(width // 2)]
 
 
 def _to_image(ngf: int, channels: int) -> list[nn.Module]:
     """7x7 on reflected borders to an image in (-1, 1)."""
-    return [nn.ReflectionPad2d(3), nn.Conv2d(ngf, channels, 7), nn.Tanh()]
+    return [nn.ReflectionPad2d(3), Conv2d(ngf, channels, 7), nn.Tanh()]
 
 
 class DilatedBlock(nn.Module):
@@ -251,7 +252,7 @@ class PaperGenerator(nn.Module):
         self.rec_first = blocks[2][0]
         self.rec = nn.Sequential(*blocks[2][1:], *up(4 * ngf), *up(2 * ngf), *_to_image(ngf, input_nc))
         self.tnet = nn.Sequential(*blocks[3]) if transfer else None
-        head = [nn.ReflectionPad2d(3), nn.Conv2d(ngf, 1, 7), nn.Softplus()]
+        head = [nn.ReflectionPad2d(3), Conv2d(ngf, 1, 7), nn.Softplus()]
         self.conf = nn.Sequential(*up(2 * ngf), *head) if uncertainty else None
 
     def forward(self, x: Tensor, *, rec: bool = True, conf: bool = True, noise: float = 0.0) -> Fork:
@@ -333,7 +334,7 @@ class PortGenerator(nn.Module):
             last[1] = layers.conv(ngf, input_nc, 7)
         # The two places of noise, which has no weights: keys count them.
         self.model_rec = nn.Sequential(nn.Identity(), first, nn.Identity(), *others, *ups(), *last)
-        head = [nn.ReflectionPad2d(3), nn.Conv2d(ngf, output_nc, 3, stride=2, padding=1), nn.ReLU()]
+        head = [nn.ReflectionPad2d(3), Conv2d(ngf, output_nc, 3, stride=2, padding=1), nn.ReLU()]
         head += [nn.ReflectionPad2d(1), nn.Softplus()]
         self.model_conf = nn.Sequential(*head) if uncertainty else None
         skip_cancelled_biases(self)
@@ -388,9 +389,9 @@ class DomainClassifier(nn.Module):
         layers: list[nn.Module] = []
         before = channels
         for width in (channels, channels // 2, channels // 2):
-            layers += [nn.Conv2d(before, width, 3, stride=2), InstanceNorm2d(width), nn.LeakyReLU(0.2, inplace=True)]
+            layers += [Conv2d(before, width, 3, stride=2), InstanceNorm2d(width), nn.LeakyReLU(0.2, inplace=True)]
             before = width
-        self.model = skip_cancelled_biases(nn.Sequential(*layers, nn.Conv2d(before, 1, 1)))
+        self.model = skip_cancelled_biases(nn.Sequential(*layers, Conv2d(before, 1, 1)))
 
     def forward(self, enc: Tensor) -> Tensor:
         """``[N, channels, h, w]`` -> logits ``[N]``, the mean over space; above 0 for domain B."""

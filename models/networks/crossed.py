@@ -7,16 +7,18 @@ from itertools import pairwise
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.networks.fast_conv import Conv2d
+
 STAGES = 4
 
 
 def _step(before: int, after: int, stride: int) -> list[nn.Module]:
-    conv = _KeepsSize if stride == 1 else nn.Conv2d
+    conv = _KeepsSize if stride == 1 else Conv2d
     norm = nn.InstanceNorm2d(after, affine=True)
     return [conv(before, after, 4, stride, stride // 2, bias=False), norm, nn.LeakyReLU(0.2, inplace=True)]
 
 
-class _KeepsSize(nn.Conv2d):
+class _KeepsSize(Conv2d):
     """4x4 of stride 1 with zeros around: one pixel above and on the left, two below and on the right."""
 
     def forward(self, input: Tensor) -> Tensor:

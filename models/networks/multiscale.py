@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.networks.fast_conv import Conv2d
 from models.networks.norm import norm_layer
 from models.networks.patchgan import PatchDiscriminator, layer_outputs
 
@@ -104,12 +105,12 @@ class Pix2PixHDDiscriminator(nn.Module):
         normalise = norm_layer(norm)
         widths = [ndf * min(2**depth, 8) for depth in range(n_layers_D + 1)]
         for scale in range(num_D):
-            groups: list[list[nn.Module]] = [[nn.Conv2d(input_nc, ndf, 4, 2, padding=2), nn.LeakyReLU(0.2)]]
+            groups: list[list[nn.Module]] = [[Conv2d(input_nc, ndf, 4, 2, padding=2), nn.LeakyReLU(0.2)]]
             for depth in range(1, n_layers_D + 1):
                 stride = 2 if depth < n_layers_D else 1
-                conv = nn.Conv2d(widths[depth - 1], widths[depth], 4, stride, padding=2)
+                conv = Conv2d(widths[depth - 1], widths[depth], 4, stride, padding=2)
                 groups.append([conv, normalise(widths[depth]), nn.LeakyReLU(0.2)])
-            groups.append([nn.Conv2d(widths[-1], 1, 4, 1, padding=2)])
+            groups.append([Conv2d(widths[-1], 1, 4, 1, padding=2)])
             for number, group in enumerate(groups):
                 self.add_module(f"scale{scale}_layer{number}", nn.Sequential(*group))
 

@@ -12,7 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.networks.fast_conv import Conv2d, ConvTranspose2d, conv_transpose2d
 from models.networks.names import NORMS
+from models.networks.tracing import is_exporting
 from util.registry import unknown
 
 NormLayer = Callable[[int], nn.Module]
@@ -91,7 +93,7 @@ def zero_gradient(value: Tensor, unused: Tensor) -> Tensor:
     return result
 
 
-class _CancelledBiasConv2d(nn.Conv2d):
+class _CancelledBiasConv2d(Conv2d):
     """Holds a bias for the sake of the keys, and does not compute with it; its gradient is exactly 0."""
 
     def forward(self, input: Tensor) -> Tensor:
@@ -99,13 +101,13 @@ class _CancelledBiasConv2d(nn.Conv2d):
         return zero_gradient(self._conv_forward(input, self.weight, None), self.bias)
 
 
-class _CancelledBiasConvTranspose2d(nn.ConvTranspose2d):
+class _CancelledBiasConvTranspose2d(ConvTranspose2d):
     """As ``_CancelledBiasConv2d``."""
 
     def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
         assert self.bias is not None and not isinstance(self.padding, str)
-        geometry = (self.stride, self.padding, self.output_padding, self.groups, self.dilation)
-        return zero_gradient(F.conv_transpose2d(input, self.weight, None, *geometry), self.bias)
+        geometry: Any = (self.stride, self.padding, self.output_padding, self.groups, self.dilation)
+        return zero_gradient(conv_transpose2d(input, self.weight, None, *geometry), self.bias)
 
 
 def skip_cancelled_biases(net: nn.Module) -> nn.Module:
@@ -122,7 +124,8 @@ def skip_cancelled_biases(net: nn.Module) -> nn.Module:
     Returns:
         ``net``.
     """
-    kinds = {nn.Conv2d: _CancelledBiasConv2d, nn.ConvTranspose2d: _CancelledBiasConvTranspose2d}
+    kinds: dict[type, type] = dict.fromkeys((nn.Conv2d, Conv2d), _CancelledBiasConv2d)
+    kinds |= dict.fromkeys((nn.ConvTranspose2d, ConvTranspose2d), _CancelledBiasConvTranspose2d)
     for module in net.modules():
         layers = list(module.children()) if isinstance(module, nn.Sequential) else []
         for conv, after in pairwise(layers):
@@ -130,10 +133,6 @@ def skip_cancelled_biases(net: nn.Module) -> nn.Module:
             if cancels and type(conv) in kinds and conv.bias is not None:
                 conv.__class__ = kinds[type(conv)]
     return net
-
-
-is_exporting: Callable[[], bool] = getattr(torch.compiler, "is_exporting", lambda: False)
-"""Whether torch.export traces this call. torch 2.6 cannot say it: scripts/export.py refuses to work with that."""
 
 
 def without_autocast(x: Tensor) -> contextlib.AbstractContextManager[Any]:

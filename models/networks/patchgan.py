@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from models.networks.fast_conv import Conv2d
 from models.networks.norm import conv_bias, norm_layer
 
 
@@ -34,14 +35,14 @@ class PatchDiscriminator(nn.Module):
             raise ValueError(f"--n_layers_D {n_layers_D}: the discriminator needs at least 1 layer")
         self.min_size = 3 * 2**n_layers_D
         normalise, bias = norm_layer(norm), conv_bias(norm)
-        layers: list[nn.Module] = [nn.Conv2d(input_nc, ndf, 4, stride=2, padding=1), nn.LeakyReLU(0.2, inplace=True)]
+        layers: list[nn.Module] = [Conv2d(input_nc, ndf, 4, stride=2, padding=1), nn.LeakyReLU(0.2, inplace=True)]
         width = ndf
         for depth in range(1, n_layers_D + 1):
             before, width = width, ndf * min(2**depth, 8)
             stride = 2 if depth < n_layers_D else 1
-            layers.append(nn.Conv2d(before, width, 4, stride=stride, padding=1, bias=bias))
+            layers.append(Conv2d(before, width, 4, stride=stride, padding=1, bias=bias))
             layers += [normalise(width), nn.LeakyReLU(0.2, inplace=True)]
-        layers.append(nn.Conv2d(width, 1, 4, stride=1, padding=1))
+        layers.append(Conv2d(width, 1, 4, stride=1, padding=1))
         self.model = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor | list[list[Tensor]]:
@@ -79,12 +80,12 @@ class PixelDiscriminator(nn.Module):
         self.min_size = 1 if norm == "none" else 2
         normalise, bias = norm_layer(norm), conv_bias(norm)
         self.net = nn.Sequential(
-            nn.Conv2d(input_nc, ndf, 1),
+            Conv2d(input_nc, ndf, 1),
             nn.LeakyReLU(0.2, inplace=True),
-            nn.Conv2d(ndf, 2 * ndf, 1, bias=bias),
+            Conv2d(ndf, 2 * ndf, 1, bias=bias),
             normalise(2 * ndf),
             nn.LeakyReLU(0.2, inplace=True),
-            nn.Conv2d(2 * ndf, 1, 1, bias=bias),
+            Conv2d(2 * ndf, 1, 1, bias=bias),
         )
 
     def forward(self, x: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from models.networks.fast_conv import Conv2d, ConvTranspose2d
 from models.networks.norm import NormLayer, conv_bias, norm_layer
 
 
@@ -20,11 +21,11 @@ class ResnetBlock(nn.Module):
 
     def __init__(self, channels: int, normalise: NormLayer, bias: bool, dropout: float) -> None:
         super().__init__()
-        layers: list[nn.Module] = [nn.ReflectionPad2d(1), nn.Conv2d(channels, channels, 3, bias=bias)]
+        layers: list[nn.Module] = [nn.ReflectionPad2d(1), Conv2d(channels, channels, 3, bias=bias)]
         layers += [normalise(channels), nn.ReLU(inplace=True)]
         if dropout > 0:
             layers.append(nn.Dropout(dropout))
-        layers += [nn.ReflectionPad2d(1), nn.Conv2d(channels, channels, 3, bias=bias), normalise(channels)]
+        layers += [nn.ReflectionPad2d(1), Conv2d(channels, channels, 3, bias=bias), normalise(channels)]
         self.conv_block = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -62,18 +63,18 @@ class ResnetGenerator(nn.Module):
     ) -> None:
         super().__init__()
         normalise, bias = norm_layer(norm), conv_bias(norm)
-        layers: list[nn.Module] = [nn.ReflectionPad2d(3), nn.Conv2d(input_nc, ngf, 7, bias=bias)]
+        layers: list[nn.Module] = [nn.ReflectionPad2d(3), Conv2d(input_nc, ngf, 7, bias=bias)]
         layers += [normalise(ngf), nn.ReLU(inplace=True)]
         for width in (ngf, 2 * ngf):
-            layers.append(nn.Conv2d(width, 2 * width, 3, stride=2, padding=1, bias=bias))
+            layers.append(Conv2d(width, 2 * width, 3, stride=2, padding=1, bias=bias))
             layers += [normalise(2 * width), nn.ReLU(inplace=True)]
         layers += [ResnetBlock(4 * ngf, normalise, bias, dropout) for _ in range(num_blocks)]
         for width in (4 * ngf, 2 * ngf):
             layers.append(
-                nn.ConvTranspose2d(width, width // 2, 3, stride=2, padding=1, output_padding=1, bias=bias),
+                ConvTranspose2d(width, width // 2, 3, stride=2, padding=1, output_padding=1, bias=bias),
             )
             layers += [normalise(width // 2), nn.ReLU(inplace=True)]
-        layers += [nn.ReflectionPad2d(3), nn.Conv2d(ngf, output_nc, 7), nn.Tanh()]
+        layers += [nn.ReflectionPad2d(3), Conv2d(ngf, output_nc, 7), nn.Tanh()]
         self.model = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:

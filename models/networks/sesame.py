@@ -9,6 +9,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn.utils import spectral_norm  # the older form: its keys are the published ones
 
+from models.networks.fast_conv import Conv2d
 from models.networks.multiscale import finest_size, half_size
 from models.networks.norm import norm_layer
 from util.registry import unknown
@@ -25,7 +26,7 @@ class _TwoStreams(nn.Module):
         super().__init__()
         self.condition_nc = condition_nc
         self.sem_sequence = nn.Sequential(*_groups(condition_nc, widths, strides, padding, spectral))
-        head = nn.Sequential(nn.Conv2d(widths[-1], 1, 4, 1, padding))
+        head = nn.Sequential(Conv2d(widths[-1], 1, 4, 1, padding))
         self.img_sequence = nn.Sequential(*_groups(image_nc, widths, strides, padding, spectral), head)
 
     def forward(self, x: Tensor) -> list[Tensor]:
@@ -41,9 +42,9 @@ class _TwoStreams(nn.Module):
 
 
 def _groups(channels: int, widths: list[int], strides: list[int], padding: int, spectral: bool) -> list[nn.Module]:
-    groups: list[nn.Module] = [nn.Sequential(nn.Conv2d(channels, widths[0], 4, strides[0], padding), nn.LeakyReLU(0.2))]
+    groups: list[nn.Module] = [nn.Sequential(Conv2d(channels, widths[0], 4, strides[0], padding), nn.LeakyReLU(0.2))]
     for before, width, stride in zip(widths, widths[1:], strides[1:]):
-        conv: nn.Module = nn.Conv2d(before, width, 4, stride, padding, bias=False)
+        conv: nn.Module = Conv2d(before, width, 4, stride, padding, bias=False)
         conv = spectral_norm(conv) if spectral else conv
         groups.append(nn.Sequential(nn.Sequential(conv, norm_layer("instance")(width)), nn.LeakyReLU(0.2)))
     return groups

@@ -7,6 +7,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from models.networks.fast_conv import Conv2d, ConvTranspose2d
 from models.networks.norm import conv_bias, norm_layer
 
 
@@ -93,8 +94,8 @@ class UNetGenerator(nn.Module):
 
 
 def _halve(in_channels: int, out_channels: int, bias: bool) -> nn.Module:
-    return nn.Conv2d(in_channels, out_channels, kernel_size=4, stride=2, padding=1, bias=bias)
+    return Conv2d(in_channels, out_channels, kernel_size=4, stride=2, padding=1, bias=bias)
 
 
 def _double(in_channels: int, out_channels: int, bias: bool) -> nn.Module:
-    return nn.ConvTranspose2d(in_channels, out_channels, kernel_size=4, stride=2, padding=1, bias=bias)
+    return ConvTranspose2d(in_channels, out_channels, kernel_size=4, stride=2, padding=1, bias=bias)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
+from models.networks.fast_conv import Conv2d
 from util.registry import unknown
 
 CONVOLUTIONS = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
@@ -64,7 +65,7 @@ class VGGFeatures(nn.Module):
         pending: dict[str, nn.Module] = {}
         for block, (count, width) in enumerate(zip(CONVOLUTIONS[name][:depth], WIDTHS), start=1):
             for number, place in enumerate(places[first : first + count]):
-                pending[str(place)] = skip_init(nn.Conv2d, channels, width, 3, padding=1)
+                pending[str(place)] = skip_init(Conv2d, channels, width, 3, padding=1)
                 pending[str(place + 1)] = nn.ReLU(inplace=True)
                 channels = width
                 if number == 0:

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.networks.fast_conv import Conv2d
 from models.networks.norm import without_autocast, zero_gradient
 
 EPS = 1e-12
@@ -55,7 +56,7 @@ def _unit(x: Tensor) -> Tensor:
     return x / torch.sqrt(x.square().sum() + EPS)
 
 
-class SNConv2d(_Spectral, nn.Conv2d):
+class SNConv2d(_Spectral, Conv2d):
     """A convolution with stride 1 that keeps the size.
 
     Args:

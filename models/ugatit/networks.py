@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from models.networks.fast_conv import Conv2d
 from models.networks.inference import InferenceModule
 from models.networks.norm import InstanceNorm2d, float_or_wider, without_autocast
 from models.networks.spectral import SpectralConv2d, SpectralLinear
@@ -180,18 +181,20 @@ class _Attention(nn.Module):
     conv1x1: nn.Conv2d
     variant: Variant
 
-    def attend(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def attend(self, x: Tensor, calls: int = 1) -> tuple[Tensor, Tensor]:
         """``[N, D, h, w]`` -> logits ``[N, 2]`` and ``conv1x1([x w_gap, x w_gmp])`` ``[N, D, h, w]``."""
         with without_autocast(x):  # their loss weighs 1000: no rounding here
             dtype = torch.promote_types(x.dtype, torch.float32)
             means = x.mean(dim=(2, 3), dtype=dtype)
             maxima = F.adaptive_max_pool2d(x, 1).flatten(1).to(dtype)
-            logits, weights = self._one_cam(means, maxima) if self.variant.one_cam else self._two_cams(means, maxima)
+            cams = self._one_cam(means, maxima) if self.variant.one_cam else self._two_cams(means, maxima, calls)
+            logits, weights = cams
         weighted = [x * each.flatten()[:, None, None].to(x.dtype) for each in weights]
         return logits, self.conv1x1(torch.cat(weighted, dim=1))
 
-    def _two_cams(self, means: Tensor, maxima: Tensor) -> tuple[Tensor, list[Tensor]]:
-        logits = torch.cat((self.gap_fc(means), self.gmp_fc(maxima)), dim=1)
+    def _two_cams(self, means: Tensor, maxima: Tensor, calls: int) -> tuple[Tensor, list[Tensor]]:
+        of_each_call = {"calls": calls} if calls > 1 else {}
+        logits = torch.cat((self.gap_fc(means, **of_each_call), self.gmp_fc(maxima, **of_each_call)), dim=1)
         return logits, [_raw_weight(self.gap_fc), _raw_weight(self._for_maxima)]
 
     def _one_cam(self, means: Tensor, maxima: Tensor) -> tuple[Tensor, list[Tensor]]:
@@ -216,10 +219,10 @@ class ResidualBlock(nn.Module):
         super().__init__()
         self.conv_block = nn.Sequential(
             nn.ReflectionPad2d(1),
-            nn.Conv2d(channels, channels, 3, bias=variant.bias),
+            Conv2d(channels, channels, 3, bias=variant.bias),
             InstanceNorm2d(channels, affine=variant.affine),
             *_pad_then_relu(1),
-            nn.Conv2d(channels, channels, 3, bias=variant.bias),
+            Conv2d(channels, channels, 3, bias=variant.bias),
             InstanceNorm2d(channels, affine=variant.affine),
         )
 
@@ -233,9 +236,9 @@ class AdaLINBlock(nn.Module):
 
     def __init__(self, channels: int, variant: Variant = PYTORCH) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(channels, channels, 3, bias=variant.bias)
+        self.conv1 = Conv2d(channels, channels, 3, bias=variant.bias)
         self.norm1 = AdaLIN(channels, unbiased=variant.unbiased)
-        self.conv2 = nn.Conv2d(channels, channels, 3, bias=variant.bias)
+        self.conv2 = Conv2d(channels, channels, 3, bias=variant.bias)
         self.norm2 = AdaLIN(channels, unbiased=variant.unbiased)
 
     def forward(self, x: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
@@ -324,20 +327,20 @@ class UGATITGenerator(_Attention):
         else:
             self.gap_fc = nn.Linear(dim, 1, bias=False)
             self.gmp_fc = nn.Linear(dim, 1, bias=False)
-        self.conv1x1 = nn.Conv2d(2 * dim, dim, 1)
+        self.conv1x1 = Conv2d(2 * dim, dim, 1)
         self.gamma = nn.Linear(dim, dim, bias=in_MLP)
         self.beta = nn.Linear(dim, dim, bias=in_MLP)
         for number in range(1, n_res + 1):
             self.add_module(f"UpBlock1_{number}", AdaLINBlock(dim, variant))
         self.DownBlock = nn.Sequential(
             nn.ReflectionPad2d(3),
-            nn.Conv2d(input_nc, ngf, 7, bias=bias),
+            Conv2d(input_nc, ngf, 7, bias=bias),
             InstanceNorm2d(ngf, affine=affine),
             *_pad_then_relu(1),
-            nn.Conv2d(ngf, 2 * ngf, 3, stride=2, bias=bias),
+            Conv2d(ngf, 2 * ngf, 3, stride=2, bias=bias),
             InstanceNorm2d(2 * ngf, affine=affine),
             *_pad_then_relu(1),
-            nn.Conv2d(2 * ngf, dim, 3, stride=2, bias=bias),
+            Conv2d(2 * ngf, dim, 3, stride=2, bias=bias),
             InstanceNorm2d(dim, affine=affine),
             nn.ReLU(inplace=True),
             *(ResidualBlock(dim, variant) for _ in range(n_res)),
@@ -352,16 +355,16 @@ class UGATITGenerator(_Attention):
         self.UpBlock2 = nn.Sequential(
             nn.Upsample(scale_factor=2),
             nn.ReflectionPad2d(1),
-            nn.Conv2d(dim, 2 * ngf, 3, bias=bias),
+            Conv2d(dim, 2 * ngf, 3, bias=bias),
             *([nn.ReLU(inplace=True)] if variant.relu_first else []),
             ILN(2 * ngf, unbiased=unbiased),
             nn.Upsample(scale_factor=2),
             *([nn.ReflectionPad2d(1)] if variant.relu_first else _pad_then_relu(1)),
-            nn.Conv2d(2 * ngf, ngf, 3, bias=bias),
+            Conv2d(2 * ngf, ngf, 3, bias=bias),
             *([nn.ReLU(inplace=True)] if variant.relu_first else []),
             ILN(ngf, unbiased=unbiased),
             *([nn.ReflectionPad2d(3)] if variant.relu_first else _pad_then_relu(3)),
-            nn.Conv2d(ngf, output_nc, 7, bias=bias),
+            Conv2d(ngf, output_nc, 7, bias=bias),
             nn.Tanh(),
         )
 
@@ -441,7 +444,7 @@ class CAMDiscriminator(_Attention):
         else:
             self.gap_fc = SpectralLinear(dim, 1)
             self.gmp_fc = SpectralLinear(dim, 1)
-        self.conv1x1 = nn.Conv2d(2 * dim, dim, 1)
+        self.conv1x1 = Conv2d(2 * dim, dim, 1)
         self.conv = SpectralConv2d(dim, 1, 4, bias=variant.bias)
         layers: list[nn.Module] = []
         for depth, (narrow, wide) in enumerate(pairwise(widths), start=1):
@@ -451,12 +454,27 @@ class CAMDiscriminator(_Attention):
             layers += [padding, conv, nn.LeakyReLU(0.2, inplace=True)]
         self.model = nn.Sequential(*layers)
 
-    def forward(self, x: Tensor) -> Attended:
-        """``[N, input_nc, H, W]`` -> patch logits, domain logits and attention, which may be negative."""
-        cam_logit, x = self.attend(self.model(x))
+    def forward(self, x: Tensor, calls: int = 1) -> Attended:
+        """``[N, input_nc, H, W]`` -> patch logits, domain logits and attention, which may be negative.
+
+        With ``calls`` the batch holds that many batches of equal size, and the result is that of one call for each,
+        every one with its step of the power iteration; the weights, up to 134 MB in a layer, are read once. A variant
+        with ``one_cam`` knows only one.
+        """
+        for layer in self.model:
+            x = layer(x, calls) if isinstance(layer, SpectralConv2d) else layer(x)
+        cam_logit, x = self.attend(x, calls)
         x = F.leaky_relu(x, 0.2, inplace=True)
-        logits = self.conv(F.pad(x, self._padding, mode="reflect"))
+        logits = self.conv(F.pad(x, self._padding, mode="reflect"), calls)
         return Attended(logits, cam_logit, x.sum(dim=1, keepdim=True))
+
+    def judge(self, real: Tensor, fake: Tensor) -> tuple[Attended, Attended]:
+        """Of a batch of real images, and then of one of fakes."""
+        if real.shape != fake.shape or self.variant.one_cam:
+            return self(real), self(fake)
+        both: Attended = self(torch.cat((real, fake)), 2)
+        of_real, of_fake = zip(*(each.chunk(2) for each in both))
+        return Attended(*of_real), Attended(*of_fake)
 
     @property
     def _padding(self) -> tuple[int, int, int, int]:
