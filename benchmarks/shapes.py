@@ -1,6 +1,6 @@
 """Do the samples of a SAGAN run of drawn shapes have the colour and the outline that were asked for?
 
-python datasets/make_demo.py shapes --out datasets/demo_shapes --size 32 --n_train 12000
+python datasets/make_demo.py shapes --out datasets/demo_shapes --size 32 --n_train 2400
 python -m benchmarks.shapes --name RUN [--epoch 20,40,latest] [--n_samples 600] [--judge judge.pt] [flags of test.py]
 
 The judge is a small classifier of colour and outline. It is trained on real drawn shapes of other seeds than any
@@ -87,22 +87,25 @@ def real_shapes(count: int, size: int, seed: int) -> tuple[Tensor, Tensor]:
     return images, torch.tensor(labels)
 
 
-def train_judge(images: Tensor, labels: Tensor, *, epochs: int = 12, batch_size: int = 64, width: int = 32) -> Judge:
+def train_judge(images: Tensor, labels: Tensor, *, epochs: int = 30, batch_size: int = 64, width: int = 32) -> Judge:
     """A judge of these images.
 
-    It learns them mirrored (as trainings do unless ``--no_flip``) and with some noise, because a generator's textures
-    are not exactly those of the drawings.
+    It learns them mirrored (as trainings do unless ``--no_flip``), moved by up to two pixels, and with some noise,
+    because a generator's textures are not exactly those of the drawings.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         judge = Judge(width)
         optimizer = torch.optim.Adam(judge.parameters(), 2e-3)
+        size = images.shape[-1]
         steps = epochs * -(-len(images) // batch_size)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=steps)
         for _ in range(epochs):
             for part in torch.randperm(len(images)).split(batch_size):
                 x = images[part]
                 x = torch.where(torch.rand(len(x), 1, 1, 1) < 0.5, x.flip(3), x)
+                top, left = torch.randint(5, (2,)).tolist()
+                x = F.pad(x, (2, 2, 2, 2), mode="replicate")[:, :, top : top + size, left : left + size]
                 colour, outline = judge(x + 0.1 * torch.rand(len(x), 1, 1, 1) * torch.randn(x.shape))
                 y = labels[part]
                 loss = F.cross_entropy(colour, y // len(OUTLINES)) + F.cross_entropy(outline, y % len(OUTLINES))
