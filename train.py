@@ -352,7 +352,8 @@ def _compose(options: Options, engine: Engine, folder: Path) -> Session:
         logger.warning("warning: %s", warning)
     pinned = engine.device.type == "cuda"
     images = d.batch_size * m.batches_per_step
-    loader = loader_of(dataset, rank=world.rank, world_size=world.size, pin_memory=pinned, batch_size=images)
+    processes: dict[str, Any] = {"rank": world.rank, "world_size": world.size}
+    loader = loader_of(dataset, **processes, pin_memory=pinned, batch_size=images, device=engine.device)
     session = Session(
         options=options,
         model=_make_model(options, engine, loader.num_images),

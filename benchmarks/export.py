@@ -101,7 +101,8 @@ def largest_difference(session: Session, generator: Generator, facts: Facts) -> 
     for batch, size in other_sizes(generator, facts):
         inputs = example_of(generator, facts, batch=batch, size=size, seed=1)
         found = session([each.numpy() for each in inputs])
-        worst = max(worst, *(differences(*pair)[0] for pair in zip(expected(generator, facts, inputs), found)))
+        pairs = enumerate(zip(expected(generator, facts, inputs), found, strict=True))
+        worst = max(worst, *(differences(facts, place, *pair)[0] for place, pair in pairs))
     return worst
 
 

@@ -17,7 +17,18 @@ from torch import Tensor
 
 from data.cache import PixelCache, fill
 from data.disk_cache import DiskCache, default_folder, fill_disk
-from data.transforms import Placement, Prepared, chosen_bands, draw_placement, final_size, finish, prepare, present
+from data.pixels import Cut
+from data.transforms import (
+    Placement,
+    Prepared,
+    chosen_bands,
+    cut,
+    cut_missing,
+    draw_placement,
+    final_size,
+    finish,
+    prepare,
+)
 from options.base_options import DataOptions
 from util.images.folder import describe, nearest
 from util.images.io import Alpha, Header, Picture, read_header, read_image
@@ -26,7 +37,7 @@ Side = Literal["A", "B"]
 
 _NOT_DECODED = {
     *("dataroot", "phase", "max_dataset_size", "table", "cache", "cache_dir"),
-    *("batch_size", "num_threads", "serial_batches", "no_flip", "unit_A", "unit_B"),
+    *("batch_size", "num_threads", "serial_batches", "no_flip", "transform_on_device", "unit_A", "unit_B"),
 }
 """Options that a decoded picture does not depend on."""
 
@@ -112,16 +123,19 @@ class BaseDataset(torch.utils.data.Dataset[dict[str, Any]], ABC):
         return len(self)
 
     def sample(self, epoch: int, index: int) -> dict[str, Any]:
-        """One sample: tensors float32 ``[C, H, W]`` in ``[-1, 1]``, ``*_paths``, ``*_format``, ``index``.
+        """One sample: a ``Cut`` or tensor float32 ``[C, H, W]`` in ``[-1, 1]`` per side, ``*_paths``, ``*_format``,
+        ``index``. With ``--nodata`` also ``*_mask``, which becomes float32 ``[1, H, W]``, 0 where pixels are missing,
+        and ``*_nodata``.
 
-        With ``--nodata`` also ``*_mask`` float32 ``[1, H, W]``, 0 where pixels are missing, and ``*_nodata``.
+        ``Cut``s become tensors outside: for ``dataset[...]`` at once, in a loader for the whole batch, and with
+        ``--transform_on_device`` on the model's device.
 
         Here unit ``index``, with one crop and flip for all of its sides.
         """
         sides, paths = self.fetch(index), self.unit_paths(index)
         placement = self.place(self.rng(epoch, index), next(iter(sides.values())))
         return {
-            **{side: self.tensor(prepared, placement) for side, prepared in sides.items()},
+            **{side: self.cut(prepared, placement) for side, prepared in sides.items()},
             **{f"{side}_paths": paths[min(number, len(paths) - 1)] for number, side in enumerate(sides)},
             **{f"{side}_format": prepared.format for side, prepared in sides.items()},
             **{key: each for side, prepared in sides.items() for key, each in self.gaps(side, prepared, placement)},
@@ -162,7 +176,7 @@ class BaseDataset(torch.utils.data.Dataset[dict[str, Any]], ABC):
         return header.width, header.height
 
     def __getitem__(self, key: int | tuple[int, int]) -> dict[str, Any]:
-        """The sample of ``(epoch, index)``, or of ``index`` in epoch 1.
+        """The sample of ``(epoch, index)``, or of ``index`` in epoch 1, with tensors alone: no ``Cut``.
 
         Raises:
             ValueError: the file is broken or does not fit the options.
@@ -170,12 +184,13 @@ class BaseDataset(torch.utils.data.Dataset[dict[str, Any]], ABC):
         epoch, index = key if isinstance(key, tuple) else (1, key)
         if not 0 <= index < len(self):
             raise IndexError(f"index {index} of a data set of {len(self)} samples")
-        return self.sample(epoch, index)
+        sample = self.sample(epoch, index)
+        return {name: value.tensor() if isinstance(value, Cut) else value for name, value in sample.items()}
 
     def readable(self, epoch: int, index: int) -> tuple[dict[str, Any] | None, list[Exception]]:
         """The sample, or None where a file of it cannot be read, and why; for a test, which goes on without it."""
         try:
-            return self[epoch, index], []
+            return self.sample(epoch, index), []
         except (ValueError, OSError) as error:
             return None, [error]
 
@@ -270,13 +285,17 @@ class BaseDataset(torch.utils.data.Dataset[dict[str, Any]], ABC):
         height, width = prepared.array.shape[:2]
         return draw_placement(rng, width, height, self.options)
 
+    def cut(self, prepared: Prepared, placement: Placement) -> Cut:
+        """The crop of a picture, to be flipped and scaled outside, see ``sample``."""
+        return cut(prepared, placement, self.options)
+
     def tensor(self, prepared: Prepared, placement: Placement) -> Tensor:
-        """float32 ``[C, H, W]`` in ``[-1, 1]``."""
+        """float32 ``[C, H, W]`` in ``[-1, 1]``, for a sample that computes with the values of its pictures."""
         return finish(prepared, placement, self.options)
 
     def gaps(self, side: str, prepared: Prepared, placement: Placement) -> list[tuple[str, Any]]:
         """``*_mask`` and ``*_nodata`` of a side, as items of a sample; none without ``--nodata``."""
-        mask = present(prepared, placement, self.options)
+        mask = cut_missing(prepared, placement, self.options)
         return [] if mask is None else [(f"{side}_mask", mask), (f"{side}_nodata", prepared.nodata)]
 
     def probe_units(self, count: int) -> list[int]:

@@ -13,10 +13,12 @@ from pathlib import Path, PurePath
 from typing import Any, ClassVar
 
 import numpy as np
+from torch import Tensor
 
 from data import DATASETS
 from data.base_dataset import FileDataset
-from data.transforms import Prepared, centred_corner, cut, dequantise, final_size, normalise, placement_of, prepare
+from data.pixels import Cut
+from data.transforms import Prepared, centred_corner, cropped, dequantise, final_size, normalise, placement_of, prepare
 from options.base_options import DataOptions
 from options.schema import OptionError, arg
 from util.images.folder import describe, has_images, holds_images, listed, nearest, scan, subfolders
@@ -246,9 +248,10 @@ class ClassFolderDataset(FileDataset):
         rng = self.rng(epoch, index)
         placement = self.place(rng, prepared)
         if self.options.dequantize:
-            image = dequantise(cut(prepared, placement, self.options), rng)
+            pixels = cropped(prepared.array, placement, self.options)
+            image: Tensor | Cut = dequantise(pixels[:, ::-1] if placement.flip else pixels, rng)
         else:
-            image = self.tensor(prepared, placement)
+            image = self.cut(prepared, placement)
         label = self.labels[index]
         return {
             "image": image,
@@ -339,7 +342,7 @@ class ClassImages(ImageSet):
         prepared = self._dataset.fetch(self._units[index])["image"]
         height, width = prepared.array.shape[:2]
         corner = centred_corner(width, height, options.crop_size)
-        pixels = cut(prepared, placement_of(*corner, False, width, height, options), options)
+        pixels = cropped(prepared.array, placement_of(*corner, False, width, height, options), options)
         return as_rgb(as_stored(normalise(pixels, prepared.value_range)))
 
     def digest(self) -> str:

@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from data.base_dataset import BaseDataset
 from data.check import quick_check
+from data.pixels import Cut, PixelBatch, alike
 from options.base_options import DataOptions
 from options.test_options import as_in_test
 
@@ -59,17 +60,19 @@ class _Partial:
 class _Batches(Dataset[Any]):
     """Turns a list of keys into a batch inside the worker."""
 
-    def __init__(self, dataset: BaseDataset, swap: bool, leave_out: bool) -> None:
-        self._dataset, self._swap, self._leave_out = dataset, swap, leave_out
+    def __init__(self, dataset: BaseDataset, swap: bool, leave_out: bool, pixels: bool) -> None:
+        self._dataset, self._swap, self._leave_out, self._pixels = dataset, swap, leave_out, pixels
 
     def __getitems__(self, keys: list[Key]) -> dict[str, Any] | _Partial | _Failure:
         try:
-            return self._readable(keys) if self._leave_out else self._collated([self._dataset[key] for key in keys])
+            if self._leave_out:
+                return self._readable(keys)
+            return self._collated([self._dataset.sample(*key) for key in keys])
         except (ValueError, OSError) as error:
             return _Failure(error)
 
     def _collated(self, samples: list[dict[str, Any]]) -> dict[str, Any]:
-        return collate(samples, swap=self._swap)
+        return collate(samples, swap=self._swap, pixels=self._pixels)
 
     def _readable(self, keys: list[Key]) -> _Partial:
         found, errors = {}, []
@@ -116,14 +119,16 @@ class Loader:
         world_size: int,
         pin_memory: bool,
         on_broken: OnBroken | None = None,
+        device: torch.device | None = None,
     ) -> None:
         self.num_images, self.batch_size = len(dataset), batch_size
-        self._on_broken = on_broken
+        self._on_broken, self._device = on_broken, device
         self._dataset = dataset
         self._serial, self._seed, self._rank, self._world_size = serial_batches, seed, rank, world_size
         # More workers than processors or batches only cost memory; the result does not depend on their number.
         self.num_workers = min(num_threads, _usable_cpus(), len(self))
         self._plan = _Plan()
+        self._said = False  # that --transform_on_device has no effect
         workers: dict[str, Any] = {}
         if self.num_workers:
             workers = {
@@ -132,7 +137,7 @@ class Loader:
                 "worker_init_fn": _start_worker,
             }
         self._loader: DataLoader[Any] = DataLoader(
-            _Batches(dataset, swap, on_broken is not None),
+            _Batches(dataset, swap, on_broken is not None, pixels=device is not None),
             batch_sampler=self._plan,
             num_workers=self.num_workers,
             collate_fn=_unchanged,
@@ -184,7 +189,21 @@ class Loader:
                 if batch.batch is None:
                     continue
                 batch = {**batch.batch, "places": [first + row for row in batch.rows]}
-            yield {**batch, "share": share, "global_size": len(group), "full_size": self.batch_size}
+            shares = {"share": share, "global_size": len(group), "full_size": self.batch_size}
+            yield {**self._on_device(batch), **shares}
+
+    def _on_device(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """The batch with tensors in place of the pixels that the workers have left as they are."""
+        if self._device is None:
+            return batch
+        device, waiting = self._device, {key: each for key, each in batch.items() if isinstance(each, PixelBatch)}
+        if not waiting and not self._said:
+            self._said = True
+            logger.warning(
+                "warning: --transform_on_device: the workers make the tensors of these images, as without it; it is "
+                "for images that are only cropped, flipped and scaled, and batches of one type of file"
+            )
+        return {**batch, **{key: each.to(device).tensor() for key, each in waiting.items()}}
 
     def close(self) -> None:
         """End the worker processes; the next ``batches`` would start new ones."""
@@ -205,8 +224,12 @@ def loader_of(
     pin_memory: bool = False,
     batch_size: int = 0,
     on_broken: OnBroken | None = None,
+    device: torch.device | None = None,
 ) -> Loader:
-    """``create_loader`` with the options and the seed of the data set; ``batch_size`` other than 0 wins over them."""
+    """``create_loader`` with the options and the seed of the data set; ``batch_size`` other than 0 wins over them.
+
+    ``device`` is that of the model, used with ``--transform_on_device``.
+    """
     o = dataset.options
     return create_loader(
         dataset,
@@ -219,6 +242,7 @@ def loader_of(
         world_size=world_size,
         pin_memory=pin_memory,
         on_broken=on_broken,
+        device=device if o.transform_on_device else None,
     )
 
 
@@ -234,6 +258,7 @@ def create_loader(
     world_size: int = 1,
     pin_memory: bool = False,
     on_broken: OnBroken | None = None,
+    device: torch.device | None = None,
 ) -> Loader:
     """The loader of one process; fills the cache first where ``--cache ram`` asks for it.
 
@@ -243,7 +268,8 @@ def create_loader(
     Args:
         dataset: what to read.
         batch_size: images of a global batch, all processes together.
-        num_threads: worker processes wanted; 0 reads in the calling process.
+        num_threads: worker processes wanted; 0 reads in the calling process, and so does any number where a cache has
+            all pictures and ``device`` computes with them.
         serial_batches: indices in order instead of shuffled.
         direction: ``BtoA`` swaps the sides A and B, here and nowhere else.
         seed: of the order; that of the augmentation is the data set's.
@@ -252,6 +278,7 @@ def create_loader(
         pin_memory: batches in page-locked memory, for faster copies to a GPU.
         on_broken: of a test by a single process: called for a file that cannot be read, whose sample is left out; the
             cache, which needs all files, is not filled then. None: such a file is an error.
+        device: flip and scale there, in the calling process; None: in the workers. The numbers are equal.
 
     Raises:
         ValueError: ``batch_size`` cannot be split over the processes, or the cache does not fit into memory.
@@ -260,6 +287,8 @@ def create_loader(
     local = min(world_size, int(os.environ.get("LOCAL_WORLD_SIZE", world_size)))
     if on_broken is None:
         dataset.fill_cache(copies=local)
+        if device is not None and dataset.options.cache != "none" and _is_cut(dataset.sample(1, 0)):
+            num_threads = 0  # to copy bytes takes less time than to hand them over
     return Loader(
         dataset,
         batch_size=batch_size,
@@ -271,7 +300,13 @@ def create_loader(
         world_size=world_size,
         pin_memory=pin_memory,
         on_broken=on_broken,
+        device=device,
     )
+
+
+def _is_cut(sample: dict[str, Any]) -> bool:
+    """Whether nothing is left to compute with the pictures of a sample but what a ``PixelBatch`` does."""
+    return any(isinstance(value, Cut) for value in sample.values())
 
 
 def check_batch_size(batch_size: int, world_size: int) -> None:
@@ -306,12 +341,13 @@ def part_of_batch(indices: list[int], rank: int, world_size: int) -> tuple[list[
     return part, len(part) / count
 
 
-def collate(samples: list[dict[str, Any]], *, swap: bool = False) -> dict[str, Any]:
-    """One batch from samples: tensors stacked, numbers to int64, everything else, boxes too, as lists.
+def collate(samples: list[dict[str, Any]], *, swap: bool = False, pixels: bool = False) -> dict[str, Any]:
+    """One batch from samples: pictures and tensors stacked, numbers to int64, everything else, boxes too, as lists.
 
     Args:
         samples: dicts with the same keys.
         swap: exchange A and B in all keys, if there are both.
+        pixels: leave pictures as ``PixelBatch``, where those of a side are alike, for another device to flip and scale.
 
     Raises:
         ValueError: tensors of unequal size.
@@ -322,7 +358,14 @@ def collate(samples: list[dict[str, Any]], *, swap: bool = False) -> dict[str, A
     for key in first:
         values = [sample[key] for sample in samples]
         name = _SIDE.sub(lambda found: "B" if found[1] == "A" else "A", key) if swap else key
-        if isinstance(values[0], torch.Tensor) and not key.endswith(_BOXES):
+        if isinstance(values[0], Cut):
+            _check_sizes(key, samples)
+            if alike(values):
+                whole = PixelBatch.of(values)
+                batch[name] = whole if pixels else whole.tensor()
+            else:
+                batch[name] = torch.stack([each.tensor() for each in values])
+        elif isinstance(values[0], torch.Tensor) and not key.endswith(_BOXES):
             _check_sizes(key, samples)
             batch[name] = torch.stack(values)
         elif isinstance(values[0], int):

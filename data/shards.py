@@ -62,6 +62,19 @@ def expanded(pattern: str) -> list[str]:
     return ["".join(parts) for parts in itertools.product(*choices)]
 
 
+def refuse_compressed(dataroot: str) -> None:
+    """Say of a compressed tar file what to do.
+
+    Raises:
+        ValueError: it is one.
+    """
+    if dataroot.endswith((".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")):
+        raise ValueError(
+            f"--dataroot {dataroot}: a compressed tar file cannot be read in any order: decompress it to .tar, "
+            "which costs little with images"
+        )
+
+
 def find_shards(dataroot: str, phase: str, cache_dir: str = "") -> list[Path]:
     """The tar files of a phase, those from the web downloaded.
 
@@ -73,6 +86,7 @@ def find_shards(dataroot: str, phase: str, cache_dir: str = "") -> list[Path]:
         ValueError: a download fails.
     """
     flags = f"--dataroot {dataroot} --phase {phase}"
+    refuse_compressed(dataroot)
     if dataroot.endswith(".tar"):
         names = expanded(dataroot.replace("{phase}", phase))
         if dataroot.startswith(_WEB):
@@ -122,6 +136,19 @@ def members(shards: Sequence[Path]) -> Iterator[Member]:
             ) from error
 
 
+def cut_off(shards: Sequence[Path]) -> list[str]:
+    """A warning for each shard without an empty block at its end: cut between two members, it looks like a whole."""
+    found = []
+    for shard in shards:
+        with open(shard, "rb") as file:
+            file.seek(max(0, shard.stat().st_size - tarfile.BLOCKSIZE))
+            if any(file.read()):
+                found.append(
+                    f"{shard}: has no mark at its end: if it was cut off, samples are missing; the rest is used"
+                )
+    return found
+
+
 def samples(shards: Sequence[Path]) -> list[Sample]:
     """The pictures of each key, in the order of the first of them.
 
@@ -138,7 +165,8 @@ def samples(shards: Sequence[Path]) -> list[Sample]:
         own = found.setdefault((member.shard, f"{folder}/{key}" if folder else key), {})
         if side in own:
             raise ValueError(
-                f"{shards[member.shard]}: {own[side].name} and {member.name} are both side {side} of {key}"
+                f"{shards[member.shard]}: {own[side].name} and {member.name} are both side {side} of {key}; "
+                "the key of a sample ends at the first dot of the name"
             )
         own[side] = member
     if not found:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from data import DATASETS
 from data.aligned_dataset import split
 from data.base_dataset import BaseDataset, Side
-from data.shards import Shards, find_shards, samples
+from data.shards import Shards, cut_off, find_shards, refuse_compressed, samples
 from data.transforms import Prepared
 from options.base_options import DataOptions
 from util.images.io import Header, Picture
@@ -42,6 +42,7 @@ class ShardsDataset(BaseDataset):
                     "without partners are read by --dataset_mode unaligned_shards"
                 )
         self._sides = sides
+        self.remarks = cut_off(paths)
         self.root = self.dataroot = paths[0].parent
 
     def find_root(self) -> Path:
@@ -97,6 +98,7 @@ def root_of(options: DataOptions) -> Path:
         FileNotFoundError: no such folder.
     """
     root = Path(options.dataroot)
+    refuse_compressed(options.dataroot)
     if options.dataroot.endswith(".tar"):
         return root.parent
     if not root.is_dir():

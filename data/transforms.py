@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from data.pixels import Cut, Meaning
 from options.base_options import DataOptions, SideOptions
 from util.images.io import Format, Picture, fitting_format, missing_values, scale_of
 
@@ -274,46 +275,39 @@ def placement_of(x: int, y: int, flip: bool, width: int, height: int, options: D
 
 def finish(prepared: Prepared, placement: Placement, options: DataOptions) -> Tensor:
     """Crop, flip and normalise: float32 ``[C, H, W]`` in ``[-1, 1]``."""
-    pixels = cut(prepared, placement, options)
-    return one_hot(pixels, prepared.labels) if prepared.labels else normalise(pixels, prepared.value_range)
+    return cut(prepared, placement, options).tensor()
+
+
+def cut(prepared: Prepared, placement: Placement, options: DataOptions) -> Cut:
+    """The part that is placed, not yet flipped and scaled."""
+    part = cropped(prepared.array, placement, options)
+    return Cut(part, placement.flip, Meaning(prepared.value_range, prepared.labels))
+
+
+def cut_missing(prepared: Prepared, placement: Placement, options: DataOptions) -> Cut | None:
+    """Which pixels are missing, cut as ``cut`` does; None without ``--nodata``."""
+    if prepared.missing is None:
+        return None
+    part = cropped(prepared.missing[:, :, None], placement, options)
+    return Cut(part, placement.flip, Meaning(missing=True))
+
+
+def cropped(array: NDArray[Any], placement: Placement, options: DataOptions) -> NDArray[Any]:
+    """The crop of ``[H, W, C]``, a view; all of it without a crop."""
+    if "crop" not in options.preprocess:
+        return array
+    size = options.crop_size
+    return array[placement.y : placement.y + size, placement.x : placement.x + size]
 
 
 def one_hot(labels: NDArray[np.uint8], count: int) -> Tensor:
     """``[H, W, 1]`` as float32 ``[count, H, W]``: 1 in the channel of the label, -1 in the others."""
-    return torch.from_numpy(np.where(labels[:, :, 0] == np.arange(count)[:, None, None], np.float32(1), np.float32(-1)))
-
-
-def present(prepared: Prepared, placement: Placement, options: DataOptions) -> Tensor | None:
-    """float32 ``[1, H, W]``, cut as ``finish`` does: 0 where pixels are missing, else 1; None without ``--nodata``."""
-    if prepared.missing is None:
-        return None
-    marked = replace(prepared, array=prepared.missing[:, :, None])
-    return torch.from_numpy(1 - cut(marked, placement, options).transpose(2, 0, 1).astype(np.float32))
-
-
-def cut(prepared: Prepared, placement: Placement, options: DataOptions) -> NDArray[Any]:
-    """Crop and flip: ``[H, W, C]`` in the units of the file, a view."""
-    array = prepared.array
-    if "crop" in options.preprocess:
-        size = options.crop_size
-        array = array[placement.y : placement.y + size, placement.x : placement.x + size]
-    if placement.flip:
-        array = array[:, ::-1]
-    return array
+    return Cut(labels, meaning=Meaning(labels=count)).tensor()
 
 
 def normalise(array: NDArray[Any], value_range: tuple[float, ...] = ()) -> Tensor:
-    """``[H, W, C]`` in the units of the file as float32 ``[C, H, W]`` in ``[-1, 1]``.
-
-    Without ``value_range`` the full scale is 255 for uint8, 65535 for uint16, and 1 for int16 and float32.
-    """
-    planes = np.array(array.transpose(2, 0, 1), order="C")  # a copy of its own: the array may lie in the cache
-    if planes.dtype == np.uint8 and not value_range:
-        return torch.from_numpy(planes).float().div_(255).sub_(0.5).div_(0.5)
-    low, high = value_range or scale_of(planes.dtype.name)
-    unit = (planes.astype(np.float32) - np.float32(low)) / np.float32(high - low)
-    # Bicubic scaling overshoots at edges; 8-bit pictures are clipped by Pillow, these here.
-    return torch.from_numpy(unit).sub_(0.5).div_(0.5).clamp_(-1, 1)
+    """``[H, W, C]`` in the units of the file as float32 ``[C, H, W]`` in ``[-1, 1]``, see ``pixels.normalised``."""
+    return Cut(array, meaning=Meaning(value_range)).tensor()
 
 
 def dequantise(array: NDArray[np.uint8], rng: random.Random) -> Tensor:

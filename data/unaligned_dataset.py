@@ -125,9 +125,9 @@ class UnalignedDataset(BaseDataset):
         return self.described(side, number, prepared, self.place(rng, prepared))
 
     def described(self, side: Side, number: int, prepared: Prepared, placement: Placement) -> dict[str, Any]:
-        """The tensor of a side, its path, format and number."""
+        """The picture of a side, its path, format and number."""
         return {
-            side: self.tensor(prepared, placement),
+            side: self.cut(prepared, placement),
             f"{side}_paths": self._paths(side)[number],
             f"{side}_format": prepared.format,
             **dict(self.gaps(side, prepared, placement)),

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from data import DATASETS
 from data.base_dataset import Side
-from data.shards import Shards, find_shards, samples
+from data.shards import Shards, cut_off, find_shards, samples
 from data.shards_dataset import ShardsDataset, root_of
 from data.unaligned_dataset import UnalignedDataset
 from options.base_options import DataOptions
@@ -29,6 +29,7 @@ class UnalignedShardsDataset(UnalignedDataset):
         self._shards = Shards(paths, self._samples)
         super().__init__(options, input_nc=input_nc, output_nc=output_nc, seed=seed)
         self.root = self.dataroot = paths[0].parent
+        self.remarks = cut_off(paths)
 
     def find_root(self) -> Path:
         return root_of(self.options)

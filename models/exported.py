@@ -103,10 +103,10 @@ def usage_of(facts: Facts) -> dict[str, str]:
     out_low, out_high = range_of(facts.target)
     size = f"exactly {facts.fixed_size[0]}x{facts.fixed_size[1]}" if facts.fixed_size else ""
     if facts.processing:
-        taken = (
-            f"{stored_as(facts.source)} [N, H, W, {facts.source.channels}], {size or 'any size'}, values of the file"
-        )
-        given = f"{stored_as(facts.target)} [N, H, W, {facts.target.channels}], values of a file"
+        sides = (facts.source, facts.target)
+        taken, given = (f"{stored_as(each)} [N, H, W, {1 if each.labels else each.channels}]" for each in sides)
+        taken += f", {size or 'any size'}, " + (_numbers(facts.source.labels) or "values of the file")
+        given += f", {_numbers(facts.target.labels) or 'values of a file'}"
     else:
         size = size or f"height and width multiples of {facts.multiple}, at least {facts.minimum}"
         scaled = f"x = 2 (v - {low:g}) / {high - low:g} - 1 of the file's values v"
@@ -128,6 +128,10 @@ def usage_of(facts: Facts) -> dict[str, str]:
     return {"in": taken, "out": given}
 
 
+def _numbers(labels: int) -> str:
+    return f"labels 0 to {labels - 1} of an index map" if labels else ""
+
+
 def default_name(tag: str, direction: str, inputs: Sequence[str], suffix: str) -> str:
     """The file in a run's folder that scripts/export.py writes and scripts/translate.py looks for."""
     return f"{tag}_{direction}{suffix}" if "image" in inputs else f"{tag}{suffix}"
@@ -142,6 +146,8 @@ def range_of(side: SideFormat) -> tuple[float, float]:
 
 def stored_as(side: SideFormat) -> str:
     """Type of the numbers that ``write_image`` stores for this side."""
+    if side.labels:
+        return "uint8"
     if side.format == "int16" and not side.value_range:
         return "float32"
     return fitting_format(side.format, *range_of(side))

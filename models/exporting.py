@@ -166,14 +166,21 @@ class ProcessedSamples(nn.Module):
 
 
 def normalised(values: Tensor, side: SideFormat) -> Tensor:
-    """Values of a file as float32 in [-1, 1]: the numbers of ``data.transforms.normalise``, clipped to the range."""
+    """Values of a file, ``[N, H, W, C]``, as float32 in [-1, 1]: the numbers of ``data.transforms.normalise``, clipped
+    to the range. Of labels ``[N, H, W, 1]`` one channel for each, as ``data.transforms.one_hot`` makes them."""
+    if side.labels:
+        known = torch.arange(side.labels, device=values.device)
+        return (values.to(torch.int64) == known).to(torch.float32) * 2 - 1
     low, high = range_of(side)
     unit = (values.to(torch.float32) - low) / (high - low)
     return ((unit - 0.5) / 0.5).clamp(-1, 1)
 
 
 def denormalised(values: Tensor, side: SideFormat) -> Tensor:
-    """[-1, 1] as ``util.images.io.write_image`` stores it."""
+    """``[N, H, W, C]`` in [-1, 1] as ``util.images.io.write_image`` stores it; the scores of labels as uint8
+    ``[N, H, W, 1]``, the label of the largest, the first of equal ones."""
+    if side.labels:
+        return values.argmax(dim=3, keepdim=True).to(torch.uint8)
     low, high = range_of(side)
     scaled = low + (values.clamp(-1, 1) + 1) / 2 * (high - low)
     stored = stored_as(side)
@@ -211,12 +218,7 @@ def facts_of_run(
         told: of ``frozen``.
         direction: of the generator.
         processing: see ``Facts``.
-
-    Raises:
-        ValueError: ``processing`` of label maps, which it does not have.
     """
-    if processing and (generator.source.labels or generator.target.labels):
-        raise ValueError("--with_processing: is for pictures, and this run has label maps (--label_nc_); leave it out")
     o, module = run.options, generator.module
     return Facts(
         name=o.run.name,
@@ -319,6 +321,8 @@ def example_of(
     height, width = size or _usual_size(generator)
     if not facts.processing:
         return (torch.rand(batch, facts.source.channels, height, width, generator=draw) * 2 - 1,)
+    if facts.source.labels:
+        return (torch.randint(facts.source.labels, (batch, height, width, 1), generator=draw).to(torch.uint8),)
     unit = torch.rand(batch, height, width, facts.source.channels, generator=draw)
     low, high = range_of(facts.source)
     values = low + unit * (high - low)
@@ -504,7 +508,7 @@ def other_sizes(generator: Generator, facts: Facts) -> list[tuple[int, tuple[int
 
 def scale_factor(facts: Facts, output: int) -> float:
     """What a difference of an output counts in units of [-1, 1]."""
-    if not facts.processing or output:
+    if not facts.processing or output or facts.target.labels:
         return 1.0
     low, high = range_of(facts.target)
     return 2 / (high - low)
@@ -512,13 +516,17 @@ def scale_factor(facts: Facts, output: int) -> float:
 
 def allowed(facts: Facts, output: int, tolerance: float) -> float:
     """The largest difference of an output that is none: the tolerance, and one level where levels are rounded."""
-    rounded = facts.processing and not output and stored_as(facts.target) != "float32"
+    rounded = facts.processing and not output and stored_as(facts.target) != "float32" and not facts.target.labels
     return tolerance + (scale_factor(facts, output) if rounded else 0.0)
 
 
-def differences(expected: NDArray[Any], found: NDArray[Any]) -> tuple[float, float]:
-    """Largest and mean absolute difference; infinite where one is NaN or the shapes differ."""
+def differences(facts: Facts, output: int, expected: NDArray[Any], found: NDArray[Any]) -> tuple[float, float]:
+    """Largest and mean absolute difference of an output, in units of [-1, 1]; infinite where one is NaN or the shapes
+    differ. Labels are either equal or not: for both the share of pixels with another one."""
     if expected.shape != found.shape:
         return float("inf"), float("inf")
-    apart = np.abs(expected.astype(np.float64) - found.astype(np.float64))
+    if facts.processing and facts.target.labels and not output:
+        share = float((expected != found).mean())
+        return share, share
+    apart = np.abs(expected.astype(np.float64) - found.astype(np.float64)) * scale_factor(facts, output)
     return (float(apart.max()), float(apart.mean())) if np.isfinite(apart).all() else (float("inf"), float("inf"))

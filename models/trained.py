@@ -23,6 +23,7 @@ from models import MODELS
 from models.base_model import BaseModel
 from models.generators import Generator, generator_of, is_forward
 from models.image_kinds import is_several, take
+from models.networks.fast_conv import keep_prepared_weights
 from models.networks.init import without_initialisation
 from models.translation import TilePlan, Translator
 from options.parse import Options, parse_test
@@ -200,6 +201,7 @@ def load_run(options: Options, engine: Engine) -> TrainedRun:
     tag = checkpoint_tag(run.epoch, run.load_iter)
     for name, net in model.networks.items():
         checkpoints.load_network(tag, model.weights_of(name), net, model.aliases[name], copy=engine.channels_last)
+        keep_prepared_weights(net)
         if run.verbose:
             logger.info("network %s\n%s", name, net)
     if model.test_reads_state:

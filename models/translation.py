@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -288,7 +288,19 @@ class Translator:
         """Whether tiles get the statistics of the whole picture by passes before the one that counts."""
         return self.plan.passes > 0 and self._shared.takes_statistics
 
-    def tiled(self, ready: Ready, place: int, grid: Grid, *, seed: int | None = None) -> NDArray[Any]:
+    def passes(self) -> int:
+        """How often each tile goes through the network."""
+        return 1 + self.plan.passes * self.takes_statistics
+
+    def tiled(
+        self,
+        ready: Ready,
+        place: int,
+        grid: Grid,
+        *,
+        seed: int | None = None,
+        progress: Callable[[], object] = lambda: None,
+    ) -> NDArray[Any]:
         """The translation of a picture by its tiles, as ``stored`` gives it.
 
         Args:
@@ -296,6 +308,7 @@ class Translator:
             place: its number, see ``translate``.
             grid: of its tiles.
             seed: see ``translate``.
+            progress: called after each of ``passes`` passes of each tile.
         """
         seed = self.seed if seed is None else seed
         height, width = ready.size
@@ -303,8 +316,8 @@ class Translator:
         with contextlib.ExitStack() as stack:
             if self.takes_statistics:
                 stack.callback(self._shared.forget)
-                self._collect(ready, place, grid, seed)
-            for first, strip in join_rows(grid, self._tiles(ready, place, grid, seed)):
+                self._collect(ready, place, grid, seed, progress)
+            for first, strip in join_rows(grid, self._tiles(ready, place, grid, seed, progress)):
                 rows = self.stored(ready, strip, first)
                 if result is None:
                     result = np.empty((height, width, rows.shape[2]), rows.dtype)
@@ -312,20 +325,26 @@ class Translator:
         assert result is not None
         return result
 
-    def _collect(self, ready: Ready, place: int, grid: Grid, seed: int) -> None:
+    def _collect(
+        self, ready: Ready, place: int, grid: Grid, seed: int, progress: Callable[[], object] = lambda: None
+    ) -> None:
         """Gather the statistics of the whole picture."""
         for _ in range(self.plan.passes):
             with self._shared.collecting():
-                for _ in self._tiles(ready, place, grid, seed):
+                for _ in self._tiles(ready, place, grid, seed, progress):
                     pass
 
-    def _tiles(self, ready: Ready, place: int, grid: Grid, seed: int) -> Iterator[NDArray[np.float32]]:
+    def _tiles(
+        self, ready: Ready, place: int, grid: Grid, seed: int, progress: Callable[[], object] = lambda: None
+    ) -> Iterator[NDArray[np.float32]]:
         """The translation of each tile, ``[C, rows, columns]``."""
         for number, part in enumerate(tile_picture(ready.prepared.array, grid), start=1):
             self._seed([seed_of(seed, place, draw=number)])
             with torch.inference_mode():
                 image = self.engine.to_device(self._values(part, ready.prepared)[None])
-                yield self._pass(image)[0][0].cpu().numpy()
+                made = self._pass(image)[0][0].cpu().numpy()
+            progress()
+            yield made
 
     # -- after the network ---------------------------------------------------------------------------------------
 

@@ -64,6 +64,7 @@ def translate_video(
     *,
     every: int = 1,
     batch_size: int = 8,
+    crf: int = 18,
     progress: Callable[[int], object] = lambda frames: None,
 ) -> TranslatedVideo:
     """Translate the frames of a video into another one, which appears whole at the end.
@@ -76,6 +77,7 @@ def translate_video(
         target: the file that is written, with the frames' times and the sound of the source.
         every: frames 0, N, 2N, ... are translated.
         batch_size: frames that go through the network together.
+        crf: quality of the file, see ``write_video``.
         progress: is called with the number of frames that were read since the last call.
 
     Raises:
@@ -84,7 +86,7 @@ def translate_video(
     """
     before, after = Change(), Change()
     read = 0
-    with write_video(target, source) as output:
+    with write_video(target, source, crf=crf) as output:
         for batch in _batches(source.frames(every), batch_size):
             for frame, image in zip(batch, _translated(translator, source, batch)):
                 before.add(frame.image)

@@ -210,6 +210,12 @@ class DataOptions(OptionRecord):
     nodata_B: str = arg(
         "", metavar="nan|VALUE|file", help="what stands for missing pixels of side B; file: what its TIFF says"
     )
+    transform_on_device: bool = arg(
+        False,
+        of="machine",
+        in_test=False,
+        help="flip images and scale them to [-1, 1] on the model's device, not in the workers; equal numbers",
+    )
     cache: str = arg(
         "none",
         choices=("none", "ram", "disk"),

@@ -45,7 +45,10 @@ class ExportOptions(OptionRecord):
     )
     num_images: int = arg(8, minimum=1, help="compare on so many images at most")
     tolerance: float = arg(
-        0.001, minimum=0.0, help="largest difference allowed, of values in [-1, 1]; above it the exit code is 1"
+        0.001,
+        minimum=0.0,
+        help="largest difference allowed, of values in [-1, 1]; of label maps by --with_processing, share of pixels "
+        "with another label; above it the exit code is 1",
     )
 
     def __post_init__(self) -> None:

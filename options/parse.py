@@ -119,7 +119,7 @@ def answer_help(program: str, models: Any, datasets: Any) -> None:
     asked = {"-h", "--help"} & set(words)
     if asked and not _first_pass(words)["model"]:
         records = TRAIN if program == "train.py" else TEST
-        _parser(program, {**records, **PLUGINS}, models, datasets, "").print_help()
+        _parser(program, {**records, **PLUGINS}, "", _listing(models, datasets)).print_help()
         sys.exit(0)
 
 
@@ -332,7 +332,7 @@ def _resolve(line: _CommandLine, saved: Mapping[str, Any]) -> Options:
         raise OptionError(f"--config {words['config']}: continue_train does not belong there; give --continue_train")
     if words["help"] and not words["model"]:
         classes = {**line.records, **PLUGINS}
-        _parser(line.program, classes, line.models, line.datasets, "").print_help()
+        _parser(line.program, classes, "", _listing(line.models, line.datasets)).print_help()
         raise HelpAsked
 
     # the model and the data set decide which options there are
@@ -345,7 +345,9 @@ def _resolve(line: _CommandLine, saved: Mapping[str, Any]) -> Options:
     if line.in_test and model_class.Options.in_tests and "test" not in line.records:
         classes["test"] = model_class.Options.in_tests
     known = all_specs(classes)
-    parser = _parser(line.program, classes, line.models, line.datasets, model)
+    # only --help needs the lists, for which the files of all models and data sets are read
+    listing = _listing(line.models, line.datasets) if words["help"] else ""
+    parser = _parser(line.program, classes, model, listing)
     flags = _flags(parser, line.argv, known)
     if words["help"]:
         parser.print_help()
@@ -401,14 +403,17 @@ def _fill(suffix: str, values: Mapping[str, Any]) -> str:
         raise OptionError(f"--suffix {suffix}: write options in braces, e.g. {{netG}}_size{{load_size}}") from None
 
 
-def _parser(program: str, classes: Mapping[str, type], models: Any, datasets: Any, model: str) -> _Parser:
-    listing = ["models (--model NAME --help lists a model's own options):"]
-    listing += [f"  {name:<20} {line}" for name, line in sorted(models.summaries().items())]
-    listing += ["", "data sets (--dataset_mode NAME):"]
-    listing += [f"  {name:<20} {line}" for name, line in sorted(datasets.summaries().items())]
+def _listing(models: Any, datasets: Any) -> str:
+    lines = ["models (--model NAME --help lists a model's own options):"]
+    lines += [f"  {name:<20} {line}" for name, line in sorted(models.summaries().items())]
+    lines += ["", "data sets (--dataset_mode NAME):"]
+    return "\n".join([*lines, *(f"  {name:<20} {line}" for name, line in sorted(datasets.summaries().items()))])
+
+
+def _parser(program: str, classes: Mapping[str, type], model: str, epilog: str = "") -> _Parser:
     parser = _new_parser(
         program,
-        epilog="\n".join(listing),
+        epilog=epilog,
         usage=f"python {program} --dataroot DIR --name RUN [--model MODEL] [options]"
         if program == "train.py"
         else f"python {program} --name RUN [options]",

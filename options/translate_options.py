@@ -35,6 +35,12 @@ class TranslateOptions(OptionRecord):
         help="kind of file; what it cannot hold becomes PNG or TIFF (default: that of --output, else png)",
     )
     quality: int = arg(95, minimum=1, maximum=100, help="quality of JPEG and WebP; WebP of 100 is lossless")
+    crf: int = arg(
+        18,
+        minimum=0,
+        maximum=51,
+        help="constant rate factor of videos: 0 is the best and largest, 51 the worst; 18 is hard to tell from 0",
+    )
     existing: str = arg(
         "refuse", choices=("refuse", "skip", "replace"), help="what to do where a result is there already"
     )

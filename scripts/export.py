@@ -62,10 +62,11 @@ from options.export_options import ExportOptions
 from options.parse import Options, parse_test, split_direction
 from util.exit_code import EXIT_DONE, EXIT_FAILED, report_error, run_command
 from util.files import drafted, replace_text
-from util.images.io import save_array, to_display
+from util.images.io import save_array
 from util.images.labels import displayed
 from util.pages.html import image_row, page, wide_table
 from util.run.engine import start_engine
+from util.run.folder import check_writable
 
 logger = logging.getLogger("export")
 
@@ -104,6 +105,9 @@ def _run(argv: list[str]) -> int:
     )
     if file.suffix != SUFFIX[o.format]:
         raise ValueError(f"--output {o.output}: a file of --format {o.format} ends with {SUFFIX[o.format]}")
+    if file.is_dir():
+        raise ValueError(f"--output {file}: is a folder; name a file")
+    check_writable(file, f"--output {file}")
     graph = _graph(run, generator, direction, o)
     source = "drawn numbers"
     pictures: Iterator[tuple[str, Tensor]] = iter(())
@@ -208,7 +212,8 @@ def _as_input(image: Tensor, facts: Facts) -> Tensor:
     """With processing: the numbers that a file of the source would hold."""
     if not facts.processing:
         return image
-    return denormalised(image.permute(0, 2, 3, 1), facts.source).to(getattr(torch, facts.source.format))
+    stored = denormalised(image.permute(0, 2, 3, 1), facts.source)
+    return stored if facts.source.labels else stored.to(getattr(torch, facts.source.format))
 
 
 # --- the comparison ---------------------------------------------------------------------------------------------------
@@ -252,14 +257,11 @@ class Parity:
         """Compare on one input, as the file takes it."""
         wanted = expected(self._generator, self._facts, inputs)
         found = self._session([each.numpy() for each in inputs])
-        apart = [differences(one, other) for one, other in zip(wanted, found, strict=True)]
-        scales = [scale_factor(self._facts, place) for place in range(len(apart))]
-        passed = all(
-            each[0] * scale <= allowed(self._facts, place, self._tolerance)
-            for place, (each, scale) in enumerate(zip(apart, scales))
-        )
-        largest = max(each[0] * scale for each, scale in zip(apart, scales))
-        row = Row(name, largest, max(each[1] * scale for each, scale in zip(apart, scales)), passed)
+        pairs = enumerate(zip(wanted, found, strict=True))
+        apart = [differences(self._facts, place, *pair) for place, pair in pairs]
+        passed = all(each[0] <= allowed(self._facts, place, self._tolerance) for place, each in enumerate(apart))
+        largest, mean = (max(each[k] for each in apart) for k in (0, 1))
+        row = Row(name, largest, mean, passed)
         self.rows.append(row)
         if self.shown is None or (is_picture, largest) >= (self._shows_picture, self.shown[0].largest):
             first = [inputs[0].numpy()] if "image" in self._facts.inputs else []
@@ -310,12 +312,14 @@ def _displayed(picture: NDArray[Any], facts: Facts, *, is_input: bool) -> NDArra
     side = facts.source if is_input else facts.target
     if not facts.processing:
         return displayed(picture, side.labels)
-    return to_display(normalised(torch.from_numpy(picture), side).permute(2, 0, 1))
+    return displayed(normalised(torch.from_numpy(picture), side).permute(2, 0, 1), side.labels)
 
 
 def _difference(one: NDArray[Any], other: NDArray[Any], facts: Facts) -> tuple[float, NDArray[Any]]:
     """By which power of ten the difference is enlarged, and its picture, white where there is none."""
     apart = np.abs(one - other) if one.shape == other.shape else np.ones_like(one)
+    if facts.processing and facts.target.labels:
+        apart = np.minimum(apart, 1)  # another label, whichever
     apart = apart.max(axis=2 if facts.processing else 0) * scale_factor(facts, 0)
     largest = float(apart.max())
     gain = 10.0 ** np.floor(-np.log10(largest)) if largest > 0 else 0.0

@@ -12,6 +12,8 @@ Sizes are kept, values are stored as in training, and what large pictures need i
 
 from __future__ import annotations
 
+import gc
+import io
 import logging
 import os
 import sys
@@ -27,6 +29,7 @@ from util.openmp import share_processors
 
 if __name__ == "__main__":
     share_processors()  # before torch is loaded
+    gc.disable()  # what is imported stays: to search it for garbage again and again takes a tenth of the start
 
 from data import DATASETS
 from models import MODELS
@@ -51,17 +54,22 @@ from models.volumes import VolumeRun, plan_volumes, translate_to_nifti
 from util.background import BackgroundWriter
 from util.exit_code import EXIT_DONE, EXIT_FAILED, report_error, run_command
 from util.images.folder import is_image, require_images
-from util.images.io import IMAGE_SUFFIXES, save_array
+from util.images.io import IMAGE_SUFFIXES, WRITTEN_IMAGES, read_header, save_array
 from util.images.labels import write_label_map
 from util.images.video import VideoSource, is_video, read_video
 from util.images.video_writer import WRITTEN_SUFFIXES, check_output
 from util.memory import keep_freed_memory
 from util.run.checkpoint import checkpoint_tag
 from util.run.engine import start_engine
+from util.run.folder import check_writable
 from util.run.inference import ResultNames
 from util.run.sides import read_sides
 from util.volumes.series import naming_packages
 from util.volumes.translation import is_volume
+
+if __name__ == "__main__":
+    gc.freeze()
+    gc.enable()
 
 logger = logging.getLogger("translate")
 
@@ -95,13 +103,13 @@ class Count:
     """What became of the pictures.
 
     Attributes:
-        done: written.
+        written: the files, in the order in which they were finished.
         errors: what was wrong with the others, in the order in which it was found.
         other_kind: whether one could not be written as the kind of file that was wanted.
     """
 
-    done: int = 0
     other_kind: bool = False
+    written: list[Path] = field(default_factory=list)
     errors: list[Exception] = field(default_factory=list)
 
 
@@ -129,6 +137,10 @@ def _run(words: list[str]) -> int:
     if not pictures and not videos:
         logger.info("nothing to do: all results are there already")
         return EXIT_DONE
+    for flag, is_used, other in (("quality", pictures, "crf"), ("crf", videos, "quality")):
+        if flag in options.given and not is_used:
+            what = ("videos", "pictures") if flag == "crf" else ("pictures", "videos")
+            raise ValueError(f"--{flag}: is for {what[0]}; --{other} is the quality of {what[1]}")
     sources = {job.path: read_video(job.path) for job in videos}  # a broken one, before the work begins
     translator = open_translator(options, direction)
     batch_size = _batch_size(options, translator)
@@ -137,16 +149,24 @@ def _run(words: list[str]) -> int:
         count = translate_all(pictures, translator, asked, batch_size)
         for error in count.errors:
             report_error(PROGRAM, error)
-        left_out = f" ({len(count.errors)} left out as they cannot be translated)" if count.errors else ""
-        logger.info("%d pictures%s: %s", count.done, left_out, asked.output)
+        logger.info("%s", _said(count, asked.output))
         failed = bool(count.errors)
     for job in videos:
         try:
-            _video(job, sources[job.path], translator, asked.every, batch_size)
+            _video(job, sources[job.path], translator, asked, batch_size)
         except ValueError as error:  # one that is damaged further on
             report_error(PROGRAM, error)
             failed = True
     return EXIT_FAILED if failed else EXIT_DONE
+
+
+def _said(count: Count, output: str) -> str:
+    """What became of the pictures, as a sentence."""
+    done, failed = len(count.written), len(count.errors)
+    if not done:
+        return "nothing was written: " + ("the picture" if failed == 1 else f"all {failed} pictures") + " failed"
+    said = f"{done} pictures: {output}" if done > 1 else f"1 picture: {count.written[0]}"
+    return f"{said}; {failed} more could not be translated, see above" if failed else said
 
 
 def usual_batch(translator: Translator) -> int:
@@ -166,20 +186,22 @@ def _batch_size(options: Options, translator: Translator) -> int:
     return batch_size
 
 
-def _video(job: Job, source: VideoSource, translator: Translator, every: int, batch_size: int) -> None:
+def _video(job: Job, source: VideoSource, translator: Translator, asked: TranslateOptions, batch_size: int) -> None:
     """Translate one video and say what came out; raises as ``translate_video``."""
     for note in source.notes:
         logger.warning("%s: %s", job.path, note)
     job.result.parent.mkdir(parents=True, exist_ok=True)
     size = max(1, min(batch_size, BATCH_PIXELS // (source.width * source.height)))
     with tqdm(total=source.count or None, unit=" frames", desc=Path(job.path).name, disable=None) as bar:
-        made = translate_video(translator, source, job.result, every=every, batch_size=size, progress=bar.update)
+        how = {"every": asked.every, "batch_size": size, "crf": asked.crf}
+        made = translate_video(translator, source, job.result, **how, progress=bar.update)
     for note in made.notes:
         logger.warning("%s: %s", job.result, note)
     logger.info("%s: %dx%d, read as %s", job.path, source.width, source.height, source.colours)
     logger.info(
-        "%d frames: %s; neighbours differ by %.2f of 255 in the input, by %.2f in the result (see docs/video.md)",
+        "%d frame%s: %s; neighbours differ by %.2f of 255 in the input, by %.2f in the result (see docs/video.md)",
         made.frames,
+        "s" * (made.frames != 1),
         job.result,
         made.change_in,
         made.change_out,
@@ -267,12 +289,15 @@ def plan_jobs(asked: TranslateOptions) -> tuple[list[Job], list[Job]]:
         FileNotFoundError: an input that is not there.
         ValueError: a result would replace an input, is there already, or cannot be of the kind that is wanted.
     """
-    inputs = [found for word in asked.inputs for found in _files_of(word)]
+    output = Path(asked.output)
+    inputs = [found for word in asked.inputs for found in _files_of(word, output)]
     pictures, videos = ([each for each in inputs if is_video(each[0]) == wanted] for wanted in (False, True))
     if not inputs:
-        raise ValueError("INPUT -: standard input names no pictures")
-    output = Path(asked.output)
-    as_file = (output.suffix.lower() in IMAGE_SUFFIXES or is_video(str(output))) and not output.is_dir()
+        raise ValueError("INPUT -: standard input names no pictures" if "-" in asked.inputs else "INPUT: is empty")
+    if not asked.output:
+        raise ValueError("--output: is empty; name a folder, or . for this one")
+    is_name = output.suffix.lower() in IMAGE_SUFFIXES or is_video(str(output))
+    as_file = is_name and not output.is_dir() and not asked.output.endswith(("/", os.sep))
     if as_file and len(inputs) > 1:
         what = "inputs" if pictures and videos else "pictures" if pictures else "videos"
         raise ValueError(f"--output {output}: a file name, but there are {len(inputs)} {what}; name a folder")
@@ -280,11 +305,30 @@ def plan_jobs(asked: TranslateOptions) -> tuple[list[Job], list[Job]]:
         raise ValueError(f"--output {output}: is the name of a video, but {pictures[0][0]} is a picture")
     if not as_file and output.is_file():
         raise ValueError(f"--output {output}: is a file of another kind; name a folder, or a picture")
+    if as_file and pictures:
+        _check_kind(output, asked.format)
+    check_writable(output, f"--output {output}")
     if videos and not pictures and (asked.format or asked.save_maps):
         flag = f"--format {asked.format}" if asked.format else "--save_maps"
         raise ValueError(f"{flag}: is for pictures; the suffix of --output says what kind of video is written")
-    planned = _not_in_the_way([*_plan_pictures(pictures, asked, as_file), *_plan_videos(videos, asked)], asked)
+    jobs = [*_plan_pictures(pictures, asked, as_file), *_plan_videos(videos, asked)]
+    planned = _not_in_the_way(jobs, asked)
     return [job for job in planned if not is_video(job.path)], [job for job in planned if is_video(job.path)]
+
+
+def _check_kind(output: Path, format: str) -> None:
+    """Refuse a file name of a kind that is not written, or another one than ``--format``.
+
+    Raises:
+        ValueError: with the remedy.
+    """
+    suffix = output.suffix.lower()
+    if suffix not in WRITTEN_IMAGES:
+        raise ValueError(f"--output {output}: pictures are written as {', '.join(WRITTEN_IMAGES)}; name one of these")
+    if format and format[:2] != suffix[1:3]:  # .jpeg is jpg, .tiff is tif
+        raise ValueError(
+            f"--format {format}: --output {output} says {suffix[1:]}; leave out --format, or name a folder"
+        )
 
 
 def _plan_pictures(inputs: Sequence[tuple[str, str]], asked: TranslateOptions, as_file: bool) -> list[Job]:
@@ -311,16 +355,14 @@ def _plan_videos(inputs: Sequence[tuple[str, str]], asked: TranslateOptions) -> 
     return [Job(path, result, 0) for (path, _), result in zip(inputs, results)]
 
 
-def _files_of(word: str) -> Iterator[tuple[str, str]]:
+def _files_of(word: str, output: Path) -> Iterator[tuple[str, str]]:
     """The pictures that a word of the command line names, each with the path by which its result is named."""
     if word == "-":
-        for line in sys.stdin:
-            if path := line.rstrip("\n"):
-                yield path, Path(path).name
+        for path in _names_on_stdin():
+            yield path, Path(path).name
     elif os.path.isdir(word):
         _say_videos(word)
-        for path in require_images(Path(word), flags=f"INPUT {word}"):
-            yield path, os.path.relpath(path, word)
+        yield from ((path, os.path.relpath(path, word)) for path in _images_of_folder(word, output))
     elif os.path.exists(word) or is_video(word):  # read_video says what is wrong with one
         if not is_video(word) and not is_image(word) and Path(word).suffix.lower() not in IMAGE_SUFFIXES:
             kinds = " ".join(suffix[1:] for suffix in IMAGE_SUFFIXES)
@@ -328,6 +370,28 @@ def _files_of(word: str) -> Iterator[tuple[str, str]]:
         yield word, Path(word).name
     else:
         raise FileNotFoundError(f"INPUT {word}: there is no such file or folder")
+
+
+def _names_on_stdin() -> Iterator[str]:
+    """One name for each line that is not empty; names that are no Unicode stay the bytes that they are."""
+    if sys.stdin is None:
+        raise ValueError("INPUT -: there is no standard input; name the pictures")
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="surrogateescape")
+    yield from (name for line in sys.stdin if (name := line.rstrip("\r\n")))
+
+
+def _images_of_folder(folder: str, output: Path) -> list[str]:
+    """All pictures in and below a folder but those in the folder of the results, should that lie in it."""
+    found, results = require_images(Path(folder), flags=f"INPUT {folder}"), Path(os.path.realpath(output))
+    if not results.is_dir() or not results.is_relative_to(os.path.realpath(folder)) or results.samefile(folder):
+        return found
+    kept = [path for path in found if not Path(os.path.realpath(path)).is_relative_to(results)]
+    if len(kept) < len(found):
+        logger.warning("%s: the %d pictures in it are not read, as results go there", output, len(found) - len(kept))
+    if not kept:
+        raise FileNotFoundError(f"INPUT {folder}: all pictures in it lie in --output {output}; name another place")
+    return kept
 
 
 def _say_videos(folder: str) -> None:
@@ -351,6 +415,8 @@ def _not_in_the_way(jobs: Sequence[Job], asked: TranslateOptions) -> list[Job]:
         for file in {job.result, *map(job.result.with_suffix, others)}:
             if os.path.realpath(file) in inputs:
                 raise ValueError(f"--output {asked.output}: {file} is an input and would be lost; name another place")
+            if file == job.result and file.is_dir():
+                raise ValueError(f"--output {asked.output}: {file}, where a result would be written, is a folder")
             if file.exists():
                 there.append(job)
                 break
@@ -394,7 +460,11 @@ def _translate_tiled(
     height, width = ready.size
     size = grid.rows[0].size
     logger.info("%s: %dx%d pixels in %d tiles of %d%s", job.path, width, height, len(grid), size, _about(translator))
-    background.submit(writer.save, job, ready, translator.tiled(ready, job.place, grid))
+    total = len(grid) * translator.passes()
+    with tqdm(total=total, unit=" tiles", desc=Path(job.path).name, leave=False, disable=None) as tiles:
+        pixels = translator.tiled(ready, job.place, grid, progress=tiles.update)
+    background.wait()  # at most one large result waits to be written
+    background.submit(writer.save, job, ready, pixels)
 
 
 def _about(translator: Translator) -> str:
@@ -432,16 +502,19 @@ def batches(
 
 
 def _read(jobs: Sequence[Job], translator: Translator, count: Count, bar: tqdm, *, ahead: int) -> Iterator[Item]:
-    """The pictures in order, read by threads, at most ``ahead`` before they are used; broken ones are counted."""
+    """The pictures in order, read by threads, at most ``ahead`` before they are used; broken ones are counted.
 
-    def load(job: Job) -> Item:
+    Large ones are not read ahead, so that no more than one of them is in memory.
+    """
+
+    def load(job: Job) -> Item | Job:
+        if not is_small(job.path):
+            return job
         ready = translator.read(job.path)
-        height, width = ready.size
-        small = height * width <= SMALL and not translator.plan.tile
-        return job, ready, translator.tensor(ready) if small else None
+        return job, ready, None if translator.plan.tile else translator.tensor(ready)
 
     pool = ThreadPoolExecutor(READERS)
-    pending: list[Future[Item]] = []
+    pending: list[Future[Item | Job]] = []
     left = iter(jobs)
     try:
         while True:
@@ -450,7 +523,8 @@ def _read(jobs: Sequence[Job], translator: Translator, count: Count, bar: tqdm, 
             if not pending:
                 return
             try:
-                job, ready, image = pending.pop(0).result()
+                found = pending.pop(0).result()
+                job, ready, image = (found, translator.read(found.path), None) if isinstance(found, Job) else found
             except (ValueError, OSError) as error:
                 count.errors.append(error)
                 bar.update()
@@ -460,6 +534,15 @@ def _read(jobs: Sequence[Job], translator: Translator, count: Count, bar: tqdm, 
             yield job, ready, image
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def is_small(path: str) -> bool:
+    """Whether the header of a picture says so; of those that cannot be read, too."""
+    try:
+        header = read_header(path)
+    except (ValueError, OSError):
+        return True
+    return header.width * header.height <= SMALL
 
 
 @dataclass(frozen=True)
@@ -504,7 +587,7 @@ class Results:
         if file.suffix != job.result.suffix and not self.count.other_kind:
             logger.warning("%s: %s cannot hold this picture", file, job.result.suffix)
             self.count.other_kind = True
-        self.count.done += 1
+        self.count.written.append(file)
 
 
 if __name__ == "__main__":

@@ -10,8 +10,11 @@ from pathlib import Path
 
 
 @contextlib.contextmanager
-def serve(folder: Path) -> Iterator[tuple[str, list[str]]]:
-    """A server that can send the rest of a file; (its address, the ranges that were asked for)."""
+def serve(folder: Path, *, most: int | None = None) -> Iterator[tuple[str, list[str]]]:
+    """A server that can send the rest of a file; (its address, the ranges that were asked for).
+
+    With ``most`` it breaks off after so many bytes of an answer.
+    """
     ranges: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -29,7 +32,7 @@ def serve(folder: Path) -> Iterator[tuple[str, list[str]]]:
                 self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
             self.send_header("Content-Length", str(len(data) - start))
             self.end_headers()
-            self.wfile.write(data[start:])
+            self.wfile.write(data[start:][:most])
 
         def log_message(self, format: str, *args: object) -> None:
             """Says nothing."""

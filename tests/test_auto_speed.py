@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 import train
-from tests.runs import arguments
+from tests.runs import arguments, train_in
+from tests.two_processes import TwoProcesses
 from util.run import speed
 from util.run.speed import Setting
 
@@ -43,6 +44,27 @@ def test_resumed_run_keeps_its_setting(workdir: Path, dataroot: Path, monkeypatc
     first, second = (networks(workdir / "checkpoints" / name) for name in ("whole", "parts"))
     assert speed.read_setting(workdir / "checkpoints" / "parts") == Setting("bf16")
     assert first["2_net_G.pth"] == second["2_net_G.pth"]
+
+
+def auto_run(folder: Path, argv: list[str]) -> None:
+    """In each of two processes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(speed, "STEPS", 1)
+        patch.setattr(speed, "WARMUP", 0)
+        train_in(folder, argv)
+
+
+def test_two_processes_choose_one_setting(tmp_path: Path, dataroot: Path, two_processes: TwoProcesses) -> None:
+    argv = arguments(dataroot, "--batch_size", "2", "--n_epochs_decay", "0", "--no_html", epochs="1")
+    (tmp_path / "auto").mkdir()
+    two_processes.call(auto_run, tmp_path / "auto", [*argv, "--auto_speed"])
+    kept = speed.read_setting(tmp_path / "auto" / "checkpoints" / "run")
+    assert kept is not None and kept.threads <= 1
+    (tmp_path / "flags").mkdir()
+    flags = ["--precision", kept.precision, *["--channels_last"] * kept.channels_last]
+    two_processes.call(train_in, tmp_path / "flags", [*argv, *flags])
+    found = networks(tmp_path / "auto" / "checkpoints" / "run")
+    assert found and found == networks(tmp_path / "flags" / "checkpoints" / "run")
 
 
 def test_dry_run_shows_the_table(workdir: Path, dataroot: Path, caplog: pytest.LogCaptureFixture) -> None:

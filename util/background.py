@@ -31,6 +31,12 @@ class BackgroundWriter:
                 each.result()
         self._pending.add(self._pool.submit(call, *args, **kwargs))
 
+    def wait(self) -> None:
+        """Wait until nothing is queued; raises what a call raised."""
+        done, self._pending = self._pending, set()
+        for each in done:
+            each.result()
+
     def close(self) -> None:
         """Wait for everything that was submitted; raises what a call raised."""
         self.__exit__(None, None, None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import os
 import urllib.error
 import urllib.request
@@ -12,7 +13,7 @@ from util.files import locked
 
 _BLOCK = 2**20
 _TIMEOUT = 60.0
-_TRIES = 4
+_TRIES = 4  # without a byte more
 
 
 def fetch(url: str, target: Path) -> Path:
@@ -32,7 +33,9 @@ def fetch(url: str, target: Path) -> Path:
 def _fetched(url: str, target: Path) -> Path:
     part = target.with_name(f"{target.name}.part")
     reason: object = ""
-    for _ in range(_TRIES):
+    tries = _TRIES
+    while tries:
+        there = _size(part)
         try:
             _continue(url, part)
             os.replace(part, target)
@@ -43,9 +46,14 @@ def _fetched(url: str, target: Path) -> Path:
                     f"{url}: the server answers {error.code} ({error.reason}); check the address"
                 ) from error
             reason = f"the server answers {error.code}"
-        except (urllib.error.URLError, TimeoutError, ConnectionError, EOFError) as error:
+        except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError, EOFError) as error:
             reason = getattr(error, "reason", error)
+        tries = _TRIES if _size(part) > there else tries - 1
     raise ValueError(f"{url}: cannot be downloaded ({reason}); the same command goes on from where it stopped")
+
+
+def _size(file: Path) -> int:
+    return file.stat().st_size if file.is_file() else 0
 
 
 def _continue(url: str, part: Path) -> None:
@@ -54,7 +62,7 @@ def _continue(url: str, part: Path) -> None:
     Raises:
         EOFError: the connection ended early.
     """
-    there = part.stat().st_size if part.is_file() else 0
+    there = _size(part)
     request = urllib.request.Request(url, headers={"Range": f"bytes={there}-"} if there else {})
     try:
         answer = urllib.request.urlopen(request, timeout=_TIMEOUT)
@@ -70,7 +78,7 @@ def _continue(url: str, part: Path) -> None:
         size = answer.headers.get("Content-Length")
         with open(part, "ab" if going_on else "wb") as file:
             before = file.tell()
-            while block := answer.read(_BLOCK):
+            while block := answer.read1(_BLOCK):  # read would lose what came of a chunk before the end
                 file.write(block)
             received = file.tell() - before
     if size is not None and received < int(size):

@@ -7,8 +7,8 @@ from collections.abc import MutableMapping
 
 SPIN_COUNT = "1000"
 """Turns of the loop in which a thread waits before it sleeps: a few microseconds; libgomp's own are 300,000, about a
-millisecond. A step of pix2pix on two free processors took 0.38 s with it, 0.44 s with libgomp's own and 0.70 s with 0,
-each in one process; docs/performance.md has what was measured beside other work."""
+millisecond. Alone they make no difference that can be measured; beside other work of equal priority a step of pix2pix
+takes half as long with 1,000, beside a loop of low priority a quarter longer (the table is in docs/performance.md)."""
 
 OF_THE_USER = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
 

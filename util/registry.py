@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import difflib
+import functools
 import importlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -70,7 +71,9 @@ class Registry(Generic[T]):
 
     def canonical(self, name: str) -> str:
         """The main name behind a name or alias; raises as ``get`` does."""
-        found = self._scan().get(name)
+        own = self.folder / f"{name}{self.suffix}.py"  # as a rule its file; the others are not read then
+        found = _names_in(own).get(name) if name.isidentifier() and own.is_file() else None
+        found = found or self._scan().get(name)
         if found:
             return found[0]
         if name in self._classes:
@@ -99,14 +102,17 @@ class Registry(Generic[T]):
     def _scan(self) -> dict[str, tuple[str, str]]:
         """Name or alias -> (main name, summary), read from the decorators in the files."""
         if self._scanned is None:
-            self._scanned = {}
-            for file in sorted(self.folder.glob(f"*{self.suffix}.py")):
-                for node in ast.parse(file.read_text(encoding="utf-8")).body:
-                    if isinstance(node, ast.ClassDef):
-                        self._scan_class(node)
+            files = sorted(self.folder.glob(f"*{self.suffix}.py"))
+            self._scanned = {name: found for file in files for name, found in _names_in(file).items()}
         return self._scanned
 
-    def _scan_class(self, node: ast.ClassDef) -> None:
+
+@functools.cache
+def _names_in(file: Path) -> dict[str, tuple[str, str]]:
+    """Name or alias -> (main name, summary) of the classes of a file, from their decorators."""
+    found: dict[str, tuple[str, str]] = {}
+    classes = (each for each in ast.parse(file.read_text(encoding="utf-8")).body if isinstance(each, ast.ClassDef))
+    for node in classes:
         for decorator in node.decorator_list:
             if (
                 isinstance(decorator, ast.Call)
@@ -115,5 +121,5 @@ class Registry(Generic[T]):
             ):
                 names = [a.value for a in decorator.args if isinstance(a, ast.Constant) and isinstance(a.value, str)]
                 summary = (ast.get_docstring(node) or "").split("\n")[0]
-                assert self._scanned is not None
-                self._scanned.update(dict.fromkeys(names, (names[0], summary)))
+                found.update(dict.fromkeys(names, (names[0], summary)))
+    return found

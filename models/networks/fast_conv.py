@@ -9,7 +9,7 @@ torch computes a convolution directly there. Three cases can be had with less wo
 - **3x3 and 4x4 kernels of stride 1 with many channels** (residual blocks, the widest layer of a PatchGAN, VGG).
   Winograd's minimal filtering (Lavin and Gray 2016, arXiv:1509.09308) needs a quarter of the multiplications. Its
   points 0, 1, -1, 2, -1/2 and infinity keep the root mean square error near 1.3e-6 of the result's, where the direct
-  sum has 2e-7, and half the mantissa of TF32 has 5e-4. cuDNN takes this algorithm for float32 by itself.
+  sum has 2e-7 and TF32 5e-4. cuDNN takes this algorithm for float32 by itself.
 
 ``conv2d`` and ``conv_transpose2d`` choose, by the shapes and the processor alone, so that a run can be repeated bit for
 bit. Everything else is left to torch: other devices and types, autocast, NHWC memory, a graph that is being compiled
@@ -54,25 +54,52 @@ def direct() -> Iterator[None]:
         use_fast_convolutions(before)
 
 
+class Prepared:
+    """What is made of a weight once, and again only after the weight was changed."""
+
+    def __init__(self) -> None:
+        self._made: tuple[tuple[int, int], Tensor] | None = None
+
+    def of(self, weight: Tensor, make: Callable[[Tensor], Tensor]) -> Tensor:
+        """``make(weight)``."""
+        key, made = (weight.data_ptr(), weight._version), self._made
+        if made is None or made[0] != key:
+            made = key, make(weight.detach())
+            self._made = made
+        return made[1]
+
+
+def keep_prepared_weights(net: nn.Module) -> None:
+    """For inference: keep the weights as the fast ways need them, at the cost of up to four times their memory."""
+    for module in net.modules():
+        if isinstance(module, (Conv2d, ConvTranspose2d)):
+            module.prepared = Prepared()
+
+
 class Conv2d(nn.Conv2d):
     """``nn.Conv2d`` by ``conv2d`` of this module."""
+
+    prepared: Prepared | None = None
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         if self.padding_mode != "zeros" or isinstance(self.padding, str):
             return super()._conv_forward(input, weight, bias)
         geometry: Any = (self.stride, self.padding, self.dilation, self.groups)
-        return conv2d(input, weight, bias, *geometry)
+        prepared = self.prepared if weight is self._parameters.get("weight") else None  # not one made for this call
+        return conv2d(input, weight, bias, *geometry, prepared=prepared)
 
 
 class ConvTranspose2d(nn.ConvTranspose2d):
     """``nn.ConvTranspose2d`` by ``conv_transpose2d`` of this module."""
+
+    prepared: Prepared | None = None
 
     def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
         """``[N, in_channels, H, W]`` -> ``[N, out_channels, h, w]``."""
         if output_size is not None:
             return super().forward(input, output_size)
         geometry: Any = (self.stride, self.padding, self.output_padding, self.groups, self.dilation)
-        return conv_transpose2d(input, self.weight, self.bias, *geometry)
+        return conv_transpose2d(input, self.weight, self.bias, *geometry, prepared=self.prepared)
 
 
 def conv2d(
@@ -83,9 +110,11 @@ def conv2d(
     padding: Pair = (0, 0),
     dilation: Pair = (1, 1),
     groups: int = 1,
+    *,
+    prepared: Prepared | None = None,
 ) -> Tensor:
     """``F.conv2d`` with pairs for the geometry: ``[N, C, H, W]``, ``[O, C, h, w]``, ``[O]`` -> ``[N, O, H', W']``."""
-    if groups == 1 and dilation == (1, 1) and _may_be_fast(x, weight):
+    if groups == 1 and dilation == (1, 1) and _may_be_fast(x, weight) and x.shape[1] == weight.shape[1]:
         high, wide = output_size(x, weight, stride, padding)
         if high > 0 and wide > 0:
             if _pointwise_pays(x, weight, stride, padding):
@@ -93,7 +122,7 @@ def conv2d(
             if _patches_pay(weight, x.shape[0] * high * wide):
                 return _call(_Patches, x, weight, bias, stride, padding)
             if stride == (1, 1) and _winograd_pays(weight, x.shape[0], high, wide):
-                return _call(_Winograd, x, weight, bias, padding)
+                return _call(_Winograd, x, weight, bias, padding, prepared)
     return F.conv2d(x, weight, bias, stride, padding, dilation, groups)
 
 
@@ -112,11 +141,13 @@ def conv_transpose2d(
     output_padding: Pair = (0, 0),
     groups: int = 1,
     dilation: Pair = (1, 1),
+    *,
+    prepared: Prepared | None = None,
 ) -> Tensor:
     """``F.conv_transpose2d`` with pairs for the geometry; the weight is ``[C, O, h, w]``."""
-    plain = groups == 1 and dilation == (1, 1) and _may_be_fast(x, weight)
+    plain = groups == 1 and dilation == (1, 1) and _may_be_fast(x, weight) and x.shape[1] == weight.shape[0]
     if plain and (_few_outputs(weight) or _patches_pay(weight, x.shape[0] * x.shape[2] * x.shape[3])):
-        return _call(_TransposedPatches, x, weight, bias, stride, padding, output_padding)
+        return _call(_TransposedPatches, x, weight, bias, stride, padding, output_padding, prepared)
     return F.conv_transpose2d(x, weight, bias, stride, padding, output_padding, groups, dilation)
 
 
@@ -133,6 +164,7 @@ def _may_be_fast(x: Tensor, weight: Tensor) -> bool:
         _enabled
         and x.device.type == "cpu"
         and x.ndim == 4
+        and x.numel() > 0
         and x.dtype == weight.dtype == torch.float32
         and weight.device.type == "cpu"
         and x.is_contiguous()
@@ -146,6 +178,7 @@ def _may_be_fast(x: Tensor, weight: Tensor) -> bool:
 
 
 def output_size(x: Tensor, weight: Tensor, stride: Pair, padding: Pair) -> Pair:
+    """Height and width of what ``conv2d`` returns; 0 or less for an image that is smaller than the kernel."""
     high, wide = (
         (size + 2 * pad - kernel) // step + 1
         for size, pad, kernel, step in zip(x.shape[2:], padding, weight.shape[2:], stride)
@@ -285,7 +318,14 @@ class _TransposedPatches(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, stride: Pair, padding: Pair, output_padding: Pair
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        stride: Pair,
+        padding: Pair,
+        output_padding: Pair,
+        prepared: Prepared | None,
     ) -> Tensor:
         ctx.save_for_backward(x, weight)
         ctx.geometry = stride, padding, output_padding
@@ -297,7 +337,8 @@ class _TransposedPatches(torch.autograd.Function):
         if _few_outputs(weight):
             u = times_transposed(weight.flatten(1).t().contiguous(), matrix.t()).t()
         else:
-            u = times_transposed(matrix.t().contiguous(), weight.flatten(1).t())
+            turned = prepared.of(weight, _turned) if prepared else weight.flatten(1).t()
+            u = times_transposed(matrix.t().contiguous(), turned)
         y = add_patches(u, x.new_empty(x.shape[0], weight.shape[1], high, wide), weight, stride, padding)
         return _plus(y, bias)
 
@@ -307,7 +348,7 @@ class _TransposedPatches(torch.autograd.Function):
         needed, (stride, padding, output_padding), dy = ctx.needs_input_grad, ctx.geometry, grads[0]
         if torch.is_grad_enabled():
             more = _direct_gradients(x, weight, dy, stride, padding, needed, output_padding)
-            return *more, None, None, None
+            return *more, None, None, None, None
         dx = dw = None
         u = patch_columns(dy, weight, stride, padding)
         if needed[0]:
@@ -315,7 +356,12 @@ class _TransposedPatches(torch.autograd.Function):
             dx = from_matrix(times_transposed(weight.flatten(1), patches), x.shape[0], *x.shape[2:])
         if needed[1]:
             dw = times_transposed(to_matrix(x), u).view_as(weight)
-        return dx, dw, _bias_gradient(dy, needed[2]), None, None, None
+        return dx, dw, _bias_gradient(dy, needed[2]), None, None, None, None
+
+
+def _turned(weight: Tensor) -> Tensor:
+    """``[C, O, h, w]`` -> ``[O h w, C]``."""
+    return weight.flatten(1).t().contiguous()
 
 
 def patch_columns(x: Tensor, weight: Tensor, stride: Pair, padding: Pair) -> Tensor:
@@ -410,23 +456,38 @@ def _plan(kernel: int) -> _Plan:
 _PLANS = {(kernel, kernel): _plan(kernel) for kernel in (3, 4)}
 
 
+MOST_TILES = 4096
+"""At a time: the transformed tiles of a large picture would take several times its memory."""
+
+
 class _Winograd(torch.autograd.Function):
     """``y = A [sum over channels of (G w) * (B d)]`` over tiles ``d`` of the image, and its adjoint."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, padding: Pair) -> Tensor:
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, padding: Pair, prepared: Prepared | None = None
+    ) -> Tensor:
         ctx.save_for_backward(x, weight)
         ctx.padding = padding
         tiling = _Tiling.of(x, weight, padding)
-        M = _each_times_transposed(_transformed(weight), tiling.transformed(x).transpose(1, 2))
-        return _plus(tiling.output(M), bias)
+        U = prepared.of(weight, _transformed) if prepared else _transformed(weight)
+        rows, columns = tiling.tiles
+        band = max(1, MOST_TILES // (x.shape[0] * columns))
+        if rows <= band:
+            return _plus(tiling.output_of(U, x), bias)
+        x = F.pad(x, (padding[1], padding[1], padding[0], padding[0]))
+        bands, high = [], band * tiling.plan.step
+        for top in range(0, tiling.size[0], high):
+            part = x[:, :, top : top + high + weight.shape[2] - 1]
+            bands.append(_Tiling.of(part, weight, (0, 0)).output_of(U, part))
+        return _plus(torch.cat(bands, 2), bias)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         padding, needed, dy = ctx.padding, ctx.needs_input_grad, grads[0]
         if torch.is_grad_enabled():
-            return *_direct_gradients(x, weight, dy, (1, 1), padding, needed), None
+            return *_direct_gradients(x, weight, dy, (1, 1), padding, needed), None, None
         dx = dw = None
         if needed[0] or needed[1]:
             tiling = _Tiling.of(x, weight, padding)
@@ -438,7 +499,7 @@ class _Winograd(torch.autograd.Function):
             if needed[0]:
                 dV = _each_times_transposed(_transformed(weight.transpose(0, 1)), dM.transpose(1, 2))
                 dx = tiling.input_gradient(dV)
-        return dx, dw, _bias_gradient(dy, needed[2]), None
+        return dx, dw, _bias_gradient(dy, needed[2]), None, None
 
 
 def _transformed(weight: Tensor) -> Tensor:
@@ -472,6 +533,10 @@ class _Tiling:
         plan = _PLANS[weight.shape[2], weight.shape[3]]
         high, wide = output_size(x, weight, (1, 1), padding)
         return cls(plan, tuple(x.shape), padding, (high, wide), (-(-high // plan.step), -(-wide // plan.step)))
+
+    def output_of(self, U: Tensor, x: Tensor) -> Tensor:
+        """The convolution of ``x`` with the transformed weight ``U`` ``[36, O, C]``."""
+        return self.output(_each_times_transposed(U, self.transformed(x).transpose(1, 2)))
 
     def transformed(self, x: Tensor) -> Tensor:
         """The tiles of all images in Winograd's space, ``[36, C, N rows columns]``."""

@@ -107,7 +107,8 @@ class _CancelledBiasConvTranspose2d(ConvTranspose2d):
     def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
         assert self.bias is not None and not isinstance(self.padding, str)
         geometry: Any = (self.stride, self.padding, self.output_padding, self.groups, self.dilation)
-        return zero_gradient(conv_transpose2d(input, self.weight, None, *geometry), self.bias)
+        y = conv_transpose2d(input, self.weight, None, *geometry, prepared=self.prepared)
+        return zero_gradient(y, self.bias)
 
 
 def skip_cancelled_biases(net: nn.Module) -> nn.Module:

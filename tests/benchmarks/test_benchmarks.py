@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks import data_pipeline, measure, train_step
+from benchmarks import measure, train_step
 
 
 def test_flops_of_a_convolution_are_the_closed_form():
@@ -23,11 +23,6 @@ def test_a_setting_is_measured(capsys):
     result = json.loads(capsys.readouterr().out)
     assert result["share"] == pytest.approx(result["gflop_per_s"] / result["conv_gflop_per_s"])
     assert result["images_per_s"] > 0 and result["memory_mb"] > 0
-
-
-def test_the_pipeline_is_measured(dataroot):
-    argv = ["--dataroot", str(dataroot), "--num_threads", "0", "--load_size", "36", "--crop_size", "32"]
-    assert data_pipeline.images_per_s(argv, seconds=0.1) > 0
 
 
 SMALL_ATME = [

@@ -267,7 +267,7 @@ def test_the_end_of_a_worker_comes_with_a_remedy(message: str, words: str) -> No
 class _ThreadCounts:
     """Samples whose image is the number of threads that torch computes with where they are read."""
 
-    def __getitem__(self, key: object) -> dict[str, torch.Tensor]:
+    def sample(self, epoch: int, index: int) -> dict[str, torch.Tensor]:
         return {"A": torch.full((1, 1, 1), float(torch.get_num_threads()))}
 
 

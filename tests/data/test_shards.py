@@ -19,6 +19,7 @@ from PIL import Image
 import train
 from data import DATASETS
 from data.base_dataset import BaseDataset, fingerprint
+from data.check import quick_check
 from data.loader import create_loader
 from data.shards import expanded, find_shards
 from scripts import make_shards
@@ -124,7 +125,7 @@ def test_the_disk_cache_knows_members_without_reading_them(tmp_path: Path, draw:
 @pytest.mark.parametrize(
     ("members", "message"),
     [
-        ({"0.A.png": png(1), "0.a.png": png(2)}, "are both side A of 0"),
+        ({"0.A.png": png(1), "0.a.png": png(2)}, "are both side A of 0; the key of a sample ends at the first dot"),
         ({"0.A.png": png(1), "0.B.png": png(1), "1.A.png": png(1)}, "1 has A, but those before it A and B"),
         ({"0.B.png": png(1)}, "has pictures of side B alone"),
         ({"readme.txt": b"x"}, "no pictures in it"),
@@ -141,6 +142,9 @@ def test_files_that_are_no_shards(tmp_path: Path) -> None:
         make("shards", tmp_path)
     with pytest.raises(FileNotFoundError, match=r"0\.tar does not exist \(3 of 3 are missing\)"):
         make("shards", tmp_path / "{0..2}.tar")
+    for kind in ("shards", "unaligned_shards"):
+        with pytest.raises(ValueError, match=r"0\.tar\.gz: a compressed tar file .*: decompress it to \.tar"):
+            make(kind, tmp_path / "0.tar.gz")
     with pytest.raises(ValueError, match=r"the range 5\.\.2 ends before it begins"):
         expanded("{5..2}.tar")
     file = write_tar(tmp_path / "train-0.tar", {"0.png": bytes(3000)})
@@ -153,6 +157,28 @@ def test_files_that_are_no_shards(tmp_path: Path) -> None:
     write_tar(file, {"0.png": b"no picture", "1.png": png(1)})
     with pytest.raises(ValueError, match=r"train-0\.tar/0\.png: cannot be read as an image"):
         make("shards", tmp_path)[0]
+
+
+def test_a_shard_that_is_cut_between_two_members_is_warned_of(tmp_path: Path) -> None:
+    whole = write_tar(tmp_path / "train-0.tar", {f"{n}.A.png": png(n) for n in range(3)})
+    assert not make("shards", tmp_path).remarks
+    with tarfile.open(whole) as tar:
+        last = tar.getmembers()[-1]
+    whole.write_bytes(whole.read_bytes()[: last.offset])
+    dataset = make("shards", tmp_path)
+    assert len(dataset) == 2
+    assert [text for text in quick_check(dataset) if "train-0.tar: has no mark at its end" in text]
+    whole.write_bytes(whole.read_bytes() + b"5.A.png")  # in the middle of a header, where tarfile stops without a word
+    assert (
+        len(make("shards", tmp_path)) == 2
+        and "no mark at its end" in make("unaligned_shards", both(tmp_path)).remarks[0]
+    )
+
+
+def both(folder: Path) -> Path:
+    """The shard with a picture of side B in another one, that has an end."""
+    write_tar(folder / "train-1.tar", {"9.B.png": png(9)})
+    return folder
 
 
 # --- from the web ----------------------------------------------------------------------------------------------------
@@ -204,6 +230,39 @@ def test_shards_from_the_web_are_downloaded_once_and_gone_on_with(
     copies = find_shards(str(how["dataroot"]), "train", str(tmp_path / "c"))
     assert [copy.read_bytes() for copy in copies] == [(tmp_path / f"web/s/{n}.tar").read_bytes() for n in range(2)]
     assert len(ranges) == 4, "downloaded again"
+
+
+@pytest.mark.parametrize("kind", ["length", "chunks"])
+def test_a_download_goes_on_as_long_as_it_gets_further(kind: str, tmp_path: Path) -> None:
+    """A server that ends every connection after 100 bytes, far more often than a server may fail."""
+    data = bytes(range(256)) * 4
+
+    class Breaking(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            first = int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=").removesuffix("-"))
+            body = data[first:]
+            self.send_response(206 if first else 200)
+            if kind == "length":
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body[:100])
+            else:
+                self.send_header("Transfer-Encoding", "chunked")
+                self.end_headers()
+                self.wfile.write(b"%x\r\n" % len(body) + body[:100])
+            if len(body) <= 100:
+                self.wfile.write(b"" if kind == "length" else b"\r\n0\r\n\r\n")
+            self.close_connection = True
+
+        def log_message(self, *_: object) -> None: ...
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Breaking) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        file = fetch(f"http://127.0.0.1:{server.server_address[1]}/x.tar", tmp_path / "x.tar")
+        server.shutdown()
+    assert file.read_bytes() == data
 
 
 def test_what_a_server_does_not_give(server: tuple[str, list[str]], tmp_path: Path) -> None:

@@ -60,6 +60,23 @@ def test_the_memory_has_the_rows_of_training_images_and_the_mean_for_others(trai
     torch.testing.assert_close(maps, torch.stack([rows[4], rows.mean(0), rows[0]]), rtol=0, atol=1e-7)
 
 
+def test_the_module_of_translate_has_the_mean_of_the_memory_for_every_image_of_any_size(trained):
+    """Of an image that was not trained on it gives what a test gives; of one that was, what its map makes another."""
+    model = for_test(trained, "memory")
+    model.load_extra_state(trained.extra_state())
+    batch = make_batch([4, 0])
+    paths = ["/moved/train/4.png", "/moved/test/0.png"]
+    module = model.generator_module("AtoB")
+    with torch.no_grad():
+        model.set_input({**batch, "A_paths": paths, "index": torch.tensor([0, 1])})
+        model.forward()
+        fake, W_t = module(batch["A"])
+        assert module(torch.zeros(1, 3, 48, 64))[0].shape == (1, 3, 48, 64)
+    torch.testing.assert_close(fake[1], model.fake_B[1])
+    torch.testing.assert_close(W_t[1], model.W_t[1])
+    assert float((W_t[0] - model.W_t[0]).abs().max()) > 1e-4
+
+
 def test_images_that_were_never_seen_in_training_have_no_row_of_their_own():
     fresh = build()
     run(fresh, make_batch([1]))

@@ -6,9 +6,12 @@ import pytest
 import torch
 
 import train
+from models import MODELS
 from models.averages import decay_after
+from models.base_model import can_train
 from models.trained import load
 from tests.conftest import data_of, trainable_args
+from tests.models.test_micro_batches import batch_of
 from tests.models.test_models import build, make_batch
 from tests.runs import arguments, files, train_in
 from util.run.inference import Snapshot
@@ -21,7 +24,15 @@ NAMES = {
     "ugatit": {"G_A2B_ema", "G_B2A_ema"},
     "augan": {"G_A_ema", "G_B_ema"},
     "stochastic": {"G_ema"},
+    "colorization": {"G_ema"},
+    "perceptual": {"G_ema"},
+    "adversarial_losses": {"G_ema"},
 }
+
+
+def test_every_model_is_here():
+    """But for sagan, whose average begins later (--ema_start) and is tested in test_sagan.py."""
+    assert {*NAMES, "sagan"} == {name for name in MODELS.names() if can_train(MODELS.get(name))}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -34,6 +45,19 @@ def test_every_generator_has_an_average(name):
         assert not any(parameter.requires_grad for parameter in average.parameters())
         assert model.weights_of(key.removesuffix("_ema")) == key
     assert build(name).averages == {} and build(name).weights_of("G_A") == "G_A"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_average_follows_a_step_of_micro_batches(name):
+    model = build(name, "--ema_decay", "0.9", "--accum_grad", "2", "--batch_size", "2")
+    before = {key: [p.clone() for p in average.parameters()] for key, average in model.averages.items()}
+    model.train_on(batch_of(name, 0))
+    model.update_averages(1)
+    for key, average in model.averages.items():
+        source = model.networks[key.removesuffix("_ema")].parameters()
+        for old, now, mean in zip(before[key], source, average.parameters(), strict=True):
+            torch.testing.assert_close(mean, 2 / 11 * old + 9 / 11 * now)
+        assert any(not torch.equal(old, mean) for old, mean in zip(before[key], average.parameters()))
 
 
 def test_the_decay_begins_small():

@@ -26,6 +26,14 @@ from util.images.io import read_image, write_image
 from util.images.labels import displayed
 from util.run.sides import SideFormat
 
+BARE = {
+    "name": "x",
+    "tag": "1",
+    "model": "m",
+    "direction": "AtoB",
+    "inputs": ("image",),
+    "outputs": ("fake_B",),
+}
 TOLERANCE = 1e-5  # of values in [-1, 1]; measured 4e-6 at most
 SMALL_UNET = {"num_downs": 2, "ngf": 4}
 
@@ -75,13 +83,14 @@ def apart(generator, file, engine, tries=None):
         wanted = exporting.expected(generator, facts, inputs)
         found = session([each.numpy() for each in inputs])
         assert [each.shape for each in found] == [each.shape for each in wanted]
-        scales = [exporting.scale_factor(facts, place) for place in range(len(wanted))]
-        worst = max([worst, *(exporting.differences(*pair)[0] * scale for *pair, scale in zip(wanted, found, scales))])
+        pairs = enumerate(zip(wanted, found))
+        worst = max([worst, *(exporting.differences(facts, place, *pair)[0] for place, pair in pairs)])
     return worst
 
 
 CASES = {
     "cycle_gan": ("cycle_gan", ("--netG", "resnet_6blocks"), "BtoA", ("batch", "height", "width")),
+    "augan of the port": ("augan", ("--augan_variant", "port"), "AtoB", ("batch", "height", "width")),
     "ugatit": ("ugatit", (), "AtoB", ("batch",)),
     "sagan": ("sagan", (), "AtoB", ("batch",)),
 }
@@ -177,8 +186,8 @@ def test_batch_norm_is_frozen_in_the_mode_of_the_run(unet, training, workdir):
         alone = torch.cat([unet(x[row : row + 1]) for row in range(3)]).numpy()
         other = unet.eval()(x).numpy() if training else unet.train()(x).numpy()
     (found,) = session([x.numpy()])
-    assert exporting.differences(alone, found)[0] < TOLERANCE
-    assert exporting.differences(other, found)[0] > 0.01  # the other mode is something else
+    assert np.abs(alone - found).max() < TOLERANCE
+    assert np.abs(other - found).max() > 0.01  # the other mode is something else
 
 
 def test_dropout_is_off_and_that_is_said():
@@ -266,18 +275,7 @@ def test_processing_is_that_of_training_and_of_results(source, target, kind, wor
 
 
 def test_a_picture_is_continued_by_reflection_whatever_its_size():
-    facts = Facts(
-        name="x",
-        tag="1",
-        model="m",
-        direction="AtoB",
-        inputs=("image",),
-        outputs=("fake_B",),
-        source=SideFormat("uint8"),
-        target=SideFormat("uint8"),
-        multiple=4,
-        minimum=8,
-    )
+    facts = Facts(**BARE, source=SideFormat("uint8"), target=SideFormat("uint8"), multiple=4, minimum=8)
     places = [exporting.reflected(size, facts, torch.device("cpu")).tolist() for size in (1, 3, 8, 9)]
     assert places[0] == [0] * 8
     assert places[1] == [0, 1, 2, 1, 0, 1, 2, 1]
@@ -285,19 +283,56 @@ def test_a_picture_is_continued_by_reflection_whatever_its_size():
     assert places[3] == [*range(9), 7, 6, 5]
 
 
-def test_label_maps_are_told_in_the_facts_and_have_no_processing(workdir):
-    flags = ["--input_nc", "2", "--label_nc_A", "2", "--output_nc", "4", "--label_nc_B", "4"]
-    run = opened("pix2pix", workdir, *flags)
+LABELS = ["--input_nc", "2", "--label_nc_A", "2", "--output_nc", "4", "--label_nc_B", "4"]
+
+
+def test_label_maps_are_told_in_the_facts(workdir):
+    run = opened("pix2pix", workdir, *LABELS)
     generator = generator_of(run)
     with exporting.frozen(generator) as told:
         facts = exporting.facts_of_run(run, "latest", generator, told)
-        with pytest.raises(ValueError, match="--with_processing: is for pictures"):
-            exporting.facts_of_run(run, "latest", generator, told, processing=True)
     usage = exported.usage_of(facts_of(facts.text(), workdir / "x"))
     assert "index maps of 2 labels: 1 in the channel of the label, else -1" in usage["in"]
     assert "[N, 4, H, W], a score for each of 4 labels" in usage["out"]
     red = np.stack([np.full((2, 3), score, np.float32) for score in (0, 1, -1, 0.5)])
     assert (displayed(red, facts.target.labels) == (128, 0, 0)).all()
+
+
+class Scores(nn.Module):
+    """Of two labels the scores of four: label 0 becomes 3; of label 1 the scores of 1 and 2 are equal."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(2, 4, 1, bias=False)
+        self.conv.weight.data = torch.tensor([[0.0, 0], [0, 1], [0, 1], [1, 0]])[:, :, None, None]
+
+    def forward(self, image):
+        return self.conv(image)
+
+
+@pytest.mark.parametrize("kind", exporting.SUFFIX)
+def test_index_maps_go_in_and_out_of_the_graph(kind, workdir):
+    sides = SideFormat("uint8", (), 2, labels=2), SideFormat("uint8", (), 4, labels=4)
+    generator = bare(Scores(), multiple=4, minimum=8, source=sides[0], target=sides[1])
+    file = exporting.write(graph_of(generator, processing=True), workdir / f"g{exporting.SUFFIX[kind]}", kind)[0]
+    engine = next(name for name, suffixes in ENGINES.items() if file.suffix in suffixes)
+    session, facts = open_exported(file, engine)
+    labels = np.array([[[0, 1, 1, 0, 0], [1, 0, 1, 0, 1], [1, 1, 1, 0, 0]]], np.uint8)[..., None]
+    (found,) = session([labels])
+    assert found.dtype == np.uint8
+    np.testing.assert_array_equal(found, np.where(labels == 0, 3, 1))
+    assert apart(generator, file, engine) == 0
+    assert "uint8 [N, H, W, 1], any size, labels 0 to 1 of an index map" in exported.usage_of(facts)["in"]
+    assert exported.usage_of(facts)["out"] == "fake_B: uint8 [N, H, W, 1], labels 0 to 3 of an index map"
+
+
+def test_differences_of_labels_are_the_share_of_pixels():
+    facts = Facts(**BARE, source=SideFormat("uint8"), target=SideFormat("uint8", labels=9), processing=True)
+    one, other = np.zeros((1, 2, 5, 1), np.uint8), np.zeros((1, 2, 5, 1), np.uint8)
+    other[0, 1, 2] = 8
+    assert exporting.differences(facts, 0, one, other) == (0.1, 0.1)
+    assert exporting.allowed(facts, 0, 0.001) == 0.001
+    assert exporting.differences(facts, 0, one, other[:, :1]) == (float("inf"), float("inf"))
 
 
 class WithMap(nn.Module):

@@ -8,12 +8,14 @@ from torch import Tensor, nn
 
 import train
 from models import MODELS
+from models.base_model import can_train
 from models.micro_batches import Turns, parts_of, split
 from models.networks.spectral import SpectralConv2d, SpectralLinear
 from tests.conftest import SIZE, trainable_args, without_draws
 from util.run.engine import Engine
 
 EQUAL = {"pix2pix": 0.02, "cycle_gan": 0.02, "atme": 0.02, "atme_unpaired": 0.02, "ugatit": 0.001, "augan": 0.02}
+EQUAL |= {"colorization": 0.02, "perceptual": 0.02, "adversarial_losses": 0.02, "stochastic": 0.02}
 """Model -> learning rate of plain descent."""
 SPECTRAL = (SpectralConv2d, SpectralLinear)
 
@@ -33,6 +35,11 @@ def build(name, *words, images=12):
     for module in spectral:
         module.eval()  # every pass would be a step of power iteration: k micro-batches take k
     return model
+
+
+def test_every_model_is_here():
+    """But for sagan, whose n_critic updates have micro-batches of their own (test_sagan.py)."""
+    assert {*EQUAL, "sagan"} == {name for name in MODELS.names() if can_train(MODELS.get(name))}
 
 
 def batch_of(name, first, size=4):

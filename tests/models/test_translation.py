@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import random
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -20,7 +21,6 @@ from util.images.io import Picture
 from util.images.tiles import join_rows
 
 TRANSLATORS = [name for name in MODELS.names() if not draws_from_noise(MODELS.get(name)) and name != "test"]
-SIZES = [(1, 1), (1, 40), (7, 3), (32, 32), (33, 50)]
 
 
 def opened(workdir, model: str, *argv: str, flags=()):
@@ -34,10 +34,22 @@ def photo(height: int, width: int, channels: int = 3) -> np.ndarray:
     return ((np.stack(planes, axis=2) + 1) * 127.5).astype(np.uint8)
 
 
+DEEP = ["--dim", "4", "--init_dim", "4", "--groups", "2", "--dim_mults", "1,1,1,1"]
+"""Of ATME's generator: the attention in its middle is quadratic in pixels, so that large pictures need four levels."""
+
+
+def drawn_sizes(seed: str, count: int) -> list[tuple[int, int]]:
+    """Heights up to 300 and widths up to 517, uniform in the exponent, so that small sizes come as often as large."""
+    rng = random.Random(seed)
+    return [tuple(int(most ** rng.random()) for most in (301, 518)) for _ in range(count)]
+
+
 @pytest.mark.parametrize("model", TRANSLATORS)
 def test_the_result_has_the_size_of_the_image_for_every_size(model, workdir):
-    run = opened(workdir, model)
-    for height, width in (*SIZES, *[(300, 517)] * (not model.startswith("atme"))):  # its attention is quadratic
+    run = opened(workdir, model, *DEEP * model.startswith("atme"))
+    step, least = run.generator().multiple, run.generator().minimum
+    edges = [(1, 1), (1, 517), (300, 1), (300, 517), (least, least + 1), (least + step + 1, least + step - 1)]
+    for height, width in [*edges, *drawn_sizes(model, 6)]:
         made = run(photo(height, width))
         assert made.shape == (height, width, 3) and made.dtype == np.uint8, (height, width)
 
@@ -45,8 +57,9 @@ def test_the_result_has_the_size_of_the_image_for_every_size(model, workdir):
 @pytest.mark.parametrize("netG", ["unet_128", "unet_256", "resnet_9blocks"])
 def test_networks_of_every_multiple_take_every_size(netG, workdir):
     run = opened(workdir, "pix2pix", "--netG", netG, "--ngf", "2")
-    for height, width in SIZES:
-        assert run(photo(height, width)).shape == (height, width, 3)
+    step = run.generator().multiple
+    for height, width in [(1, 1), (1, 517), (300, 1), (step - 1, step + 1), (300, 517), *drawn_sizes(netG, 4)]:
+        assert run(photo(height, width)).shape == (height, width, 3), (height, width)
 
 
 def test_padding_is_the_mirror_image_and_is_cut_off(workdir):

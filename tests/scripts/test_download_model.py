@@ -59,6 +59,23 @@ def test_cyclegan_goes_on_with_a_part(tmp_path):
     torch.testing.assert_close(run.generator().module(image)[0], net(image))
 
 
+def test_a_connection_that_breaks_off_leaves_a_part_for_the_next_start(tmp_path):
+    mirror, runs = tmp_path / "mirror", tmp_path / "checkpoints"
+    mirror.mkdir()
+    published(mirror / "monet2photo.pth", "resnet_9blocks", norm="instance", dropout=0.0)
+    with serve(mirror, most=7000) as (address, _):
+        cut = download("cyclegan", "monet2photo", "--url", address, cwd=tmp_path)
+    assert cut.returncode == 1
+    assert "the connection broke off" in cut.stderr and "run the same command again to go on" in cut.stderr
+    assert [file.relative_to(runs).as_posix() for file in runs.rglob("*.*") if file.is_file()] == [
+        ".download/cyclegan-monet2photo.pth.part"
+    ]
+    with serve(mirror) as (address, ranges):
+        done = download("cyclegan", "monet2photo", "--url", address, cwd=tmp_path)
+    assert (done.returncode, ranges) == (0, ["bytes=7000-"]), done.stderr
+    assert load("monet2photo_pretrained", checkpoints_dir=runs).generator().outputs == ("fake",)
+
+
 def test_pix2pix_knows_the_direction(tmp_path):
     (tmp_path / "mirror").mkdir()
     net = published(tmp_path / "mirror" / "facades_label2photo.pth", "unet_128", norm="batch", dropout=0.5)

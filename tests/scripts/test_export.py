@@ -12,6 +12,8 @@ from PIL import Image
 from scripts import export, translate
 from tests.runs import arguments, train_in
 from tests.test_bad_input import complaint
+from tests.untrained import make_run
+from util.images.labels import LABEL_COLOURS
 
 RUN = ["--name", "run", "--num_threads", "0", "--gpu_ids", "-1"]
 
@@ -73,6 +75,24 @@ def test_a_file_that_differs_ends_with_1_and_the_page_says_where(here, said, mon
     assert "too much" in (here / "page" / "index.html").read_text()
 
 
+def test_index_maps_with_processing_are_compared_by_their_labels(workdir, said):
+    sides = ["--input_nc", "3", "--label_nc_A", "3", "--output_nc", "5", "--label_nc_B", "5", "--init_type", "kaiming"]
+    make_run(workdir, "pix2pix", *sides)
+    labels = np.random.default_rng(0).integers(0, 3, (32, 32), dtype=np.uint8)
+    (workdir / "in").mkdir()
+    Image.fromarray(labels).save(workdir / "in/a.png")
+    flags = ["--eval", "--format", "torch", "--with_processing", "--images", "in"]
+    assert export.main([*RUN, *flags]) == 0
+    assert "uint8 [N, H, W, 1], any size, labels 0 to 2 of an index map" in said()
+    report = workdir / "results" / "run" / "export_latest"
+    (row,) = (each for each in json.loads((report / "parity.json").read_text())["inputs"] if each["name"] == "a.png")
+    assert row["passed"] and row["largest"] < 0.001
+    pictures = {each.stem: np.asarray(Image.open(each)) for each in (report / "images").iterdir()}
+    assert (pictures["input"] == LABEL_COLOURS[labels]).all()
+    assert len(np.unique(pictures["run"].reshape(-1, 3), axis=0)) > 1
+    assert (pictures["run"] != pictures["export"]).any(axis=2).mean() < 0.001
+
+
 def test_without_images_drawn_numbers_are_compared_with_a_note(here, said):
     flags = ["--dataroot", str(here / "none"), "--format", "torch", "--size", "128,128", "--output", "deep/g.pt2"]
     assert export.main([*RUN, *flags]) == 0
@@ -89,6 +109,7 @@ def test_without_images_drawn_numbers_are_compared_with_a_note(here, said):
         (["--direction", "BtoA"], "--direction BtoA: run 'run' of --model pix2pix translates AtoB only"),
         (["--direction", "up"], "--direction up: give AtoB or BtoA"),
         (["--output", "model.pt2"], "--output model.pt2: a file of --format onnx ends with .onnx"),
+        (["--output", "checkpoints/run/train_opt.txt/model.onnx"], "train_opt.txt cannot be written"),
         (["--size", "100,128"], "--size 100,128: this network takes multiples of 128 of at least 128; 128 and 256 are"),
         (["--size", "128"], "--size 128: give HEIGHT,WIDTH in pixels, e.g. 256,256"),
         (

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +14,7 @@ import tifffile
 from PIL import Image
 
 import test as test_program
+from models.translation import Translator
 from scripts.translate import main
 from tests.conftest import SIZE, draw_pair
 from tests.untrained import make_run
@@ -81,7 +85,27 @@ def test_a_folder_keeps_its_tree_and_sizes_and_a_broken_file_is_counted(workdir,
     found = {file.relative_to(workdir / "out").as_posix(): Image.open(file).size for file in workdir.glob("out/**/*.*")}
     assert found == {Path(name).with_suffix(".png").as_posix(): size for name, size in sizes.items()}
     text = said()
-    assert "broken.png" in text and "empty.jpg" in text and "4 pictures (2 left out" in text
+    assert (
+        "broken.png" in text
+        and "empty.jpg" in text
+        and "4 pictures: out; 2 more could not be translated, see above" in text
+    )
+
+
+def test_what_became_of_the_pictures_is_said_as_a_person_would(workdir, caplog):
+    caplog.set_level("INFO")
+    make_run(workdir, "cycle_gan")
+    good = save_photos(workdir / "in", 1)[0]
+    for name in ("x.png", "y.png"):
+        (workdir / name).write_bytes(b"no picture")
+    for words, code, sentence in (
+        (["x.png", "--output", "z.png"], 1, "nothing was written: the picture failed"),
+        (["x.png", "y.png", "--output", "out"], 1, "nothing was written: all 2 pictures failed"),
+        ([good, "--output", "z.png"], 0, "1 picture: z.png"),
+        ([good, "x.png", "--output", "out"], 1, "1 picture: out/0.png; 1 more could not be translated, see above"),
+    ):
+        assert translate(*words) == code
+        assert caplog.messages[-1] == sentence
 
 
 def test_names_from_standard_input_and_results_of_one_name(workdir, monkeypatch):
@@ -195,6 +219,14 @@ def test_results_that_are_there(workdir, said):
             ["in", "--output", "out", "--engine", "openvino"],
             "latest_AtoB.onnx: there is no such file",
         ),
+        (["in/0.png", "--output", "out.gif"], "--output out.gif: pictures are written as .png, .jpg, .jpeg, .tif"),
+        (["in/0.png", "--output", "out.png", "--format", "jpg"], "--format jpg: --output out.png says png"),
+        (["in", "--output", "in/notes.txt/out"], "in/notes.txt cannot be written"),
+        (["in", "--output", "out", "--tile", "16", "--overlap", "16"], "--overlap 16: with tiles of 16 pixels"),
+        (["in", "--output", "out", "--crf", "30"], "--crf: is for videos; --quality is the quality of pictures"),
+        (["in", "--output", "out", "--quality", "0"], "--quality 0"),
+        (["in", "--output", ""], "--output: is empty; name a folder, or . for this one"),
+        (["", "--output", "out"], "INPUT: is empty"),
     ],
 )
 def test_bad_input_ends_with_one_line_and_writes_nothing(words, message, workdir, said):
@@ -204,6 +236,103 @@ def test_bad_input_ends_with_one_line_and_writes_nothing(words, message, workdir
     (workdir / "empty").mkdir()
     assert translate(*words) == 2
     assert message in said() and not (workdir / "out").exists() and (workdir / "in/notes.txt").read_text() == "x"
+
+
+def test_results_inside_the_folder_of_the_inputs_are_no_inputs(workdir, said):
+    make_run(workdir, "cycle_gan")
+    save_photos(workdir / "in", 2)
+    for times in ("first", "second"):
+        assert translate("in", "--output", "in/out", "--existing", "replace") == 0, times
+    assert sorted(file.relative_to(workdir).as_posix() for file in workdir.glob("in/out/**/*")) == [
+        "in/out/0.png",
+        "in/out/1.png",
+    ]
+    assert "in/out: the 2 pictures in it are not read, as results go there" in said()
+
+
+def test_a_folder_in_the_place_of_a_result(workdir, said):
+    make_run(workdir, "cycle_gan")
+    save_photos(workdir / "in", 2)
+    (workdir / "out/1.png").mkdir(parents=True)
+    assert translate("in", "--output", "out", "--existing", "replace") == 2
+    assert "--output out: out/1.png, where a result would be written, is a folder" in said()
+    assert [file.name for file in (workdir / "out").iterdir()] == ["1.png"]
+
+
+def test_a_name_with_a_slash_at_its_end_is_a_folder(workdir):
+    make_run(workdir, "cycle_gan")
+    file = save_photos(workdir / "in", 1)[0]
+    assert translate(file, "--output", "set.png/") == 0
+    assert (workdir / "set.png" / "0.png").is_file()
+
+
+def test_lines_of_standard_input_as_windows_and_find_write_them(workdir, monkeypatch, said):
+    """Ends of lines of both kinds, a folder, a name that is no Unicode; without any standard input."""
+    make_run(workdir, "cycle_gan")
+    first, odd = save_photos(workdir / "in", 1)[0], workdir / "in" / os.fsdecode(b"\xff.png")
+    shutil.copy(first, odd)
+    lines = io.BytesIO(b"in\r\nin/0.png\r\nin/\xff.png\n")
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(lines, encoding="utf-8"))
+    assert translate("-", "--output", "out") == 1
+    assert sorted(os.fsencode(file.name) for file in (workdir / "out").iterdir()) == [b"0.png", b"\xff.png"]
+    assert "in: cannot be opened (Is a directory)" in said()
+    monkeypatch.setattr("sys.stdin", None)
+    assert translate("-", "--output", "more") == 2
+    assert "INPUT -: there is no standard input" in said()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_is_no_picture(workdir, said):
+    make_run(workdir, "cycle_gan")
+    os.mkfifo(workdir / "pipe.png")
+    assert translate("pipe.png", "--output", "out.png") == 1
+    assert "pipe.png: is a pipe or a device and no file" in said()
+
+
+def test_a_full_disk_and_ctrl_c_leave_whole_files_only(workdir, said, monkeypatch):
+    make_run(workdir, "cycle_gan")
+    save_photos(workdir / "in", 4)
+    replace, done = os.replace, []
+
+    def full(source, target):
+        if len(done) == 2:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
+        done.append(target)
+        replace(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("util.files.os.replace", full)
+        assert translate("in", "--output", "out") == 1
+    assert "No space left on device" in said() and len(list((workdir / "out").iterdir())) == 2
+
+    def stop(self, *words):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("models.translation.Translator.translate", stop)
+    assert translate("in", "--output", "new") == 130
+    assert not (workdir / "new").exists()
+
+
+def test_large_pictures_are_not_read_ahead(workdir, monkeypatch):
+    """Of four pictures beyond SMALL no two are in memory at once: each is read after the one before was translated."""
+    make_run(workdir, "cycle_gan")
+    save_photos(workdir / "in", 4)
+    events = []
+
+    def note(cls, name):
+        plain = getattr(cls, name)
+
+        def noted(self, *words, **how):
+            events.append(name)
+            return plain(self, *words, **how)
+
+        monkeypatch.setattr(cls, name, noted)
+
+    monkeypatch.setattr("scripts.translate.SMALL", 100)
+    note(Translator, "read")
+    note(Translator, "translate")
+    assert translate("in", "--output", "out") == 0
+    assert events == ["read", "translate"] * 4
 
 
 def test_a_model_that_draws_from_noise_is_sent_to_its_command(workdir, said):

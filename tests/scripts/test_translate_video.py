@@ -20,6 +20,7 @@ from models.translation import TilePlan
 from models.video import Change
 from scripts import translate
 from tests.util.images.test_video import make_video, streams_of
+from util.images import video_writer
 from util.images.io import Picture
 from util.images.video import read_video
 
@@ -68,6 +69,18 @@ def test_every_third_frame(here):
     assert [frame.pts * result.time_base for frame in result.frames()] == [0, Fraction(3, 25), Fraction(6, 25)]
 
 
+def test_crf_decides_on_the_size_of_the_file(here):
+    for crf in (5, 40):
+        assert video("a.mp4", "--output", f"{crf}.mp4", "--crf", crf) == 0
+    sizes = {crf: (here / f"{crf}.mp4").stat().st_size for crf in (5, 40)}
+    assert sizes[40] < sizes[5]
+
+
+@pytest.mark.parametrize(("crf", "quantizer"), [(18, 3), (24, 6), (12, 2), (0, 1), (51, 31)])
+def test_the_quantizer_of_mpeg4_doubles_with_every_6(crf, quantizer):
+    assert video_writer._mpeg4_quantizer(crf) == quantizer
+
+
 def test_several_videos_into_a_folder(here):
     make_video(here / "odd.webm", 2, size=(33, 27), codec="libvpx-vp9")
     make_video(here / "old.avi", 3, codec="mpeg4")
@@ -97,13 +110,15 @@ def test_pictures_and_videos_together_and_videos_in_a_folder_are_left(here, capl
     assert (here / "out" / "a.mp4").exists()  # not taken for done because of a.jpg
 
 
-def test_an_export_translates_videos(here):
+@pytest.mark.parametrize(("engine", "kind"), [("torch", "torch"), ("onnxruntime", "onnx"), ("openvino", "onnx")])
+def test_an_export_translates_videos(engine, kind, here):
+    file = f"g{exporting.SUFFIX[kind]}"
     generator = load("run").generator()
     with exporting.frozen(generator) as told:
         facts = exporting.facts_of_run(load("run"), "latest", generator, told)
-        exporting.write(exporting.traced(generator, facts), here / "g.pt2", "torch")
+        exporting.write(exporting.traced(generator, facts), here / file, kind)
     assert video("a.mp4", "--output", "run.mp4") == 0
-    assert video("a.mp4", "--output", "export.mp4", "--exported", "g.pt2") == 0
+    assert video("a.mp4", "--output", "export.mp4", "--engine", engine, "--exported", file) == 0
     for one, other in zip(read_video("run.mp4").frames(), read_video("export.mp4").frames(), strict=True):
         assert np.abs(one.image.astype(int) - other.image).mean() < 1
 
@@ -134,6 +149,7 @@ def test_refusals_make_nothing(here, capsys):
         (["a.mp4", "--output", "a.mp4"], "a.mp4 is an input"),
         (["a.mp4", "a.mp4", "--output", "b.mp4"], "there are 2 videos"),
         (["a.mp4", "--output", "b.mp4", "--format", "png"], "--format png"),
+        (["a.mp4", "--output", "b.mp4", "--quality", "50"], "--quality: is for pictures; --crf is the quality of vid"),
     ):
         before = sorted(path.name for path in here.iterdir())
         assert video(*words) == 2

@@ -41,6 +41,13 @@ def test_get_imports_only_what_it_needs_and_knows_aliases(registry):
         registry.get("bad")
 
 
+def test_the_other_files_are_not_read_for_a_name_that_has_its_own(registry):
+    (registry.folder / "cut_plugin.py").write_text("class Half(")
+    assert registry.canonical("good") == "good" and registry.get("good").__name__ == "Good"
+    with pytest.raises(SyntaxError):
+        registry.canonical("fine")  # an alias may stand in any file
+
+
 def test_an_unknown_name_gets_the_closest_match(registry):
     with pytest.raises(ValueError, match=r"did you mean 'good'.*bad, good"):
         registry.get("goood")

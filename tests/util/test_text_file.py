@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
 
-from util.files import LineFile, replace_text
+from util.files import LineFile, replace_text, replacing
 
 
 def test_replace_text_replaces_the_whole_file_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
@@ -42,3 +43,13 @@ def test_a_line_is_in_the_file_before_append_returns(tmp_path: Path) -> None:
     lines.append("2")
     assert path.read_text() == "1\n2\n"
     lines.close()
+
+
+def test_what_stops_a_write_is_told_with_the_name_of_the_file(tmp_path):
+    """The system does not say which file a full disk stopped."""
+    (tmp_path / "x.png").write_text("before")
+    with pytest.raises(OSError) as found, replacing(tmp_path / "x.png") as draft:
+        draft.write_text("half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert str(found.value) == f"[Errno {errno.ENOSPC}] No space left on device: '{tmp_path / 'x.png'}'"
+    assert [file.read_text() for file in tmp_path.iterdir()] == ["before"]

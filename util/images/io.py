@@ -12,6 +12,7 @@ import hashlib
 import io
 import math
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Union
@@ -40,6 +41,8 @@ IMAGE_SUFFIXES = (
 )
 
 _JPEG, _TIFF = (".jpg", ".jpeg"), (".tif", ".tiff")
+WRITTEN_IMAGES = (".png", *_JPEG, *_TIFF, ".webp", ".npy")
+"""What ``save_array`` writes."""
 _NAME_BYTES = 255  # of a file's name, on the usual file systems
 _REMEDY = "replace the file or take it out of the data set (scripts/check_data.py lists all such files)"
 
@@ -70,6 +73,7 @@ def read_image(
     """
     name = os.fspath(path)
     try:
+        _check_plain(name)
         data = Path(name).read_bytes()
     except FileNotFoundError:
         raise FileNotFoundError(f"{name}: there is no such file") from None
@@ -105,7 +109,7 @@ def read_header(path: str | os.PathLike[str]) -> Header:
     """
     name = os.fspath(path)
     try:
-        if os.path.getsize(name) == 0:
+        if _check_plain(name) == 0:
             raise ValueError(f"{name}: the file is empty (0 bytes): {_REMEDY}")
         with _naming(name):
             return decode_header(name)
@@ -113,6 +117,14 @@ def read_header(path: str | os.PathLike[str]) -> Header:
         raise FileNotFoundError(f"{name}: there is no such file") from None
     except OSError as error:
         raise ValueError(f"{name}: cannot be opened ({error.strerror or error})") from error
+
+
+def _check_plain(name: str) -> int:
+    """The size of a file; refuses a pipe, which would be waited for without end, and a device."""
+    found = os.stat(name)
+    if stat.S_ISFIFO(found.st_mode) or stat.S_ISCHR(found.st_mode) or stat.S_ISSOCK(found.st_mode):
+        raise ValueError(f"{name}: is a pipe or a device and no file: {_REMEDY}")
+    return found.st_size
 
 
 @contextlib.contextmanager

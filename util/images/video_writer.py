@@ -77,7 +77,8 @@ def write_video(path: Path, like: VideoSource, *, crf: int = 18, sound: bool = T
     Args:
         path: of the file; its suffix decides the container, see ``WRITTEN_SUFFIXES``.
         like: where frame rate, shape of the pixels and sound come from.
-        crf: constant rate factor of H.264 and VP9: 0 best, 18 hardly to be told from the input, 51 worst.
+        crf: constant rate factor of H.264 and VP9: 0 best, 18 hardly to be told from the input, 51 worst. MPEG-4 gets
+            the quantizer that stands for it; OpenH264 has no such setting.
         sound: take over the sound, as it is where the container can hold it.
 
     Raises:
@@ -182,7 +183,7 @@ class VideoWriter:
             stream.options |= {"deadline": "good", "cpu-used": "4", "row-mt": "1"}
             stream.bit_rate = 0 if codec == "libvpx-vp9" else 4_000_000  # 0: the factor alone decides
         if codec == "mpeg4":
-            stream.options = {"qscale": "3"}
+            stream.options = {"qscale": str(_mpeg4_quantizer(self._crf))}
             stream.codec_context.qscale = True
         context = stream.codec_context
         # MPEG-4 stores the denominator in 16 bits.
@@ -192,6 +193,11 @@ class VideoWriter:
         context.color_range, context.colorspace = LIMITED, BT709
         context.color_primaries = context.color_trc = BT709
         return stream
+
+
+def _mpeg4_quantizer(crf: int) -> int:
+    """3, which looks like a factor of 18, twice as coarse with every 6 more as in H.264; MPEG-4 has 1 to 31."""
+    return min(max(round(3 * 2 ** ((crf - 18) / 6)), 1), 31)
 
 
 def _interpolation() -> int:

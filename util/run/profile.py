@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
+import re
+import sys
+import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -16,6 +21,9 @@ logger = logging.getLogger(__name__)
 TRACE_FILE = "profile_trace.json"
 WARMUP = 3
 ROWS = 12
+HARMLESS = re.compile(rb"USDT:.*profiler_(start|stop)|ERROR:.* DeviceProperties\.cpp:\d+\] gpuGetDeviceCount failed")
+"""What torch's profiler writes in every run, and, as a build with CUDA asks for GPUs, in those without one."""
+
 T = TypeVar("T")
 
 
@@ -60,24 +68,27 @@ class StepProfiler:
                 *(self._steps, self._seen, WARMUP),
             )
             if self._profile:
-                self._profile.stop()
+                with harmless_left_out():
+                    self._profile.stop()
 
     def _start(self) -> None:
         if self._profile:
             return
         kinds = [ProfilerActivity.CPU, *[ProfilerActivity.CUDA] * (self._device.type == "cuda")]
         self._profile = profile(activities=kinds)
-        self._profile.start()
+        with harmless_left_out():
+            self._profile.start()
         self._begin, self._waited = time.perf_counter(), 0.0
 
     def _report(self, found: profile) -> None:
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
         seconds, steps = time.perf_counter() - self._begin, self._seen - WARMUP
-        found.stop()
-        self._profile, self._steps = None, 0
         trace = self._folder / TRACE_FILE
-        found.export_chrome_trace(str(trace))
+        with harmless_left_out():
+            found.stop()
+            found.export_chrome_trace(str(trace))
+        self._profile, self._steps = None, 0
         key = "self_device_time_total" if self._device.type == "cuda" else "self_cpu_time_total"
         rows = sorted(found.key_averages(), key=lambda row: -getattr(row, key))
         total = sum(getattr(row, key) for row in rows) or 1.0
@@ -91,9 +102,28 @@ class StepProfiler:
         logger.info("%s", "\n".join([*lines, waiting_advice(self._waited / seconds)]))
 
 
+@contextlib.contextmanager
+def harmless_left_out() -> Iterator[None]:
+    """Take the ``HARMLESS`` lines out of what is written to standard error meanwhile, by C++ too; the others follow."""
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as written:
+        own = os.dup(2)
+        os.dup2(written.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(own, 2)
+            os.close(own)
+            written.seek(0)
+            for line in written:
+                if not HARMLESS.match(line):
+                    os.write(2, line)
+
+
 def waiting_advice(share: float) -> str:
     """What the share of time that a step waited for its batch means, and the flag to change."""
     text = f"  waiting for data: {100 * share:.1f} % of the time"
     if share < 0.05:
         return f"{text}; faster data would change nothing"
-    return f"{text}: raise --num_threads, or keep decoded images by --cache ram"
+    return f"{text}: raise --num_threads, or keep decoded images by --cache disk or ram"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import logging
+import math
 import os
 import statistics
 import time
@@ -102,7 +103,7 @@ class Trial:
 
     Attributes:
         setting: what.
-        seconds: median of a step.
+        seconds: median of a step; 0 where none was done.
         losses: mean of each loss.
         verdict: why it was not kept; empty if it could be.
     """
@@ -148,7 +149,11 @@ def thread_counts() -> list[int]:
 def try_setting(
     setting: Setting, make_step: Callable[[Setting], Step], fastest: float, gather: Callable[[Any], list[Any]]
 ) -> Trial:
-    """Time ``STEPS`` steps of one setting; all processes together."""
+    """Time ``STEPS`` steps of one setting; all processes together.
+
+    The slowest process counts, and the mean of their losses, so that all of them judge alike: one that gave a setting
+    up alone would leave the others waiting for it.
+    """
     step = make_step(setting)
     times: list[float] = []
     sums: dict[str, float] = {}
@@ -160,7 +165,9 @@ def try_setting(
             return Trial(setting, min(times), {}, f"more than {HOPELESS:g} times as long as the fastest")
         for name, value in losses.items():
             sums[name] = sums.get(name, 0.0) + value / (WARMUP + STEPS)
-    return Trial(setting, statistics.median(times[WARMUP:]), sums)
+    everywhere = gather(sums)
+    means = {name: statistics.fmean(each[name] for each in everywhere) for name in sums}
+    return Trial(setting, statistics.median(times[WARMUP:]), means)
 
 
 def judged(trial: Trial, reference: Trial) -> Trial:
@@ -180,13 +187,22 @@ def try_all(
     make_step: Callable[[Setting], Step],
     gather: Callable[[Any], list[Any]],
 ) -> list[Trial]:
-    """Try the first setting with every number of threads, then all others with the best of these numbers."""
+    """Try the first setting with every number of threads, then all others with the best of these numbers.
+
+    Where torch.compile does not work, as without a C++ compiler, a single process goes on with the other settings.
+    """
     trials: list[Trial] = []
+    alone = len(gather(None)) == 1
 
     def go_through(candidates: Iterator[Setting]) -> None:
         for setting in candidates:
             fastest = min((trial.seconds for trial in trials if not trial.verdict), default=float("inf"))
-            trial = try_setting(setting, make_step, fastest, gather)
+            try:
+                trial = try_setting(setting, make_step, fastest, gather)
+            except RuntimeError as error:
+                if not (setting.compile and alone):
+                    raise
+                trial = Trial(setting, 0.0, {}, f"failed: {str(error).strip().partition(chr(10))[0]}")
             trials.append(judged(trial, trials[0] if trials else trial))
 
     plain = settings[0]
@@ -197,8 +213,9 @@ def try_all(
 
 
 def chosen(trials: Sequence[Trial]) -> Setting:
-    """The fastest setting whose losses stay within tolerance."""
-    return min((trial for trial in trials if not trial.verdict), key=lambda trial: trial.seconds).setting
+    """The fastest setting whose losses stay within tolerance; the first where none does, as of losses that are NaN."""
+    good = (trial for trial in trials if not trial.verdict)
+    return min(good, key=lambda trial: trial.seconds, default=trials[0]).setting
 
 
 def table(trials: Sequence[Trial]) -> list[str]:
@@ -206,7 +223,7 @@ def table(trials: Sequence[Trial]) -> list[str]:
     first, best = trials[0].seconds, chosen(trials)
     width = max(len(str(trial.setting)) for trial in trials)
     return [
-        f"  {trial.setting!s:{width}}  {trial.seconds:8.4f} s/step  {first / trial.seconds:5.2f}x  "
+        f"  {trial.setting!s:{width}}  {trial.seconds:8.4f} s/step  {first / (trial.seconds or math.inf):5.2f}x  "
         f"{trial.verdict or ('<- kept' if trial.setting == best else '')}".rstrip()
         for trial in trials
     ]

@@ -66,6 +66,14 @@ class TestEqualToDirect:
         tensors = [random(1, 24, 9, 7), random(16, 24, 1, 1, seed=1), random(16, seed=2)]
         assert compare(conv2d, F.conv2d, tensors, (1, 1), (0, 0)) == "_PointwiseBackward"
 
+    @pytest.mark.parametrize("most", [1, 12, 40])
+    def test_a_large_picture_in_bands(self, monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+        """39 x 31 pixels, 10 x 8 tiles, in bands of 1 or 5 rows of tiles."""
+        monkeypatch.setattr(fast_conv, "MOST_TILES", most)
+        for images in (1, 2):
+            tensors = [random(images, 8, 39, 31), random(8, 8, 3, 3, seed=1), random(8, seed=2)]
+            assert compare(conv2d, F.conv2d, tensors, (1, 1), (1, 1)) == "_WinogradBackward"
+
     @pytest.mark.parametrize("images", [1, 3])
     @pytest.mark.parametrize(("kernel", "stride", "padding"), [(4, 2, 1), (3, 1, 1), (3, 2, 0), (1, 2, 0)])
     def test_patches(self, images: int, kernel: int, stride: int, padding: int) -> None:
@@ -105,6 +113,20 @@ class TestEqualToDirect:
             )
             found.append(torch.autograd.grad(slope.pow(2).sum(), weight)[0])
         assert torch.allclose(*found, rtol=1e-4, atol=1e-4 * float(found[1].abs().max()))
+
+    def test_weights_prepared_for_inference_are_made_again_after_a_change(self) -> None:
+        for layer, side in ((Conv2d(8, 8, 3, padding=1), 12), (ConvTranspose2d(160, 7, 4, stride=2, padding=1), 3)):
+            x = random(1, layer.in_channels, side, side).float()
+            alone = layer(x)
+            fast_conv.keep_prepared_weights(layer)
+            with torch.inference_mode():
+                assert torch.allclose(layer(x), alone, atol=1e-5) and torch.equal(layer(x), layer(x))
+            with torch.no_grad():
+                layer.weight.mul_(2)
+                if layer.bias is not None:
+                    layer.bias.mul_(2)
+            with torch.inference_mode():
+                assert torch.allclose(layer(x), 2 * alone, atol=1e-5)
 
     def test_a_layer_behind_may_work_in_place(self) -> None:
         results = [
@@ -199,6 +221,10 @@ class TestLeftToTorch:
             plain: Any = nn.ConvTranspose2d if isinstance(layer, nn.ConvTranspose2d) else nn.Conv2d
             assert how(layer(self.x)) not in NAMES
             assert torch.equal(layer(self.x), plain.forward(layer, self.x))
+
+    def test_other_channels_fail_as_ever(self) -> None:
+        with pytest.raises(RuntimeError, match="to have 8 channels"):
+            conv2d(torch.zeros(1, 7, 12, 12), self.weight)
 
     def test_too_small_an_image_fails_as_ever(self) -> None:
         with pytest.raises(RuntimeError, match="Kernel size"):

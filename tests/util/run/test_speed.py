@@ -12,7 +12,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from util.run import speed
+from tests.two_processes import TwoProcesses
+from util.run import distributed, speed
+from util.run.engine import start_engine
 from util.run.speed import Setting
 
 CPU = torch.device("cpu")
@@ -79,6 +81,52 @@ def test_faster_setting_with_other_losses_is_refused(clock: Clock) -> None:
 def test_loss_that_is_not_a_number_is_refused(clock: Clock) -> None:
     trials = try_all(clock, {Setting(): (1.0, 5.0), Setting("bf16"): (0.1, float("nan"))}, [])
     assert speed.chosen(trials) == Setting()
+
+
+def test_without_any_finite_loss_the_first_is_kept(clock: Clock) -> None:
+    nan = float("nan")
+    trials = try_all(clock, {Setting(threads=2): (1.0, nan), Setting(threads=1): (0.5, nan)}, [2, 1])
+    assert speed.chosen(trials) == Setting(threads=2)
+
+
+def test_a_compiler_that_does_not_work_is_no_reason_to_stop() -> None:
+    def make_step(setting: Setting) -> speed.Step:
+        def step() -> dict[str, Tensor]:
+            if setting.compile:
+                raise RuntimeError("no C++ compiler\nand more")
+            return {"G": torch.tensor(5.0)}
+
+        return step
+
+    settings = [Setting(), Setting(compile=True)]
+    trials = speed.try_all(settings, [], make_step, lambda value: [value])
+    assert speed.chosen(trials) == Setting()
+    assert speed.table(trials)[1] == "  fp32 compile    0.0000 s/step   0.00x  failed: no C++ compiler"
+    with pytest.raises(RuntimeError, match=r"no C\+\+ compiler"):  # the others would wait
+        speed.try_all(settings, [], make_step, lambda value: [value, value])
+
+
+def trials_of_a_rank() -> list[tuple[Setting, float, str]]:
+    """Of two processes; the first alone would keep bf16, the second alone would give it up."""
+    engine = start_engine(gpu_ids="-1")
+
+    def make_step(setting: Setting) -> speed.Step:
+        lower = setting.precision == "bf16"
+        return lambda: {"G": torch.tensor(5.0 + 1.5 * lower * engine.world.rank)}
+
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(speed, "HOPELESS", 1e9)  # steps that take no time differ by any factor
+            trials = speed.try_all([Setting(), Setting("bf16"), Setting("tf32")], [], make_step, engine.gather)
+    finally:
+        distributed.stop()
+    return [(trial.setting, trial.seconds, trial.verdict) for trial in trials]
+
+
+def test_two_processes_judge_alike(two_processes: TwoProcesses) -> None:
+    first, second = two_processes.call(trials_of_a_rank)
+    assert first == second
+    assert [verdict for *_, verdict in first] == ["", "G 5.75, not 5", ""]
 
 
 def test_much_slower_setting_is_not_tried_to_its_end(clock: Clock) -> None:
