@@ -106,6 +106,9 @@ class SAGANOptions(ModelOptions):
         metavar="KIND,...",
         help="random changes to all that D sees, for small data sets: color,translation,cutout (Zhao et al. 2020)",
     )
+    matching_aware: bool = arg(
+        False, help="D also learns that real images do not fit other classes than their own (Reed et al. 2016, GAN-CLS)"
+    )
     ema_decay: float = 0.9999
     ema_start: int = arg(
         1000, minimum=0, help="steps before the moving average starts; until then it equals the generator"
@@ -201,8 +204,13 @@ class SAGANModel(BaseModel):
         L_D = mean(max(0, 1 - D(x, y))) + mean(max(0, 1 + D(G(z, y'), y')))        Eq. (4)
         L_G = -mean(D(G(z, y'), y'))
 
+    With ``--matching_aware`` D sees its real images x a second time, with wrong classes w (Reed et al. 2016,
+    arXiv:1605.05396, Algorithm 1: the matching-aware discriminator):
+
+        L_D = mean(max(0, 1 - D(x, y))) + 1/2 mean(max(0, 1 + D(G(z, y'), y'))) + 1/2 mean(max(0, 1 + D(x, w)))
+
     ``optimize_parameters`` only draws z and y'; the work is done by ``update_D`` and ``update_G``, which draw nothing
-    unless ``--diffaug`` is on.
+    unless ``--diffaug`` or ``--matching_aware`` is on.
     """
 
     Options = SAGANOptions
@@ -339,7 +347,9 @@ class SAGANModel(BaseModel):
         self.add_optimizer("G", self.networks["G"].parameters(), lr=o.lr_G, betas=betas)
         self.add_optimizer("D", D.parameters(), lr=o.lr_D, betas=betas)
         self.criterion_GAN = self.make_GAN_loss()
-        self.loss_names = ("G", "D_real", "D_fake")
+        if o.matching_aware and o.num_classes == 1:
+            raise OptionError("--matching_aware: there are no classes that D could tell apart; leave it out")
+        self.loss_names = ("G", "D_real", "D_fake", *(["D_wrong"] if o.matching_aware else []))
         self.sheet_columns: Columns = columns_for(o.num_classes)
         self.train()
 
@@ -371,16 +381,23 @@ class SAGANModel(BaseModel):
         G runs in train mode without gradients; D sees the real images first, then the fakes.
 
         Returns:
-            ``D_real`` and ``D_fake``; D's loss is their sum.
+            ``D_real`` and ``D_fake``; D's loss is their sum. With ``--matching_aware`` also ``D_wrong``, and the loss
+            is the first plus the mean of the other two.
         """
         G, D = self.networks["G"], self.networks["D"]
 
         def step(images: Tensor, labels: Tensor, z: Tensor, fake_labels: Tensor) -> Step:
             with torch.no_grad():
                 fake = G(z, fake_labels)
-            D_real = self.criterion_GAN(D(self._augmented(images), labels), True)
+            if not self.options.matching_aware:
+                D_real = self.criterion_GAN(D(self._augmented(images), labels), True)
+                D_fake = self.criterion_GAN(D(self._augmented(fake), fake_labels), False)
+                return D_real + D_fake, {"D_real": D_real, "D_fake": D_fake}
+            # One pass for both classes of an image: they differ in the projection alone.
+            right, wrong = D(self._augmented(images), torch.stack([labels, self._wrong(labels)], 1)).unbind(1)
+            D_real, D_wrong = self.criterion_GAN(right, True), self.criterion_GAN(wrong, False)
             D_fake = self.criterion_GAN(D(self._augmented(fake), fake_labels), False)
-            return D_real + D_fake, {"D_real": D_real, "D_fake": D_fake}
+            return D_real + (D_fake + D_wrong) / 2, {"D_real": D_real, "D_fake": D_fake, "D_wrong": D_wrong}
 
         return self._update("D", step, micro_batches)
 
@@ -505,6 +522,11 @@ class SAGANModel(BaseModel):
             how = "distinct" if count <= o.num_classes else "uniform"
         z, labels = torch.randn(count, o.nz), draw_labels(count, o.num_classes, how, torch.default_generator)
         return self.engine.to_device(z), self.engine.to_device(labels)
+
+    def _wrong(self, labels: Tensor) -> Tensor:
+        """Of every label any other one, all equally likely: int64 ``[N]``."""
+        count = self.options.num_classes
+        return (labels + torch.randint(1, count, (len(labels),)).to(labels.device)) % count
 
     def _update(self, name: str, step: Callable[..., Step], micro_batches: Sequence[tuple[Tensor, ...]]) -> Losses:
         if not micro_batches:

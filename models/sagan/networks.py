@@ -337,14 +337,20 @@ class SAGANDiscriminator(_Blocks):
             self.projection = SNEmbedding(num_classes, before, spectral=spectral)
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        """Images ``[N, image_nc, S, S]`` in [-1, 1] and labels int64 ``[N]`` -> scores ``[N, 1]``, no sigmoid."""
+        """Images ``[N, image_nc, S, S]`` in [-1, 1] and labels -> scores, no sigmoid.
+
+        Args:
+            x: images.
+            y: int64 ``[N]`` for scores ``[N, 1]``; or ``[N, M]``, M labels for every image, for scores ``[N, M]``.
+        """
         for module in self._blocks():
             x = module(x)
         with torch.autocast(x.device.type, enabled=False):  # sums over many positions
             phi = F.relu(x.float()).sum((2, 3))  # [N, C]
             score = self.affine(phi)
             if self.num_classes > 1:
-                score = score + (phi * self.projection(y)).sum(1, keepdim=True)
+                rows = self.projection(y)
+                score = score + (phi * rows if y.ndim == 1 else phi[:, None] * rows).sum(-1, keepdim=y.ndim == 1)
         return score
 
 
