@@ -96,8 +96,8 @@ RUNS: Sequence[GalleryRun] = (
         "atme",
         "facades",
         _FACADES,
-        (60, 60),
-        f"--direction BtoA {_64} {_SMALL_ATME} --ndf 32 {_every(24, 12)} {_WATCH_PAIRS}",
+        (9, 6),
+        f"--direction BtoA {_64} {_SMALL_ATME} --ndf 32 {_every(2, 3)} {_WATCH_PAIRS}",
         test="--model atme --test_map two_pass",
         columns=("real_A", "Disc_B", "noisy_A", "fake_B", "real_B"),
         captions=("input", "W", "input with W", "result", "target"),
@@ -123,8 +123,8 @@ RUNS: Sequence[GalleryRun] = (
         "ugatit",
         "day2night",
         _DAY_NIGHT,
-        (15, 15),
-        f"--light --ch 16 --n_layers_global 6 {_64} --lr 0.0002 --precision bf16 {_every(6, 3)} {_WATCH_KID}",
+        (3, 3),
+        f"--light --ch 16 --n_layers_global 6 {_64} --lr 0.0002 --precision bf16 {_every(1, 2)} {_WATCH_KID}",
         measured=(_UNPAIRED_NUMBERS,),
         columns=("real_A", "heat_fake_B", "fake_B", "real_B", "heat_fake_A", "fake_A"),
         captions=("day", "attention", "to night", "night", "attention", "to day"),
@@ -136,9 +136,9 @@ RUNS: Sequence[GalleryRun] = (
         "sagan",
         "cifar10",
         "CIFAR-10: 10 classes of 200 images of 32 pixels to train on, 50 each held out; from noise",
-        (150, 0),
-        "--image_size 32 --ngf 16 --ndf 16 --batch_size 32 --lr_G 0.0002 --lr_D 0.0004 --ema_decay 0.999 "
-        f"--ema_start 500 --precision bf16 --channels_last {_every(30, 15)} "
+        (20, 0),
+        "--image_size 32 --ngf 16 --ndf 16 --batch_size 32 --lr_G 0.0002 --lr_D 0.0004 --ema_decay 0.99 "
+        f"--ema_start 200 --precision bf16 --channels_last {_every(1, 4)} "
         f"--eval_metrics kid --eval_images 200 {EXTRACTOR}",
         test="--generate_all --num_images 8",
         measured=(f"--metrics kid,fid,is {EXTRACTOR} --n_samples 500",),
