@@ -104,9 +104,7 @@ test.py: which run? Name one that train.py has made:
 """What a program without any words on its command line says; five lines each."""
 
 
-def answer_help(
-    program: str, models: Any, datasets: Any, *, test_record: type[OptionRecord] | None = None
-) -> None:
+def answer_help(program: str, models: Any, datasets: Any, *, test_record: type[OptionRecord] | None = None) -> None:
     """Answer a bare ``--help``, or an empty command line by ``FIRST_STEPS``, and end the program; else do nothing.
 
     A program calls it before it imports torch, so that the answer appears at once.
