@@ -40,16 +40,7 @@ OTHER_TOOLS = {
     *("help", "no-build-isolation", "logdir"),
     *("build-constraints", "index-url", "system-site-packages", "use-pep517", "wheel-dir"),  # pip, venv, uv
     *("gpus", "rm", "shm-size", "tag", "install"),  # docker, wsl
-    *(
-        "nproc_per_node",
-        "nnodes",
-        "node_rank",
-        "standalone",
-        "max_restarts",
-        "rdzv_id",
-        "rdzv_backend",
-        "rdzv_endpoint",
-    ),
+    *("nproc_per_node", "nnodes", "standalone", "max_restarts", "rdzv_id", "rdzv_backend", "rdzv_endpoint"),  # torchrun
     *("job-name", "nodes", "ntasks-per-node", "gpus-per-node", "cpus-per-task", "time", "signal", "requeue", "output"),
 }
 """Flags of programs that are not ours."""
