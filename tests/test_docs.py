@@ -152,6 +152,12 @@ def test_tree_of_the_architecture_page_exists() -> None:
     assert [path for path in named if not list(REPO.glob(path))] == []
 
 
+def test_every_finding_is_in_the_table_of_surprises() -> None:
+    page = (REPO / "docs/differences.md").read_text(encoding="utf-8")
+    found = sorted(file.name for file in REPO.glob("findings/*.sh"))
+    assert found and [name for name in found if f"(../findings/{name})" not in page] == []
+
+
 def parser_flags() -> set[str]:
     owners: list[type] = [*{**TRAIN, **TEST}.values(), DataOptions, ModelOptions, EvaluateOptions]
     models = [MODELS.get(name) for name in MODELS.summaries()]
