@@ -147,7 +147,7 @@ def _settings(args: SlicesOptions) -> Settings:
     sides = {args.side or ("A" if args.pair_with else ""): SideSettings(args.window, args.bands, args.labels)}
     if args.pair_with:
         sides["B"] = SideSettings(args.pair_window, args.pair_bands, args.pair_labels)
-    return Settings(layout, args.view or VIEWS[0], args.resample, sides)
+    return Settings(layout, args.view, args.resample, sides)
 
 
 def _phases(args: SlicesOptions, patients: Sequence[str], known: dict[str, str]) -> dict[str, str]:

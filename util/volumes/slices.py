@@ -52,7 +52,7 @@ class Settings:
 
     Attributes:
         layout: ``single`` (PHASE), ``unpaired`` (PHASEA, PHASEB) or ``pairs`` (PHASE/A, PHASE/B).
-        view: axial, coronal, sagittal or stored.
+        view: axial, coronal, sagittal or stored; empty for axial where a volume says how the patient lies, else stored.
         resample: millimetres of a voxel; 0 where each volume kept its own.
         sides: A, B, or without a name for the only one.
     """
@@ -134,7 +134,7 @@ class SliceFolder:
             old, now = getattr(earlier, name), getattr(settings, name)
             if old != now:
                 raise ValueError(
-                    f"--out {out} has slices with {name} {old}, these would have {now}: give another folder"
+                    f"--out {out} has slices with {name} {old or 'unset'}, these would have {now or 'unset'}: give another folder"
                 )
         for side in earlier.sides.keys() & settings.sides.keys():
             if earlier.sides[side] != settings.sides[side]:
