@@ -131,10 +131,10 @@ class SliceFolder:
                 raise ValueError(f"--out {out} is not empty and was not made by this command: give another folder")
             return cls(out, settings, suffix, [], [])
         for name in ("layout", "view", "resample"):
-            old, now = getattr(earlier, name), getattr(settings, name)
+            old, now = (getattr(each, name) or "unset" for each in (earlier, settings))
             if old != now:
                 raise ValueError(
-                    f"--out {out} has slices with {name} {old or 'unset'}, these would have {now or 'unset'}: give another folder"
+                    f"--out {out} has slices with {name} {old}, these would have {now}: give another folder"
                 )
         for side in earlier.sides.keys() & settings.sides.keys():
             if earlier.sides[side] != settings.sides[side]:
