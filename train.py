@@ -240,7 +240,6 @@ def _make_model(options: Options, engine: Engine, dataset_size: int) -> BaseMode
 
 
 def _run(options: Options, argv: list[str]) -> int:
-
     check_name(options.run.name)
     folder = Path(options.run.checkpoints_dir) / options.run.name
     engine = start_engine(**vars(options.engine))
@@ -256,8 +255,7 @@ def _run(options: Options, argv: list[str]) -> int:
         if owner and loop.continue_train:  # before anything is read from it; a new run's folder is made last
             lock = open_run_folder(folder, overwrite=False)
         setting, trials = _speed_setting(options, engine, folder)
-        if setting:
-            engine = engine.tuned(setting, options.engine.seed)
+        engine = engine.tuned(setting, options.engine.seed)
         session = _compose(options, engine, folder)
         if loop.dry_run:
             return _dry_run(session)
@@ -481,7 +479,6 @@ def _dry_run(s: Session) -> int:
 
 
 def _description(s: Session) -> list[str]:
-
     loop = s.options.loop
     data = (s.options.run.dataset_mode, s.dataset.summary(), s.loader.num_images, s.loader.batch_size)
     saving = (s.checkpointer.folder, loop.save_epoch_freq, loop.keep_checkpoints)
