@@ -138,7 +138,7 @@ def test_the_definition_is_kept(tmp_path: Path) -> None:
     assert read_definition(sweep.study._storage, "s") == sweep.definition
     assert read_definition(sweep.study._storage, "other") is None
     with pytest.raises(ValueError, match=r"--storage postgresql://me:\*\*\*@host/x: cannot be opened"):
-        open_storage("postgresql+nodriver://me:secret@host/x".replace("+nodriver", ""), 5)
+        open_storage("postgresql://me:secret@host/x", 5)
 
 
 WORKER = """
