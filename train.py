@@ -24,6 +24,7 @@ if __name__ == "__main__":
     answer_help("train.py", MODELS, DATASETS)  # all before torch is imported; help answers at once
 
 import functools
+import gc
 import itertools
 
 from data.base_dataset import BaseDataset, check_needs, fingerprint, sample_size
@@ -313,10 +314,13 @@ def _try_settings(options: Options, engine: Engine, folder: Path) -> list[speed.
     session = _compose(options, engine, folder)
     batch = next(iter(session.loader.batches(session.progress.epoch)))
     session.loader.close()
+    options, num_images = session.options, session.loader.num_images
+    del session  # its model shall take no memory beside those that are tried
     seed, o = options.engine.seed, options.engine
 
     def make_step(setting: speed.Setting) -> speed.Step:
-        model = _make_model(session.options, engine.tuned(setting, seed), session.loader.num_images)
+        gc.collect()  # the model before: some are part of a circle of references
+        model = _make_model(options, engine.tuned(setting, seed), num_images)
         model.train()
         numbers = itertools.count()
 
