@@ -24,6 +24,7 @@ if __name__ == "__main__":
     answer_help("train.py", MODELS, DATASETS)  # all before torch is imported; help answers at once
 
 import functools
+import gc
 import itertools
 
 from data.base_dataset import BaseDataset, check_needs, fingerprint, sample_size
@@ -240,7 +241,6 @@ def _make_model(options: Options, engine: Engine, dataset_size: int) -> BaseMode
 
 
 def _run(options: Options, argv: list[str]) -> int:
-
     check_name(options.run.name)
     folder = Path(options.run.checkpoints_dir) / options.run.name
     engine = start_engine(**vars(options.engine))
@@ -256,8 +256,7 @@ def _run(options: Options, argv: list[str]) -> int:
         if owner and loop.continue_train:  # before anything is read from it; a new run's folder is made last
             lock = open_run_folder(folder, overwrite=False)
         setting, trials = _speed_setting(options, engine, folder)
-        if setting:
-            engine = engine.tuned(setting, options.engine.seed)
+        engine = engine.tuned(setting, options.engine.seed)
         session = _compose(options, engine, folder)
         if loop.dry_run:
             return _dry_run(session)
@@ -315,10 +314,13 @@ def _try_settings(options: Options, engine: Engine, folder: Path) -> list[speed.
     session = _compose(options, engine, folder)
     batch = next(iter(session.loader.batches(session.progress.epoch)))
     session.loader.close()
+    options, num_images = session.options, session.loader.num_images
+    del session  # its model shall take no memory beside those that are tried
     seed, o = options.engine.seed, options.engine
 
     def make_step(setting: speed.Setting) -> speed.Step:
-        model = _make_model(session.options, engine.tuned(setting, seed), session.loader.num_images)
+        gc.collect()  # the model before: some are part of a circle of references
+        model = _make_model(options, engine.tuned(setting, seed), num_images)
         model.train()
         numbers = itertools.count()
 
@@ -481,7 +483,6 @@ def _dry_run(s: Session) -> int:
 
 
 def _description(s: Session) -> list[str]:
-
     loop = s.options.loop
     data = (s.options.run.dataset_mode, s.dataset.summary(), s.loader.num_images, s.loader.batch_size)
     saving = (s.checkpointer.folder, loop.save_epoch_freq, loop.keep_checkpoints)

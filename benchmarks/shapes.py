@@ -195,7 +195,8 @@ def judge_run(argv: argparse.Namespace, flags: Sequence[str]) -> None:
     found: Verdict | None = None
     print(HEADER)
     for epoch in argv.epoch.split(","):
-        run = load(argv.name, checkpoints_dir=argv.checkpoints_dir, epoch=epoch, flags=flags)
+        seeded = [*flags, "--sample_seed", str(argv.seed)]
+        run = load(argv.name, checkpoints_dir=argv.checkpoints_dir, epoch=epoch, flags=seeded)
         model: Any = run.model
         names = class_names_of(run.folder, model.options.num_classes)
         if sorted(names) != sorted(CLASSES):
@@ -203,9 +204,6 @@ def judge_run(argv: argparse.Namespace, flags: Sequence[str]) -> None:
         if judge is None:
             judge, real = judge_for(model.image_size, argv.judge, argv.n_judge)
             print(real.row("held-out real"), flush=True)
-        standing = run.options.test.standing_stats
-        if standing:
-            model.take_standing_statistics(standing, argv.seed)
         each = -(-argv.n_samples // len(names))
         labels = [names.index(name) for name in CLASSES for _ in range(each)]
         samples = [Sample(label, number % each) for number, label in enumerate(labels)]
@@ -216,7 +214,7 @@ def judge_run(argv: argparse.Namespace, flags: Sequence[str]) -> None:
         folder = Path(argv.results_dir) / argv.name / f"shapes_{epoch}"
         folder.mkdir(parents=True, exist_ok=True)
         facts = {"run": argv.name, "checkpoint": run.tag, "network": model.sampled, "seed": argv.seed}
-        facts |= {"standing_stats": standing}
+        facts |= {"standing_stats": run.options.test.standing_stats}
         (folder / "judged.json").write_text(
             json.dumps({**facts, **asdict(found), "real": asdict(real)}, indent=1) + "\n"
         )

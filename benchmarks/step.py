@@ -26,14 +26,12 @@ HEADER = (
 OWN_FLAGS = {"ugatit": ["--light"]}
 
 WORKER = """
-import json, os, resource, statistics, sys, time
+import contextlib, importlib, json, resource, statistics, sys, time
 root, size, steps, threads, *flags = sys.argv[1:]
 sys.path.insert(0, root)
 for module, name in (("util.openmp", "share_processors"), ("util.memory", "keep_freed_memory")):
-    try:
-        getattr(__import__(module, fromlist=[name]), name)()
-    except (ImportError, AttributeError):
-        pass  # an older checkout
+    with contextlib.suppress(ImportError, AttributeError):  # a checkout before they were added starts without them
+        getattr(importlib.import_module(module), name)()
 import logging
 import torch
 import train

@@ -78,7 +78,7 @@ class BaseModel(ABC):
         self.optimizers: dict[str, torch.optim.Optimizer] = {}
         self.scalers: dict[str, torch.amp.GradScaler] = {}
         self.pools: dict[str, ImagePool] = {}
-        self._averages: dict[str, GradientAverage] = {}  # optimizer -> over the processes
+        self._gradient_averages: dict[str, GradientAverage] = {}  # optimizer -> over the processes
         self.class_names: tuple[str, ...] = ()
         self.share = 1.0 / engine.world.size
         self.batch_size = 0  # images of this process's part of the batch
@@ -240,7 +240,7 @@ class BaseModel(ABC):
         self.optimizers[name] = optimizer
         average = self.engine.gradient_average(owned)
         if average is not None:
-            self._averages[name] = average
+            self._gradient_averages[name] = average
         scaler = self.engine.grad_scaler()
         if scaler is not None:
             self.scalers[name] = scaler
@@ -408,7 +408,7 @@ class BaseModel(ABC):
             for parameter in net.parameters():
                 parameter.requires_grad_(id(parameter) in own)
         optimizer.zero_grad(set_to_none=True)
-        scaler, average = self.scalers.get(name), self._averages.get(name)
+        scaler, average = self.scalers.get(name), self._gradient_averages.get(name)
         factor = self.share * self.engine.world.size if self.engine.world.size > 1 else 1.0
         found: list[Mapping[str, Tensor]] = []
         for number, (closure, weight) in enumerate(zip(closures, weights, strict=True), start=1):
@@ -424,7 +424,7 @@ class BaseModel(ABC):
         return {key: sum((each[key] * w for each, w in zip(found, weights)), torch.zeros(())) for key in found[0]}
 
     def _step(self, name: str) -> None:
-        optimizer, scaler, average = self.optimizers[name], self.scalers.get(name), self._averages.get(name)
+        optimizer, scaler, average = self.optimizers[name], self.scalers.get(name), self._gradient_averages.get(name)
         if average:
             average.receive()
         for group in optimizer.param_groups:
@@ -459,6 +459,13 @@ class BaseModel(ABC):
         """The saved network whose weights inference gives to this one: its average, where there is one."""
         average = self.options.ema_decay > 0 and not self.options.use_raw and name in self.averaged()
         return name + SUFFIX if average else name
+
+    def weights_loaded(self, test: Any) -> None:
+        """Prepare for a test, the weights being loaded.
+
+        Args:
+            test: options that only tests of the model have, or those of the command; see ``ModelOptions.in_tests``.
+        """
 
     def train_on(self, batch: Batch) -> Losses:
         """One training step on a batch of the loader, of ``--batch_size * --accum_grad`` images (over all processes).

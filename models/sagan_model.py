@@ -25,7 +25,7 @@ from models.sagan.networks import (
     SAGANGenerator,
     default_attention,
 )
-from models.sagan.sample_options import SampleOptions
+from models.sagan.sample_options import LatentOptions, SampleOptions
 from models.sagan.sheets import COLUMNS, Columns, columns_for, sample_sheet
 from models.sagan.spread import ClassMonitor, spread
 from models.sagan.standing_statistics import standing_statistics
@@ -284,6 +284,11 @@ class SAGANModel(BaseModel):
             for _ in range(batches):
                 y = draw_labels(STANDING_BATCH, num_classes, "balanced", generator)
                 net(*map(self.engine.to_device, (torch.randn(STANDING_BATCH, nz, generator=generator), y)))
+
+    def weights_loaded(self, test: Any) -> None:
+        """Take ``--standing_stats``, where the command has that flag."""
+        if isinstance(test, LatentOptions) and test.standing_stats:
+            self.take_standing_statistics(test.standing_stats, test.sample_seed)
 
     def visuals(self) -> Visuals:
         """``real`` and ``fake``."""

@@ -206,6 +206,7 @@ def load_run(options: Options, engine: Engine) -> TrainedRun:
             logger.info("network %s\n%s", name, net)
     if model.test_reads_state:
         model.load_extra_state((checkpoints.load_state(tag) or {}).get("extra", {}))
+    model.weights_loaded(options.test)
     model.train(not options.result.eval)
     return TrainedRun(options, model, folder, read_sides(folder))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,27 +49,31 @@ class VolumeRun:
                 "give --views, e.g. --views axial, or --dataroot if the data set has been moved"
             )
         side = data.domain(self.translator.source)
-        low = (side.value_range or scale_of(self.translator.generator.source.format))[0]
         named = settings.sides.get(side.name, settings.sides.get("")) if settings else None
         model = SliceModel(
             self._translate(path),
             self.view or (settings.view if settings else ""),
             settings.resample if settings else 0.0,
             named or SideSettings(),
-            low,
+            self._low,
         )
         return _Slices(model, self._kind(path))
+
+    @property
+    def _low(self) -> float:
+        """The lowest value of the source's files, in their unit."""
+        side = self.translator.data.domain(self.translator.source)
+        return (side.value_range or scale_of(self.translator.generator.source.format))[0]
 
     def _kind(self, path: Path) -> Format:
         """The type of the translation's numbers."""
         source = self.translator.generator.source
         empty = np.full((1, 1, source.channels), 0, source.format)
-        low = (self.translator.data.domain(self.translator.source).value_range or scale_of(source.format))[0]
-        if source.format == "float32" or float(low).is_integer():
-            empty = empty + np.asarray(low, source.format)
+        if source.format == "float32" or float(self._low).is_integer():
+            empty = empty + np.asarray(self._low, source.format)
         return self.translator.ready(Picture(empty, source.format), str(path)).kind
 
-    def _translate(self, path: Path) -> Any:
+    def _translate(self, path: Path) -> Callable[[Pictures], Pictures]:
         translator = self.translator
 
         def translate(slices: Pictures) -> Pictures:

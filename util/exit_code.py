@@ -32,14 +32,17 @@ def run_command(program: str, argv: Sequence[str] | None, run: Callable[[list[st
             raise
         return EXIT_DONE
     except (Exception, KeyboardInterrupt) as error:
-        verbose = "--verbose" in words
-        if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-            return exit_code(program, error, verbose=verbose)
+        report = functools.partial(exit_code, program, error, verbose="--verbose" in words)
+        if os.environ.get("WORLD_SIZE", "1") == "1":
+            return report()
         from util.run.distributed import world_from_environment  # these import torch, which a command may not need
         from util.run.once import report_once
 
-        code, several = _code_of(error), world_from_environment()
-        report = functools.partial(exit_code, program, error, verbose=verbose)
+        try:
+            several = world_from_environment()
+        except ValueError:  # no launcher has started others; where the command needs one, this is the error
+            return report()
+        code = _code_of(error)
         report_once(several, report, wait_for_all=code == EXIT_BAD_INPUT)
         return code
 

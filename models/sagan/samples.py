@@ -180,8 +180,6 @@ def write_samples(options: Options, model: Any, wanted: Wanted, folder: Path) ->
         folder: is made.
     """
     asked, names, classes, samples = options.test, wanted.names, wanted.classes, wanted.samples
-    if asked.standing_stats:
-        model.take_standing_statistics(asked.standing_stats, asked.sample_seed)
     run = options.run
     tag = checkpoint_tag(run.epoch, run.load_iter)
     title = f"Experiment = {run.name}, Epoch = {tag}, seed {asked.sample_seed}, truncation {asked.truncation:g}"
@@ -319,7 +317,7 @@ def parse_noise_run(program: str, argv: Sequence[str], record: type, *, used: It
 
 
 def load_noise_run(options: Options) -> NoiseRun:
-    """The run with the weights that ``--epoch`` or ``--load_iter`` name, and ``--standing_stats`` if asked for.
+    """``models.trained.load_run``, with the names of the run's classes.
 
     Raises:
         FileNotFoundError, ValueError: as ``models.trained.load``.
@@ -327,8 +325,6 @@ def load_noise_run(options: Options) -> NoiseRun:
     file = options.data.class_names if "class_names" in options.given else ""  # type: ignore[attr-defined]
     run = load_run(options, start_engine(**vars(options.engine)))
     model: Any = run.model
-    if options.test.standing_stats:
-        model.take_standing_statistics(options.test.standing_stats, options.test.sample_seed)
     return NoiseRun(options, model, run.folder, names=class_names_of(run.folder, model.options.num_classes, file))
 
 

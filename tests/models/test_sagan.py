@@ -11,8 +11,10 @@ from data import DATASETS
 from models import MODELS
 from models.sagan.networks import IMAGE_SIZES, SAGANDiscriminator, SAGANGenerator, SelfAttention, default_attention
 from models.sagan.spectral import SNConv2d
+from models.trained import load
 from options.parse import parse_train
 from options.schema import OptionError
+from tests import class_run
 
 SMALL = ["--model", "sagan", "--gpu_ids", "-1", "--image_size", "32", "--ngf", "4", "--ndf", "4", "--nz", "8"]
 
@@ -326,6 +328,19 @@ def test_standing_statistics_are_those_of_the_samples():
     model.take_standing_statistics(3, seed=5)
     assert all(torch.equal(value, first[name]) for name, value in G.named_buffers())
     assert float(G.block1.ccbn1.norm.running_var.mean()) != 1.0
+
+
+def test_a_run_that_is_opened_has_the_standing_statistics_that_were_asked_for(tmp_path):
+    class_run.make_run(tmp_path)
+    plain, standing = (
+        load("run", checkpoints_dir=tmp_path / "checkpoints", flags=flags)
+        for flags in ([], ["--standing_stats", "2", "--sample_seed", "5"])
+    )
+    z, y = torch.randn(2, plain.model.options.nz), torch.tensor([0, 2])
+    before, after = (run.model.sample(z, y) for run in (plain, standing))
+    assert not torch.equal(before, after)
+    plain.model.take_standing_statistics(2, seed=5)
+    assert torch.equal(plain.model.sample(z, y), after)
 
 
 def test_a_compiled_network_can_be_used_twice_before_the_backward_pass():

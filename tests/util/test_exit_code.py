@@ -47,3 +47,11 @@ def test_an_exit_with_a_code_is_not_held_back():
 def test_verbose_shows_the_traceback(capsys):
     assert run_command("x.py", ["--verbose"], failing(ValueError("wrong"))) == 2
     assert "Traceback" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("size", ["2", "many"])
+def test_a_world_that_no_launcher_made_hides_no_error(size, monkeypatch, capsys):
+    monkeypatch.setenv("WORLD_SIZE", size)
+    monkeypatch.delenv("RANK", raising=False)
+    assert run_command("x.py", [], failing(ValueError("--flag x: wrong"))) == 2
+    assert capsys.readouterr().err.strip() == "x.py: error: --flag x: wrong"

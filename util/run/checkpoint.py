@@ -18,8 +18,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from util.run.restart import MARKER
+
 FORMAT = 1
-MARKER = "save.commit"
 DRAFT = ".tmp"
 _TAGGED = re.compile(r"(?P<tag>latest|iter_\d+|best_\w+?|\d+)_(?:net_.+|state)\.pth")
 

@@ -34,11 +34,20 @@ class World:
 
 
 def world_from_environment() -> World:
-    """What ``torchrun`` (or ``python -m torch.distributed.launch``) put into the environment; alone without it."""
-    size = int(os.environ.get("WORLD_SIZE", "1"))
-    if size == 1:
+    """What ``torchrun`` (or ``python -m torch.distributed.launch``) put into the environment; alone without it.
+
+    Raises:
+        ValueError: ``WORLD_SIZE`` without ``RANK``, or one of them is no number.
+    """
+    found = {name: os.environ.get(name, default) for name, default in (("WORLD_SIZE", "1"), ("RANK", ""))}
+    if found["WORLD_SIZE"] == "1":
         return World()
-    return World(rank=int(os.environ["RANK"]), size=size, local_rank=int(os.environ.get("LOCAL_RANK", "0")))
+    try:
+        size, rank = (int(value) for value in found.values())
+        return World(rank=rank, size=size, local_rank=int(os.environ.get("LOCAL_RANK", "0")))
+    except ValueError:
+        said = " ".join(f"{name}={value}" for name, value in found.items())
+        raise ValueError(f"environment {said}: start several processes by torchrun, or unset WORLD_SIZE") from None
 
 
 def start(world: World, device: torch.device) -> None:
@@ -75,7 +84,7 @@ def leave(code: int) -> NoReturn:
     there (``terminate called without an active exception``), which would turn a finished run into a failed one.
     Everything that must be written is closed by then.
     """
-    if world_from_environment().size > 1:
+    if os.environ.get("WORLD_SIZE", "1") != "1":
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)

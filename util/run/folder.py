@@ -14,11 +14,11 @@ try:
 except ImportError:  # Windows has no flock
     fcntl = None  # type: ignore[assignment]
 
-from util.run.restart import Job, read_job, this_job
+from util.run.restart import MARKER, Job, read_job, this_job
 
 OURS = (
     *("*_net_*.pth", "*_state.pth", "*_opt.txt", "*_opt.json", "loss_log.*", "metrics.jsonl", "label_to_classname.txt"),
-    *("*.tmp", "save.commit", "import_report.txt", "import_check.png"),
+    *("*.tmp", MARKER, "import_report.txt", "import_check.png"),
 )
 OUR_FOLDERS = ("web", "tensorboard", "wandb", "images_noisy")
 LOCK = ".lock"
@@ -43,7 +43,7 @@ def holds_run(folder: Path) -> bool:
     What a start left behind that failed before that (options, empty logs) is not a run: the corrected command may
     simply be given again.
     """
-    if any(any(folder.glob(pattern)) for pattern in ("*_net_*.pth", "*_state.pth", "save.commit")):
+    if any(any(folder.glob(pattern)) for pattern in ("*_net_*.pth", "*_state.pth", MARKER)):
         return True
     log = folder / "loss_log.csv"
     return log.is_file() and len(log.read_text(encoding="utf-8", errors="replace").splitlines()) > 1

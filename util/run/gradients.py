@@ -64,9 +64,9 @@ class GradientAverage:
         self,
         parameters: Iterable[nn.Parameter],
         group: dist.ProcessGroup | None = None,
-        bucket_bytes: int | None = None,
+        bucket_bytes: int = BUCKET_BYTES,
     ) -> None:
-        self._group, self._limit = group, BUCKET_BYTES if bucket_bytes is None else bucket_bytes
+        self._group, self._limit = group, bucket_bytes
         self._buckets = self._fill(list(parameters)[::-1])
         self._bucket_of = {id(p): bucket for bucket in self._buckets for p in bucket.parameters}
         self._next = 0  # number of the first bucket that has not left

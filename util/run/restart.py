@@ -7,8 +7,8 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
-CUT_OFF = "save.commit"
-"""There while a checkpoint is being moved into its place (``util.run.checkpoint.MARKER``)."""
+MARKER = "save.commit"
+"""There while a checkpoint is being moved into its place (``util.run.checkpoint``); here, where no torch is needed."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def restart_flags(job: Job, before: Job | None, folder: Path, *, continue_train:
         return []
     saved = {file.name.removesuffix("_state.pth"): file.stat().st_mtime for file in folder.glob("*_state.pth")}
     own = {tag: seconds for tag, seconds in saved.items() if seconds >= before.began}
-    if not own and not (folder / CUT_OFF).exists():
+    if not own and not (folder / MARKER).exists():
         return [] if continue_train else ["--overwrite", "True"]
     tag = max(own, key=lambda each: (own[each], each == "latest")) if own else "latest"
     which = ["--load_iter", tag[5:]] if tag.startswith("iter_") else ["--load_iter", "0", "--epoch", tag]

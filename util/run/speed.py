@@ -10,7 +10,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +81,7 @@ class Setting:
     """One way to compute the same training step.
 
     Attributes:
-        precision: ``fp32``, ``tf32`` or ``bf16``.
+        precision: ``fp32``, ``tf32``, ``bf16`` or ``fp16``.
         channels_last: ``--channels_last``.
         compile: ``--compile``.
         threads: of torch on the CPU; 0 leaves them as they are.
@@ -177,7 +177,7 @@ def judged(trial: Trial, reference: Trial) -> Trial:
     for name, value in reference.losses.items():
         found = trial.losses.get(name, float("nan"))
         if not abs(found - value) <= TOLERANCE * abs(value) + FLOOR:
-            return Trial(trial.setting, trial.seconds, trial.losses, f"{name} {found:.4g}, not {value:.4g}")
+            return replace(trial, verdict=f"{name} {found:.4g}, not {value:.4g}")
     return trial
 
 
@@ -206,9 +206,9 @@ def try_all(
             trials.append(judged(trial, trials[0] if trials else trial))
 
     plain = settings[0]
-    go_through(Setting(plain.precision, plain.channels_last, plain.compile, n) for n in threads or [0])
+    go_through(replace(plain, threads=count) for count in threads or [0])
     best = chosen(trials).threads
-    go_through(Setting(each.precision, each.channels_last, each.compile, best) for each in settings[1:])
+    go_through(replace(each, threads=best) for each in settings[1:])
     return trials
 
 

@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from util.run import checkpoint
-from util.run.checkpoint import DRAFT, FORMAT, MARKER, Checkpointer, adapt_state, checkpoint_tag, size_on_disk
+from util.run.checkpoint import DRAFT, FORMAT, Checkpointer, adapt_state, checkpoint_tag, size_on_disk
+from util.run.restart import MARKER
 
 STATE = {"format": FORMAT, "progress": {"epoch": 2}}
 

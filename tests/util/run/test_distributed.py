@@ -95,6 +95,18 @@ def test_the_environment_of_torchrun_is_read(monkeypatch):
     assert world == World(rank=3, size=4, local_rank=1) and not world.is_main
 
 
+@pytest.mark.parametrize(("size", "rank"), [("4", ""), ("many", "0")])
+def test_an_environment_that_no_launcher_made_is_refused(size: str, rank: str, monkeypatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", size)
+    monkeypatch.delenv("RANK", raising=False)
+    if rank:
+        monkeypatch.setenv("RANK", rank)
+    with pytest.raises(
+        ValueError, match=f"WORLD_SIZE={size} RANK={rank}: start several processes by torchrun, or unset WORLD_SIZE"
+    ):
+        world_from_environment()
+
+
 @pytest.mark.parametrize("gpu_ids", ["", "-1", "0"])
 def test_one_device_starts_no_processes_and_is_left_to_the_engine_to_look_for(
     gpu_ids: str, caplog: pytest.LogCaptureFixture

@@ -45,7 +45,7 @@ def test_run_that_ends_earlier_is_reported(tmp_path: Path, caplog: pytest.LogCap
 
 
 def test_nothing_is_profiled_unless_asked(tmp_path: Path) -> None:
-    profiler = StepProfiler()
+    profiler = StepProfiler(0, tmp_path, CPU)
     assert list(profiler.steps(range(9))) == list(range(9))
     profiler.close()
     assert not list(tmp_path.iterdir())
