@@ -26,7 +26,7 @@ from options.parse import parse_record
 from options.schema import OptionRecord, arg
 from util.exit_code import EXIT_DONE, run_command
 from util.files import replace_text
-from util.pages.comparison import ComparedRun, compare_numbers, doubts
+from util.pages.comparison import ComparedRun, choose_numbers, compare_numbers, doubts
 from util.pages.comparison_folder import Pictures, common_stems, find_pictures, read_compared
 from util.pages.figure_grid import FORMATS, Box, FigureGrid, load_pixels
 from util.pages.html import shown_of
@@ -220,17 +220,12 @@ def _box(crop: Sequence[int], stem: str, width: int, height: int) -> Box:
 def _table(o: FigureOptions) -> str:
     runs = [read_compared(ComparedRun(name), o.checkpoints_dir, o.results_dir, o.folder) for name in o.runs]
     numbers = [column for column in compare_numbers(runs) if column.domain == o.domain]
-    known = list(dict.fromkeys(cell.short for column in numbers for cell in column.cells if cell))
     if not numbers:
         raise ValueError(
             f"--table: nothing was measured of fake_{o.domain} in {o.folder}; "
             f"measure by: python scripts/evaluate.py --name {o.runs[0]}"
         )
-    for name in o.metrics:
-        if name not in known:
-            raise ValueError(f"--metrics {name}: {unknown('measured metric', name, known)}")
-    if o.metrics:
-        numbers = [c for name in o.metrics for c in numbers if any(cell and cell.short == name for cell in c.cells)]
+    numbers = choose_numbers(numbers, o.metrics)
     for doubt in doubts(numbers):
         print(f"figure.py: not comparable: {doubt}", file=sys.stderr)
     names = o.names or o.runs
