@@ -5,16 +5,17 @@ torch computes a convolution directly there. Three cases can be had with less wo
 - **Small maps with many channels** (the inner levels of a U-Net; also its last layer, which has few outputs). torch
   brings the weights into a layout of its own, in every pass, which takes longer than the arithmetic. One matrix product
   of the weights with the patches of the image (``unfold``) needs no such copy.
-- **1x1 kernels on one image.** torch leaves them to MKL, see ``times_transposed``.
+- **1x1 kernels on one image.** With one thread torch leaves them to MKL (see ``_matmul_of_onednn``); with two, oneDNN's
+  matrix product is still a little faster than its convolution.
 - **3x3 and 4x4 kernels of stride 1 with many channels** (residual blocks, the widest layer of a PatchGAN, VGG).
   Winograd's minimal filtering (Lavin and Gray 2016, arXiv:1509.09308) needs a quarter of the multiplications. Its
   points 0, 1, -1, 2, -1/2 and infinity keep the root mean square error near 1.3e-6 of the result's, where the direct
-  sum has 2e-7 and TF32 5e-4. cuDNN takes this algorithm for float32 by itself.
+  sum has 2e-7; TF32 rounds what is multiplied by up to 5e-4.
 
 ``conv2d`` and ``conv_transpose2d`` choose, by the shapes and the processor alone, so that a run can be repeated bit for
 bit. Everything else is left to torch: other devices and types, autocast, NHWC memory, a graph that is being compiled
-or exported, second derivatives, and all convolutions inside ``direct()``, after ``use_fast_convolutions(False)``, or
-with the environment variable ``DIRECT_CONVOLUTIONS=1``.
+or exported, second derivatives, and all convolutions inside ``direct()`` or with the environment variable
+``DIRECT_CONVOLUTIONS=1``.
 """
 
 from __future__ import annotations
@@ -37,32 +38,27 @@ Pair = tuple[int, int]
 _enabled = os.environ.get("DIRECT_CONVOLUTIONS", "0") in ("", "0")
 
 
-def use_fast_convolutions(use: bool) -> None:
-    """Switch the algorithms of this module on (the default) or off, for the whole process."""
-    global _enabled
-    _enabled = use
-
-
 @contextlib.contextmanager
 def direct() -> Iterator[None]:
-    """Every convolution as torch computes it, for counting operations and for comparisons."""
-    before = _enabled
-    use_fast_convolutions(False)
+    """Every convolution of the process as torch computes it, for counting operations and for comparisons."""
+    global _enabled
+    before, _enabled = _enabled, False
     try:
         yield
     finally:
-        use_fast_convolutions(before)
+        _enabled = before
 
 
 class Prepared:
-    """What is made of a weight once, and again only after the weight was changed."""
+    """What is made of a weight once, and again only after the weight was changed (outside of inference mode)."""
 
     def __init__(self) -> None:
         self._made: tuple[tuple[int, int], Tensor] | None = None
 
     def of(self, weight: Tensor, make: Callable[[Tensor], Tensor]) -> Tensor:
         """``make(weight)``."""
-        key, made = (weight.data_ptr(), weight._version), self._made
+        version = 0 if weight.is_inference() else weight._version  # torch does not count changes of inference tensors
+        key, made = (weight.data_ptr(), version), self._made
         if made is None or made[0] != key:
             made = key, make(weight.detach())
             self._made = made
@@ -210,14 +206,12 @@ def _few_outputs(weight: Tensor) -> bool:
 
 def _winograd_pays(weight: Tensor, images: int, high: int, wide: int) -> bool:
     """What is saved grows with the product of the channels, what is spent with their sum and with one weight a tile."""
-    outputs, inputs, *kernel = weight.shape
-    if tuple(kernel) not in _PLANS:
+    outputs, inputs, kernel, width = weight.shape
+    if kernel != width or kernel not in KERNELS:
         return False
     channels, tiles = _least(torch.backends.cpu.get_cpu_capability())
-    step = _PLANS[kernel[0], kernel[1]].step
-    return (
-        outputs * inputs >= channels * (outputs + inputs) and images * (-(-high // step)) * (-(-wide // step)) >= tiles
-    )
+    rows, columns = _tiles((high, wide), kernel)
+    return outputs * inputs >= channels * (outputs + inputs) and images * rows * columns >= tiles
 
 
 def _least(capability: str) -> Pair:
@@ -422,6 +416,15 @@ POINTS = (0.0, 1.0, -1.0, 2.0, -0.5)
 SIDE = len(POINTS) + 1
 """Height and width of the tiles, in pixels of the input."""
 
+KERNELS = (3, 4)
+"""Heights of the square kernels that take this way."""
+
+
+def _tiles(size: Pair, kernel: int) -> Pair:
+    """Rows and columns of tiles of an output of this size."""
+    step = SIDE + 1 - kernel
+    return -(-size[0] // step), -(-size[1] // step)
+
 
 @dataclass(frozen=True)
 class _Plan:
@@ -440,6 +443,8 @@ class _Plan:
     A: Tensor
 
 
+@lru_cache(maxsize=2)
+@torch.inference_mode(False)  # a training may follow in the same process
 def _plan(kernel: int) -> _Plan:
     """``y = A [(G g) * (B d)]`` computes ``step`` values of a correlation with ``kernel`` taps (Toom-Cook)."""
     step = SIDE + 1 - kernel
@@ -451,9 +456,6 @@ def _plan(kernel: int) -> _Plan:
     once = torch.linalg.inv(powers(SIDE)).T, powers(kernel), powers(step).T
     B, G, A = (torch.kron(matrix, matrix).float().contiguous() for matrix in once)
     return _Plan(step, B, G, A)
-
-
-_PLANS = {(kernel, kernel): _plan(kernel) for kernel in (3, 4)}
 
 
 MOST_TILES = 4096
@@ -504,7 +506,7 @@ class _Winograd(torch.autograd.Function):
 
 def _transformed(weight: Tensor) -> Tensor:
     """``[O, C, k, k]`` -> ``[36, O, C]``."""
-    plan = _PLANS[weight.shape[2], weight.shape[3]]
+    plan = _plan(weight.shape[2])
     taps = weight.reshape(-1, plan.G.shape[1])
     return times_transposed(plan.G, taps).view(SIDE * SIDE, *weight.shape[:2])
 
@@ -530,9 +532,9 @@ class _Tiling:
     @classmethod
     def of(cls, x: Tensor, weight: Tensor, padding: Pair) -> _Tiling:
         """That of one convolution."""
-        plan = _PLANS[weight.shape[2], weight.shape[3]]
+        plan = _plan(weight.shape[2])
         high, wide = output_size(x, weight, (1, 1), padding)
-        return cls(plan, tuple(x.shape), padding, (high, wide), (-(-high // plan.step), -(-wide // plan.step)))
+        return cls(plan, tuple(x.shape), padding, (high, wide), _tiles((high, wide), weight.shape[2]))
 
     def output_of(self, U: Tensor, x: Tensor) -> Tensor:
         """The convolution of ``x`` with the transformed weight ``U`` ``[36, O, C]``."""

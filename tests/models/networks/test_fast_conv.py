@@ -128,6 +128,26 @@ class TestEqualToDirect:
             with torch.inference_mode():
                 assert torch.allclose(layer(x), 2 * alone, atol=1e-5)
 
+    def test_training_after_inference(self) -> None:
+        fast_conv._plan.cache_clear()
+        layer = Conv2d(8, 8, 3, padding=1)
+        x = random(1, 8, 12, 12).float()
+        with torch.inference_mode():
+            fast_conv.keep_prepared_weights(layer)
+            layer(x)
+        assert not fast_conv._plan(3).A.is_inference()
+        y = layer(x)
+        assert how(y) == "_WinogradBackward"
+        y.sum().backward()
+
+    def test_weights_that_were_made_in_inference_mode(self) -> None:
+        """torch counts no changes of these."""
+        with torch.inference_mode():
+            layer = Conv2d(8, 8, 3, padding=1)
+            fast_conv.keep_prepared_weights(layer)
+            x = random(1, 8, 12, 12).float()
+            assert torch.allclose(layer(x), F.conv2d(x, layer.weight, layer.bias, padding=1), atol=1e-5)
+
     def test_a_layer_behind_may_work_in_place(self) -> None:
         results = [
             conv2d(random(1, 8, 12, 12).float(), random(8, 8, 3, 3).float().requires_grad_(), None, (1, 1), (1, 1)),
