@@ -98,6 +98,8 @@ class TranslateOptions(OptionRecord):
             )
         if self.exported and self.engine == "torch" and not self.exported.endswith(".pt2"):
             raise OptionError(f"--exported {self.exported}: say by --engine what runs it: onnxruntime or openvino")
+        if self.exported and self.with_runs:
+            raise OptionError(f"--exported {self.exported}: is of one run; leave it out to use the exports of all runs")
 
 
 def check_flags(given: Collection[str], kinds: Collection[str]) -> None:
