@@ -66,7 +66,7 @@ class BaseDataset(torch.utils.data.Dataset[dict[str, Any]], ABC):
     Attributes:
         root: folder of the input side; results are named by the path below it.
         side_by_side: whether a file holds a pair, A left and B right.
-        remarks: files that are ignored, one warning each, for ``check.quick_check``.
+        remarks: files that are ignored or cut off, one warning each, for ``check.quick_check``.
         why_missing: key of a sample -> why it may be missing, for messages.
 
     Raises:

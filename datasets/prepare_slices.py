@@ -21,7 +21,8 @@ from tqdm import tqdm
 from options.parse import parse_record
 from options.schema import OptionRecord, arg
 from util.exit_code import EXIT_DONE, EXIT_FAILED, report_error, run_command
-from util.volumes.grid import STORED, VIEWS, Volume, difference, resampled, select_bands, view_of, windowed
+from util.types import STORED, VIEWS
+from util.volumes.grid import Volume, difference, resampled, select_bands, view_of, windowed
 from util.volumes.phases import split_patients
 from util.volumes.series import Series, find_series, naming_packages
 from util.volumes.slices import Cut, Settings, SideSettings, SliceFolder, sheet
@@ -97,11 +98,13 @@ def _prepare(args: SlicesOptions) -> int:
         if modality := args.pair_modality if side == "B" and args.pair_with else args.modality:
             found[side] = [series for series in found[side] if series.modality == modality]
         problems += [line for line in left_out if line not in problems]
-    jobs, alone = _matched(found) if args.pair_with else ([{"": each} for each in next(iter(found.values()))], [])
-    jobs = jobs if args.pair_with else [{next(iter(sides)): series for series in job.values()} for job in jobs]
-    problems += alone
+    if args.pair_with:
+        jobs, alone = _matched(found)
+        problems += alone
+    else:
+        jobs = [{side: series} for side, all_series in found.items() for series in all_series]
     if not jobs:
-        raise ValueError(f"no volume can be used: {_first(problems) or 'SOURCE holds no file'}")
+        raise ValueError(f"no volume can be used: {(problems or ['SOURCE holds no file'])[0]}")
     folder = SliceFolder.opened(args.out, _settings(args), args.format)
     phases = _phases(args, [next(iter(job.values())).patient for job in jobs], folder.phases)
     for job in tqdm(jobs, args.out.name, unit="volume", disable=None):
@@ -144,7 +147,7 @@ def _settings(args: SlicesOptions) -> Settings:
     sides = {args.side or ("A" if args.pair_with else ""): SideSettings(args.window, args.bands, args.labels)}
     if args.pair_with:
         sides["B"] = SideSettings(args.pair_window, args.pair_bands, args.pair_labels)
-    return Settings(layout, args.view or VIEWS[0], args.resample, sides)
+    return Settings(layout, args.view, args.resample, sides)
 
 
 def _phases(args: SlicesOptions, patients: Sequence[str], known: dict[str, str]) -> dict[str, str]:
@@ -266,10 +269,6 @@ def _report(args: SlicesOptions, folder: SliceFolder) -> None:
 
 def _patients(names: set[str]) -> str:
     return f"{len(names)} patient{'s' if len(names) > 1 else ''}"
-
-
-def _first(lines: Sequence[str]) -> str:
-    return lines[0] if lines else ""
 
 
 if __name__ == "__main__":

@@ -36,6 +36,6 @@ for name in ("floats", "whole"):
     seen[name] = (stored, image.dataobj.slope == 1, bool(np.isnan(image.header["scl_slope"])))
     print(f"{name}: stored {stored}, slope {image.dataobj.slope}, header['scl_slope'] {image.header['scl_slope']}")
 print("nibabel", nibabel.__version__, "numpy", np.__version__)
-as_told = seen == {"floats": ([-32768, 32767], False, True), "whole": ([0, 3], True, True)}
-sys.exit(0 if as_told else "the behaviour has changed")
+as_described = seen == {"floats": ([-32768, 32767], False, True), "whole": ([0, 3], True, True)}
+sys.exit(0 if as_described else "the behaviour has changed")
 PY

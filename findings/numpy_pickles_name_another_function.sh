@@ -47,7 +47,7 @@ for protocol, asked in found.items():
     print(f"protocol {protocol}: {', '.join(sorted(asked))}")
 print("numpy", np.__version__)
 old, new = "numpy._core.multiarray._reconstruct", "numpy._core.numeric._frombuffer"
-as_told = all(old in found[p] and new not in found[p] for p in (2, 3, 4)) and new in found[5] and old not in found[5]
-as_told = as_told and old in found["5, every second column"]
-sys.exit(0 if as_told else "the behaviour has changed")
+as_described = all(old in found[p] and new not in found[p] for p in (2, 3, 4)) and new in found[5] and old not in found[5]
+as_described = as_described and old in found["5, every second column"]
+sys.exit(0 if as_described else "the behaviour has changed")
 PY

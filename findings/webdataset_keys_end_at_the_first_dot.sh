@@ -44,10 +44,10 @@ seen = {name: read(f"{name}.tar") for name in ("dots", "whole", "cut")}
 for name, samples in seen.items():
     print(name, samples)
 print("webdataset", webdataset.__version__, "Python", sys.version.split()[0])
-as_told = seen == {
+as_described = seen == {
     "dots": [("cat", ["1.a.txt", "1.b.txt", "2.a.txt", "2.b.txt"])],
     "whole": [("0", ["a.txt", "b.txt"]), ("1", ["a.txt", "b.txt"])],
     "cut": [("0", ["a.txt", "b.txt"]), ("1", ["a.txt"])],
 }
-sys.exit(0 if as_told else "the behaviour has changed")
+sys.exit(0 if as_described else "the behaviour has changed")
 PY

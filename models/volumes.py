@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from models.translation import Ready, Translator
 from util.images.io import Format, Picture, scale_of, stored_pixels
 from util.volumes.files import suffix_of, write_nifti
+from util.volumes.grid import view_of
 from util.volumes.slices import SideSettings, read_settings
 from util.volumes.translation import Pictures, SliceModel, is_volume, read_volume, translate_volume
 
@@ -134,11 +135,11 @@ def translate_to_nifti(path: Path, output: Path, runs: Sequence[VolumeRun]) -> s
     targets = {(model.kind, run.translator.generator.target.unit) for model, run in zip(models, runs)}
     if len(targets) > 1:
         raise ValueError(f"the runs {', '.join(run.name for run in runs)} make values of different kinds: no average")
-    views = [model.model.view for model in models]
-    if len(set(views)) < len(views):
-        raise ValueError(f"the runs cut {', '.join(views)} slices: give runs of different views to average")
     volume = read_volume(path)
     try:
+        views = [view_of(volume, model.model.view) for model in models]
+        if len(set(views)) < len(views):
+            raise ValueError(f"the runs cut {', '.join(views)} slices: give runs of different views to average")
         array = translate_volume(volume, [model.model for model in models], models[0].kind)
     except ValueError as error:
         text = str(error)

@@ -104,21 +104,27 @@ test.py: which run? Name one that train.py has made:
 """What a program without any words on its command line says; five lines each."""
 
 
-def answer_help(program: str, models: Any, datasets: Any) -> None:
-    """Answer a command line that is empty or a bare ``--help``, and end the program; otherwise do nothing.
+def answer_help(program: str, models: Any, datasets: Any, *, test_record: type[OptionRecord] | None = None) -> None:
+    """Answer a bare ``--help``, or an empty command line by ``FIRST_STEPS``, and end the program; else do nothing.
 
     A program calls it before it imports torch, so that the answer appears at once.
+
+    Args:
+        program: as the user calls it.
+        models: as for ``parse_train``.
+        datasets: as for ``parse_train``.
+        test_record: as for ``parse_test``.
 
     Raises:
         SystemExit: it has answered; 2 for an empty command line, 0 for ``--help``.
     """
     words = sys.argv[1:]
-    if not words:
+    if not words and program in FIRST_STEPS:
         sys.stderr.write(FIRST_STEPS[program])
         sys.exit(2)
     asked = {"-h", "--help"} & set(words)
     if asked and not _first_pass(words)["model"]:
-        records = TRAIN if program == "train.py" else TEST
+        records = TRAIN if program == "train.py" else _test_records(test_record)
         _parser(program, {**records, **PLUGINS}, "", _listing(models, datasets)).print_help()
         sys.exit(0)
 
@@ -164,9 +170,8 @@ def parse_test(
         program: another command that tests a run, for messages.
         test_record: what that command has in place of the model's ``Options.in_tests``.
     """
-    records = {**TEST, "test": test_record} if test_record else TEST
     words = _first_pass(argv)
-    line = _CommandLine(program, list(argv), words, records, models, datasets, in_test=True)
+    line = _CommandLine(program, list(argv), words, _test_records(test_record), models, datasets, in_test=True)
     saved = {} if words["help"] else read_options(_run_folder(line), required=False)
     if not saved and not words["config"] and not words["help"]:
         saved = _of_original(line, _run_folder(line))
@@ -319,6 +324,10 @@ def _run_folder(line: _CommandLine) -> Path:
     return Path(place["checkpoints_dir"]) / place["name"]
 
 
+def _test_records(own: type[OptionRecord] | None) -> Records:
+    return {**TEST, "test": own} if own else TEST
+
+
 _OWN_FILE = {"model", "dataroot", "checkpoints_dir", "continue_train"}
 """What a ``train_opt.json`` or ``test_opt.json`` holds, and no file that somebody wrote for ``--config``."""
 
@@ -348,10 +357,10 @@ def _resolve(line: _CommandLine, saved: Mapping[str, Any]) -> Options:
     # only --help needs the lists, for which the files of all models and data sets are read
     listing = _listing(line.models, line.datasets) if words["help"] else ""
     parser = _parser(line.program, classes, model, listing)
-    flags = _flags(parser, line.argv, known)
     if words["help"]:
         parser.print_help()
         raise HelpAsked
+    flags = _flags(parser, line.argv, known)
     for stray in (name for name in config if name not in known and not own_file):
         near = closest(stray, _near(known, stray))
         hint = f": did you mean {near!r}?" if near else ""

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from options.schema import OptionError, OptionRecord, arg
+from util.types import STORED, VIEWS
 
 FORMATS = ("png", "jpg", "tif", "webp")
-VIEWS = ("axial", "coronal", "sagittal", "stored")
 ENGINES = ("torch", "onnxruntime", "openvino")
 FOR_ONE_KIND = {
     "quality": ("pictures", "--crf is the quality of videos"),
@@ -89,9 +89,9 @@ class TranslateOptions(OptionRecord):
     every: int = arg(1, minimum=1, help="of a video: translate frames 0, N, 2N, ... only; their times stay")
 
     def __post_init__(self) -> None:
-        wrong = [view for view in self.views if view not in VIEWS]
-        if wrong:
-            raise OptionError(f"--views {wrong[0]}: choose from {', '.join(VIEWS)}")
+        views = (*VIEWS, STORED)
+        if wrong := [view for view in self.views if view not in views]:
+            raise OptionError(f"--views {wrong[0]}: choose from {', '.join(views)}")
         if self.views and len(self.views) != 1 + len(self.with_runs):
             raise OptionError(
                 f"--views {','.join(self.views)}: give one view for --name and one for each of --with_runs"

@@ -37,7 +37,7 @@ from options.parse import Options, answer_help, parse_test, split_direction
 from options.translate_options import TranslateOptions, check_flags
 
 if __name__ == "__main__":
-    answer_help("scripts/translate.py", MODELS, DATASETS)  # before torch is imported
+    answer_help("scripts/translate.py", MODELS, DATASETS, test_record=TranslateOptions)  # before torch is imported
 
 import numpy as np
 import torch

@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from data import DATASETS
 from datasets.demo.facades import draw_facade
-from models import MODELS
-from options.files import write_options
-from options.parse import parse_train
 from tests.class_run import make_run as make_class_run
-from tests.conftest import SIZE, trainable_args
-from util.run.engine import start_engine
+from tests.conftest import SIZE
+from tests.untrained import make_run as make_untrained_run
 from util.run.sides import SideFormat, write_sides
 
 LABELS = {"background": "0000de", "facade": "002fff", "window": "0080ff", "door": "00cfff"}
@@ -56,15 +50,8 @@ def draw_facades(root: Path, count: int = 2) -> Path:
 
 def make_run(folder: Path, name: str, model: str, data: Path, *flags: str) -> Path:
     """``folder/checkpoints/<name>`` with options and drawn weights."""
-    place = folder / "checkpoints"
-    argv = ["--dataroot", str(data), "--name", name, "--checkpoints_dir", str(place), "--model", model]
-    options = parse_train([*argv, *trainable_args(model), "--load_size", str(SIZE), *flags], MODELS, DATASETS)
-    built: Any = MODELS.get(model)(options.model, start_engine(**vars(options.engine)))
-    (place / name).mkdir(parents=True)
-    for key, net in built.networks.items():
-        torch.save(net.state_dict(), place / name / f"latest_net_{key}.pth")
-    write_options(options.values, options.defaults, place / name, "train")
-    return place / name
+    argv = ["--dataroot", str(data), "--checkpoints_dir", str(folder / "checkpoints"), "--load_size", str(SIZE)]
+    return make_untrained_run(folder, model, *argv, *flags, name=name)
 
 
 def make_app_runs(folder: Path) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -64,6 +65,12 @@ def wait_for(condition, process, seconds=120):
         time.sleep(0.02)
 
 
-def torchrun_command(argv, processes=2):
+def children(process):
+    """Process numbers of what a process has started itself, in the order of their start."""
+    found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(process)], capture_output=True, text=True, check=True)
+    return sorted(map(int, found.stdout.split()))
+
+
+def torchrun_command(argv, processes=2, restarts=0):
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
-    return [*launcher, str(REPO / "train.py"), *argv]
+    return [*launcher, "--max_restarts", str(restarts), str(REPO / "train.py"), *argv]

@@ -40,16 +40,7 @@ OTHER_TOOLS = {
     *("help", "no-build-isolation", "logdir"),
     *("build-constraints", "index-url", "system-site-packages", "use-pep517", "wheel-dir"),  # pip, venv, uv
     *("gpus", "rm", "shm-size", "tag", "install"),  # docker, wsl
-    *(
-        "nproc_per_node",
-        "nnodes",
-        "node_rank",
-        "standalone",
-        "max_restarts",
-        "rdzv_id",
-        "rdzv_backend",
-        "rdzv_endpoint",
-    ),
+    *("nproc_per_node", "nnodes", "standalone", "max_restarts", "rdzv_id", "rdzv_backend", "rdzv_endpoint"),  # torchrun
     *("job-name", "nodes", "ntasks-per-node", "gpus-per-node", "cpus-per-task", "time", "signal", "requeue", "output"),
 }
 """Flags of programs that are not ours."""
@@ -159,6 +150,12 @@ def test_tree_of_the_architecture_page_exists() -> None:
     named = paths_of_tree(tree)
     assert len(named) > 80
     assert [path for path in named if not list(REPO.glob(path))] == []
+
+
+def test_every_finding_is_in_the_table_of_surprises() -> None:
+    page = (REPO / "docs/differences.md").read_text(encoding="utf-8")
+    found = sorted(file.name for file in REPO.glob("findings/*.sh"))
+    assert found and [name for name in found if f"(../findings/{name})" not in page] == []
 
 
 def parser_flags() -> set[str]:

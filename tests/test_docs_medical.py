@@ -21,21 +21,10 @@ def test_the_lines_run(workdir: Path) -> None:
     lines = next(text for language, text in blocks(PAGE) if language == "bash").splitlines()
     cut, learn, back = (line.split()[2:] for line in lines if line)
     assert prepare(cut) == 0
-    small = [
-        "--gpu_ids",
-        "-1",
-        "--ngf",
-        "2",
-        "--ndf",
-        "2",
-        "--n_epochs",
-        "1",
-        "--n_epochs_decay",
-        "0",
-        "--num_threads",
-        "0",
-    ]
-    assert train.main([*learn, *small, "--max_dataset_size", "1", "--no_html"]) == 0
+    small = (
+        "--gpu_ids -1 --ngf 2 --ndf 2 --num_threads 0 --n_epochs 1 --n_epochs_decay 0 --max_dataset_size 1 --no_html"
+    )
+    assert train.main([*learn, *small.split()]) == 0
     assert translate([*back, "--gpu_ids", "-1"]) == 0
     found, source = nibabel.load("ct_p2.nii.gz"), nibabel.load("volumes/mr/p2.nii.gz")
     assert (found.affine == source.affine).all()

@@ -18,8 +18,7 @@ DEAD = ["--lr", "0", "--init_gain", "0", "--display_freq", "1"]  # a picture of 
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+def judged_early(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("util.run.doctor.PICTURE_STEPS", 1)  # each of these short runs shows enough pictures
 
 

@@ -5,34 +5,22 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
-import time
 
 import pytest
 
-from tests.runs import ENVIRONMENT, REPO, arguments, files, train_in
+from tests.runs import ENVIRONMENT, arguments, children, files, torchrun_command, train_in, wait_for
 
 WORDS = ["--batch_size", "2", "--no_html", "--norm", "instance", "--save_epoch_freq", "99", "--save_latest_freq", "4"]
-
-
-def children(process):
-    """Process numbers of the launcher's processes, by rank."""
-    found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(process)], capture_output=True, text=True, check=True)
-    return sorted(map(int, found.stdout.split()))
 
 
 @pytest.mark.slow
 def test_a_killed_process_brings_the_job_back(dataroot, workdir, two_processes):
     train_words = [*WORDS, "--n_iters", "100"]
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    command = [*launcher, "--max_restarts", "3", str(REPO / "train.py"), *arguments(dataroot, *train_words)]
+    command = torchrun_command(arguments(dataroot, *train_words), restarts=3)
     with open(workdir / "log", "w", encoding="utf-8") as log:
         job = subprocess.Popen(command, cwd=workdir, env=ENVIRONMENT, stdout=log, stderr=log)
-        end = time.monotonic() + 240
-        while not (workdir / "checkpoints" / "run" / "latest_state.pth").exists():
-            assert job.poll() is None and time.monotonic() < end, (workdir / "log").read_text()
-            time.sleep(0.02)
-        os.kill(children(job.pid)[1], signal.SIGKILL)
+        wait_for((workdir / "checkpoints" / "run" / "latest_state.pth").exists, job, 240)
+        os.kill(children(job.pid)[1], signal.SIGKILL)  # rank 1
         assert job.wait(240) == 0, (workdir / "log").read_text()
     assert "torchrun has started this job again: going on" in (workdir / "log").read_text()
     (workdir / "whole").mkdir()

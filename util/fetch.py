@@ -33,9 +33,8 @@ def fetch(url: str, target: Path) -> Path:
 def _fetched(url: str, target: Path) -> Path:
     part = target.with_name(f"{target.name}.part")
     reason: object = ""
-    tries = _TRIES
+    tries, most = _TRIES, _size(part)
     while tries:
-        there = _size(part)
         try:
             _continue(url, part)
             os.replace(part, target)
@@ -48,7 +47,8 @@ def _fetched(url: str, target: Path) -> Path:
             reason = f"the server answers {error.code}"
         except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError, EOFError) as error:
             reason = getattr(error, "reason", error)
-        tries = _TRIES if _size(part) > there else tries - 1
+        there = _size(part)  # not always more: a server that knows no ranges begins again
+        tries, most = (_TRIES, there) if there > most else (tries - 1, most)
     raise ValueError(f"{url}: cannot be downloaded ({reason}); the same command goes on from where it stopped")
 
 

@@ -66,6 +66,9 @@ CYCLE_VISUALS: Mapping[str, Visual] = {
 SHEETS = ("samples",)
 """Pictures of many samples that a training shows beside the visuals: pages show them as large as they are."""
 
+VIEWS, STORED = ("axial", "coronal", "sagittal"), "stored"
+"""Directions in which a volume is cut into upright slices; ``STORED``: as its file has them."""
+
 ABOUT_A_FAKE = ("heat_", "rec_")
 """What begins the name of a result file that is about a fake and no translation itself, such as ``heat_fake_B``."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pytest
@@ -17,9 +16,8 @@ def test_a_checkout_is_measured_and_compared(capsys: pytest.CaptureFixture[str])
     argv = ["--old", str(REPO), "--models", "pix2pix", "--size", "32", "--rounds", "1", "--steps", "1", *small]
     assert step.main([*argv, "--threads", "1"]) == 0
     header, _, row = capsys.readouterr().out.splitlines()[-3:]
-    assert (
-        header == step.HEADER and re.match(r"\| pix2pix \| \d+\.\d{3} \| ", row) and row.count("|") == header.count("|")
-    )
+    assert header == step.HEADER and row.count("|") == header.count("|")
+    assert all(float(seconds) > 0 for seconds in row.split(" | ")[1:3])
 
 
 def test_ratios_are_of_the_medians() -> None:

@@ -2,13 +2,14 @@
 
 # ruff: noqa: F811 (a fixture that is imported)
 
+import contextlib
 import functools
 import http.server
 import io
 import pickle
 import tarfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -206,14 +207,21 @@ class Handler(http.server.SimpleHTTPRequestHandler):
     def log_message(self, *_: object) -> None: ...
 
 
+@contextlib.contextmanager
+def serving(handler: Callable[..., http.server.BaseHTTPRequestHandler]) -> Iterator[str]:
+    """The address of a server."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[tuple[str, list[str]]]:
     ranges: list[str] = []
     handler = functools.partial(type("Own", (Handler,), {"ranges": ranges}), directory=str(tmp_path / "web"))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_address[1]}", ranges
-        server.shutdown()
+    with serving(handler) as address:
+        yield address, ranges
 
 
 def test_shards_from_the_web_are_downloaded_once_and_gone_on_with(
@@ -258,11 +266,29 @@ def test_a_download_goes_on_as_long_as_it_gets_further(kind: str, tmp_path: Path
 
         def log_message(self, *_: object) -> None: ...
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Breaking) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        file = fetch(f"http://127.0.0.1:{server.server_address[1]}/x.tar", tmp_path / "x.tar")
-        server.shutdown()
+    with serving(Breaking) as address:
+        file = fetch(f"{address}/x.tar", tmp_path / "x.tar")
     assert file.read_bytes() == data
+
+
+def test_a_download_that_begins_again_and_again_ends(tmp_path: Path) -> None:
+    """A server that knows no ranges and sends 20 or 10 of 30 bytes: every second try has more than the one before."""
+    calls: list[int] = []
+
+    class Restarting(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            calls.append(10 if len(calls) % 2 else 20)
+            whole = len(calls) == 40  # only to end a test that fails
+            self.send_response(200)
+            self.send_header("Content-Length", "30")
+            self.end_headers()
+            self.wfile.write(bytes(30 if whole else calls[-1]))
+
+        def log_message(self, *_: object) -> None: ...
+
+    with serving(Restarting) as address, pytest.raises(ValueError, match=r"after (10|20) of 30 bytes"):
+        fetch(f"{address}/x.tar", tmp_path / "x.tar")
+    assert len(calls) == 1 + 4
 
 
 def test_what_a_server_does_not_give(server: tuple[str, list[str]], tmp_path: Path) -> None:

@@ -245,7 +245,7 @@ def test_a_folder_of_something_else_or_another_view_is_left_alone(
     assert "was not made by this command" in capsys.readouterr().err
     assert run(tmp_path / "in", "--out", tmp_path / "out") == 0
     assert run(tmp_path / "in", "--out", tmp_path / "out", "--view", "coronal") == 2
-    assert "has slices with view axial, these would have coronal" in capsys.readouterr().err
+    assert "has slices with view unset, these would have coronal" in capsys.readouterr().err
     assert run(tmp_path / "missing", "--out", tmp_path / "new") == 2
     assert "there is no such file or folder" in capsys.readouterr().err
 

@@ -12,6 +12,7 @@ from models.base_model import can_train
 from models.micro_batches import Turns, parts_of, split
 from models.networks.spectral import SpectralConv2d, SpectralLinear
 from tests.conftest import SIZE, trainable_args, without_draws
+from tests.models.test_models import make_batch
 from util.run.engine import Engine
 
 EQUAL = {"pix2pix": 0.02, "cycle_gan": 0.02, "atme": 0.02, "atme_unpaired": 0.02, "ugatit": 0.001, "augan": 0.02}
@@ -43,15 +44,8 @@ def test_every_model_is_here():
 
 
 def batch_of(name, first, size=4):
-    """``size`` images as a loader gives them, numbered from ``first``."""
-    generator = torch.Generator().manual_seed(first)
-    options = MODELS.get(name).Options()
-    batch = {}
-    for side, channels in (("A", options.input_nc), ("B", options.output_nc)):
-        batch[side] = torch.rand(size, channels, SIZE, SIZE, generator=generator) * 2 - 1
-        batch[f"{side}_paths"] = [f"{side}{first + number}.png" for number in range(size)]
-    indices = torch.arange(first, first + size)
-    return {**batch, "index": indices, "global_size": size, "full_size": 4, "share": 1.0}
+    """All of a global batch of ``size`` images, where a complete one has 4."""
+    return {**make_batch(name, size, seed=first, first=first), "global_size": size, "full_size": 4, "share": 1.0}
 
 
 def with_gaps(batch):

@@ -11,17 +11,12 @@ import torch
 import test as test_program
 import train
 from models import MODELS
-from models.base_model import BaseModel, draws_from_noise
+from models.base_model import can_train, draws_from_noise
 from models.losses.gan import GAN_MODES
 from tests.conftest import SIZE, data_of, trainable_args, without_draws
 from util.run.state import load_training_state, training_state
 
-
-def trains(name: str) -> bool:
-    return MODELS.get(name).setup_training is not BaseModel.setup_training
-
-
-TRAINABLE = [name for name in MODELS.names() if trains(name)]
+TRAINABLE = [name for name in MODELS.names() if can_train(MODELS.get(name))]
 TRANSLATORS = [name for name in TRAINABLE if not draws_from_noise(MODELS.get(name))]
 """Those whose tests read images."""
 
@@ -30,17 +25,17 @@ def build(name: str, *argv: str):
     return train.build_model(["--model", name, *trainable_args(name), *argv], dataset_size=4)
 
 
-def make_batch(name: str, size: int = 2, seed: int = 0) -> dict:
-    """Random images as a loader gives them."""
+def make_batch(name: str, size: int = 2, seed: int = 0, first: int = 0) -> dict:
+    """Random images as a loader gives them, numbered from ``first``."""
     generator = torch.Generator().manual_seed(seed)
     options = MODELS.get(name).Options()
     batch = {}
     for side, channels in (("A", options.input_nc), ("B", options.output_nc)):
         batch[side] = torch.rand(size, channels, SIZE, SIZE, generator=generator) * 2 - 1
-        batch[f"{side}_paths"] = [f"{side}{number}.png" for number in range(size)]
+        batch[f"{side}_paths"] = [f"{side}{number}.png" for number in range(first, first + size)]
     if "image" in MODELS.get(name).needs:
         batch |= {"image": batch["A"], "label": torch.arange(size) % 3, "path": batch["A_paths"]}
-    return {**batch, "index": torch.arange(size)}
+    return {**batch, "index": torch.arange(first, first + size)}
 
 
 def step(model, batch):

@@ -218,3 +218,18 @@ def test_help_answers_without_torch(program):
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert "argparse" in imported and not {"torch", "numpy"} & imported
     assert "--batch_size" in done.stdout and "pix2pix" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        ([], 2, "required: INPUT"),
+        (["--help"], 0, "--views VIEW,..."),
+        (["--model", "pix2pix", "--help"], 0, "--views VIEW,..."),
+    ],
+)
+def test_a_command_that_tests_a_run_says_its_own_options(words, code, said):
+    command = [sys.executable, "scripts/translate.py", *words]
+    done = subprocess.run(command, cwd=REPO, capture_output=True, text=True, timeout=120)
+    assert done.returncode == code and said in (done.stderr if code else done.stdout)
+    assert "Traceback" not in done.stderr

@@ -45,7 +45,7 @@ def test_a_line_is_in_the_file_before_append_returns(tmp_path: Path) -> None:
     lines.close()
 
 
-def test_what_stops_a_write_is_told_with_the_name_of_the_file(tmp_path):
+def test_what_stops_a_write_is_reported_with_the_name_of_the_file(tmp_path):
     """The system does not say which file a full disk stopped."""
     (tmp_path / "x.png").write_text("before")
     with pytest.raises(OSError) as found, replacing(tmp_path / "x.png") as draft:

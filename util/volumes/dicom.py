@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from util.memory import require_memory
-from util.volumes.grid import Volume, is_tilted
+from util.volumes.errors import one_line
+from util.volumes.grid import LPS_TO_RAS, Volume, is_tilted
 from util.volumes.numbers import compact
 
 # What matters is raised. Beside that pydicom reports tags it does not like, with several lines per file.
@@ -86,7 +87,7 @@ def _read(path: Path, *, pixels: bool) -> Any:
         for keyword in _ASKED:  # values are read, and found broken, when they are asked for
             tags.get(keyword)
     except Exception as error:  # pydicom raises many kinds on broken files
-        raise ValueError(f"cannot be read as DICOM ({_one_line(error)})") from None
+        raise ValueError(f"cannot be read as DICOM ({one_line(error)})") from None
     if not usual:
         if "SOPClassUID" not in tags:
             raise ValueError("is no DICOM file")
@@ -111,11 +112,6 @@ def _quiet() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
-
-
-def _one_line(error: BaseException) -> str:
-    words = " ".join(str(error).split())
-    return words if len(words) <= 120 else words[:117] + "..."
 
 
 # --- files to series --------------------------------------------------------------------------------------------------
@@ -239,7 +235,7 @@ def read_series(paths: Sequence[Path]) -> Volume:
     except (ValueError, ModuleNotFoundError, MemoryError):
         raise
     except Exception as error:  # a tag with several values or words where one number is meant
-        raise ValueError(f"cannot be used as DICOM ({_one_line(error)})") from None
+        raise ValueError(f"cannot be used as DICOM ({one_line(error)})") from None
 
 
 def _read_series(paths: Sequence[Path]) -> Volume:
@@ -339,7 +335,7 @@ def _pixels(tags: Any, photometric: str) -> NDArray[Any]:
     try:
         stored: NDArray[Any] = tags.pixel_array
     except Exception as error:  # pydicom, its plugins and their libraries raise many kinds
-        raise ValueError(f"its pixels cannot be decoded ({_one_line(error)})") from None
+        raise ValueError(f"its pixels cannot be decoded ({one_line(error)})") from None
     allocated, bits = int(tags.get("BitsAllocated", 8)), int(tags.get("BitsStored", 0) or 0)
     if stored.dtype.kind in "iu" and 1 < bits < allocated and int(tags.get("HighBit", bits - 1)) == bits - 1:
         stored = _cleaned(stored, bits)
@@ -375,7 +371,7 @@ def _palette(stored: NDArray[Any], tags: Any) -> NDArray[Any]:
     try:
         return np.stack([colours(frame, tags) for frame in stored])
     except Exception as error:  # a table that is missing or too short
-        raise ValueError(f"its palette cannot be used ({_one_line(error)})") from None
+        raise ValueError(f"its palette cannot be used ({one_line(error)})") from None
 
 
 def _padding(stored: NDArray[Any], tags: Any) -> NDArray[np.bool_] | None:
@@ -430,8 +426,6 @@ def _group(tags: Any, frame: int, keyword: str) -> Any:
 
 # --- where it lies ----------------------------------------------------------------------------------------------------
 
-_TO_RAS = np.diag([-1.0, -1.0, 1.0])
-
 
 @dataclass(frozen=True)
 class _Geometry:
@@ -464,8 +458,9 @@ class _Geometry:
                 uneven = f"its slices are {apart.min():.4g} to {apart.max():.4g} mm apart"
                 step = np.cross(along, down) * float(np.median(apart) or 1.0)
         affine = np.eye(4)
-        affine[:3, :3] = _TO_RAS @ np.stack([along * columns, down * rows, step], axis=1)
-        affine[:3, 3] = _TO_RAS @ places[0]
+        affine[:3, :3] = np.stack([along * columns, down * rows, step], axis=1)
+        affine[:3, 3] = places[0]
+        affine = LPS_TO_RAS @ affine
         if not uneven and is_tilted(affine):
             uneven = "its slices are shifted against each other (a tilted gantry)"
         return cls(affine, oriented=True, uneven=uneven)

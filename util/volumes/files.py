@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from numpy.typing import NDArray
 
 from util.files import replacing
 from util.memory import require_memory
-from util.volumes.grid import Volume
+from util.volumes.errors import one_line
+from util.volumes.grid import LPS_TO_RAS, Volume
 from util.volumes.numbers import compact
 
 NIFTI, ITK, TIFF = (".nii", ".nii.gz", ".hdr", ".mgz", ".mgh"), (".nrrd", ".nhdr", ".mha", ".mhd"), (".tif", ".tiff")
@@ -23,7 +25,6 @@ COMPANIONS = (".img", ".img.gz", ".raw", ".zraw", ".raw.gz", ".json")
 
 _EXR = "no package of this project reads EXR: convert it to a TIFF of 32 bits, e.g. oiiotool IN.exr -o OUT.tif"
 _COPIES = 3  # of a volume that lie in memory at once
-_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _OME_SIZE = re.compile(r'PhysicalSize([XYZ])="([\d.eE+-]+)"')
 _OME_UNIT = re.compile(r'PhysicalSize([XYZ])Unit="([^"]+)"')
 _MILLIMETRES = {"mm": 1.0, "cm": 10.0, "m": 1e3, "nm": 1e-6, "um": 1e-3, "µm": 1e-3, "micron": 1e-3, "meter": 1e3}
@@ -55,7 +56,7 @@ def read_file(path: Path) -> Volume:
     except (ValueError, ModuleNotFoundError, MemoryError):
         raise
     except Exception as error:  # the libraries raise many kinds on broken files
-        raise ValueError(f"cannot be read ({_one_line(error)})") from None
+        raise ValueError(f"cannot be read ({one_line(error)})") from None
     if not all(volume.array.shape):
         raise ValueError("has no voxels")
     return _with_nan(volume)
@@ -67,12 +68,7 @@ def _with_nan(volume: Volume) -> Volume:
         return volume
     if np.isinf(array).any():
         raise ValueError("holds infinite values")
-    return Volume(**{**vars(volume), "nodata": math.nan}) if np.isnan(array).any() else volume
-
-
-def _one_line(error: BaseException) -> str:
-    words = " ".join(str(error).split()) or type(error).__name__
-    return words if len(words) <= 120 else words[:60] + "..." + words[-57:]  # ITK names the cause at the end
+    return replace(volume, nodata=math.nan) if np.isnan(array).any() else volume
 
 
 def _native(array: NDArray[Any]) -> NDArray[Any]:
@@ -89,7 +85,7 @@ def _nifti(path: Path) -> Volume:
     try:
         image: Any = nibabel.load(path)
     except (nibabel.filebasedimages.ImageFileError, FileNotFoundError) as error:
-        raise ValueError(f"cannot be read ({_one_line(error)})") from None
+        raise ValueError(f"cannot be read ({one_line(error)})") from None
     shape, header = tuple(int(size) for size in image.shape), image.header
     require_memory(_COPIES * math.prod(shape) * max(image.get_data_dtype().itemsize, 4))
     stored = _native(np.asanyarray(image.dataobj))  # slope and intercept applied, if the file has any
@@ -182,7 +178,7 @@ def _itk(path: Path) -> Volume:
     oriented = dimensions == 3 and (("nrrd" not in path.suffix and "nhdr" not in path.suffix) or _has_space(reader))
     colours = components == 3 and array.dtype == np.uint8
     bands = f"{components} components" if components > 1 and not colours else ""
-    return Volume(compact(array.transpose(2, 1, 0, 3)), _TO_RAS @ affine, oriented=oriented, unnamed_bands=bands)
+    return Volume(compact(array.transpose(2, 1, 0, 3)), LPS_TO_RAS @ affine, oriented=oriented, unnamed_bands=bands)
 
 
 def _has_space(reader: Any) -> bool:

@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-VIEWS = ("axial", "coronal", "sagittal")
-STORED = "stored"
+from util.types import STORED, VIEWS
+
+LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 # Where columns, rows and slices of a view run to. The reader faces the patient: the patient's right is on the left of
 # axial and coronal pictures, the face on the left of sagittal ones; front or head is up.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import hashlib
 import io
 import json
@@ -19,7 +20,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from util.files import LineFile, replace_text
 from util.images.io import fitting_format, read_image, save_array
-from util.volumes.grid import STORED, Volume, missing, turned
+from util.types import STORED
+from util.volumes.grid import Volume, missing, turned
 from util.volumes.series import Series
 
 TABLE, SETTINGS, VOLUMES = "slices.csv", "slices.json", "volumes.jsonl"
@@ -50,7 +52,7 @@ class Settings:
 
     Attributes:
         layout: ``single`` (PHASE), ``unpaired`` (PHASEA, PHASEB) or ``pairs`` (PHASE/A, PHASE/B).
-        view: axial, coronal, sagittal or stored.
+        view: axial, coronal, sagittal or stored; empty for axial where a volume says how the patient lies, else stored.
         resample: millimetres of a voxel; 0 where each volume kept its own.
         sides: A, B, or without a name for the only one.
     """
@@ -69,6 +71,14 @@ class Cut:
     series: Series
     volume: Volume
     view: str
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """A hash of the voxels; empty for volumes of one value, such as masks without a finding."""
+        array = self.volume.array
+        if array.size and (array == array.flat[0]).all():
+            return ""
+        return hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()[:32]
 
 
 def read_settings(folder: Path) -> Settings | None:
@@ -121,7 +131,7 @@ class SliceFolder:
                 raise ValueError(f"--out {out} is not empty and was not made by this command: give another folder")
             return cls(out, settings, suffix, [], [])
         for name in ("layout", "view", "resample"):
-            old, now = getattr(earlier, name), getattr(settings, name)
+            old, now = (getattr(each, name) or "unset" for each in (earlier, settings))
             if old != now:
                 raise ValueError(
                     f"--out {out} has slices with {name} {old}, these would have {now}: give another folder"
@@ -165,10 +175,9 @@ class SliceFolder:
         self.new += len(rows)
 
     def _check(self, cut: Cut, patient: str) -> None:
-        digest = _digest(cut.volume)
         others = [entry for entry in self._volumes if entry["side"] == cut.side]
         for entry in others:
-            if digest and entry["voxels"] == digest:
+            if cut.digest and entry["voxels"] == cut.digest:
                 if entry["patient"] == patient:
                     raise ValueError(f"its voxels are there already, from {entry['source']}")
                 raise ValueError(
@@ -213,34 +222,25 @@ class SliceFolder:
         return rows
 
     def _append(self, rows: Sequence[Row]) -> None:
-        text = io.StringIO()
-        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-        if not self.rows:
-            writer.writeheader()
-        writer.writerows(rows)
         with open(self.out / TABLE, "a", encoding="utf-8", errors="backslashreplace", newline="") as file:
-            file.write(text.getvalue())
+            file.write(_as_csv(rows, header=not self.rows))
 
     def _write_settings(self) -> None:
         replace_text(self.out / SETTINGS, [json.dumps(asdict(self.settings), indent=1) + "\n"])
 
     def finish(self) -> None:
-        """Give all files of a side one type of numbers, the smallest that holds all, and write the tables anew."""
+        """Give all files of a side one type of numbers, the smallest that holds all, and write the tables again."""
         for side in {row["side"] for row in self.rows}:
             rows = [row for row in self.rows if row["side"] == side]
             kind = _common(rows, [entry for entry in self._volumes if entry["side"] == side])
             for row in rows:
                 if row["format"] != kind:
                     path = self.out / row["file"]
-                    array = np.load(path) if path.suffix == ".npy" else read_image(path, allow_nonfinite=True).array
+                    array = read_image(path, allow_nonfinite=True).array
                     nodata = next(each["nodata"] for each in self._volumes if each["volume"] == row["volume"])
                     save_array(path, array.astype(kind), nodata=None if nodata is None else float(nodata))
                     row["format"] = kind
-        text = io.StringIO()
-        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(self.rows)
-        replace_text(self.out / TABLE, [text.getvalue()])
+        replace_text(self.out / TABLE, [_as_csv(self.rows)])
         self._write_settings()
 
     def flags(self) -> list[str]:
@@ -286,6 +286,15 @@ class SliceFolder:
         return words
 
 
+def _as_csv(rows: Sequence[Row], *, header: bool = True) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    if header:
+        writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
 def _kind(volume: Volume) -> tuple[str, str, int]:
     return volume.modality, volume.unit, volume.array.shape[3]
 
@@ -295,14 +304,6 @@ def _named(kind: tuple[str, str, int]) -> str:
     return f"{modality or 'of no named modality'} with {channels} channel{'s' if channels > 1 else ''}" + (
         f" in {unit}" if unit else ""
     )
-
-
-def _digest(volume: Volume) -> str:
-    """A hash of the voxels; empty for volumes of one value, such as masks without a finding."""
-    array = volume.array
-    if array.size and (array == array.flat[0]).all():
-        return ""
-    return hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()[:32]
 
 
 def _entry(cut: Cut, name: str, patient: str) -> dict[str, Any]:
@@ -328,7 +329,7 @@ def _entry(cut: Cut, name: str, patient: str) -> dict[str, Any]:
         "oriented": volume.oriented,
         "uneven": volume.uneven,
         "view": cut.view,
-        "voxels": _digest(volume),
+        "voxels": cut.digest,
     }
 
 
@@ -393,7 +394,7 @@ def _tile(out: Path, slices: Sequence[Row]) -> Image.Image:
     """The middle slice between the smallest and largest value of the volume, in millimetres, on grey."""
     row = slices[len(slices) // 2]
     path = out / row["file"]
-    array = np.load(path) if path.suffix == ".npy" else read_image(path, allow_nonfinite=True).array
+    array = read_image(path, allow_nonfinite=True).array
     values = array[:, :, :3] if array.shape[2] >= 3 else np.repeat(array[:, :, :1], 3, axis=2)
     low = min((float(each["low"]) for each in slices if each["low"]), default=0.0)
     high = max((float(each["high"]) for each in slices if each["high"]), default=1.0)

@@ -35,7 +35,7 @@ class SliceModel:
 
     Attributes:
         translate: ``[H, W, C]`` in the unit of the source, several of one size -> ``[H, W, C]`` in that of the target.
-        view: axial, coronal, sagittal or stored.
+        view: axial, coronal, sagittal or stored; empty for axial where a volume says how the patient lies, else stored.
         resample: millimetres of a voxel; 0 for those of each file.
         source: window, bands and labels of the source.
         low: value that voxels take which were not measured.

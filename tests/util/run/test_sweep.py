@@ -4,14 +4,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.runs import ENVIRONMENT, REPO
+from tests.runs import ENVIRONMENT, REPO, children, wait_for
 
 pytest.importorskip("optuna")
 
@@ -138,7 +137,7 @@ def test_the_definition_is_kept(tmp_path: Path) -> None:
     assert read_definition(sweep.study._storage, "s") == sweep.definition
     assert read_definition(sweep.study._storage, "other") is None
     with pytest.raises(ValueError, match=r"--storage postgresql://me:\*\*\*@host/x: cannot be opened"):
-        open_storage("postgresql+nodriver://me:secret@host/x".replace("+nodriver", ""), 5)
+        open_storage("postgresql://me:secret@host/x", 5)
 
 
 WORKER = """
@@ -154,12 +153,9 @@ def test_what_a_killed_worker_began_is_continued_by_another(tmp_path: Path) -> N
     sweep = sweep_in(tmp_path, "lr=1,2,3,4")
     sweep.add_trials(4)
     worker = subprocess.Popen([sys.executable, "-c", WORKER, str(tmp_path)], env=ENVIRONMENT)
-    log, end = tmp_path / "trial_000" / "metrics.jsonl", time.monotonic() + 60
-    while not log.exists() or len(log.read_text().splitlines()) < 3:
-        assert worker.poll() is None and time.monotonic() < end
-        time.sleep(0.05)
-    children = Path(f"/proc/{worker.pid}/task/{worker.pid}/children").read_text().split()
-    for process in (worker.pid, *map(int, children)):
+    log = tmp_path / "trial_000" / "metrics.jsonl"
+    wait_for(lambda: log.exists() and len(log.read_text().splitlines()) >= 3, worker)
+    for process in (worker.pid, *children(worker.pid)):
         os.kill(process, signal.SIGKILL)
     worker.wait()
     known = len(log.read_text().splitlines())

@@ -30,6 +30,13 @@ def test_every_voxel_comes_back_to_its_place(order: tuple[int, ...], flips: tupl
     assert (found == 1000 - volume.array).all()
 
 
+def test_a_volume_without_directions_is_cut_as_stored_if_no_view_was_wanted() -> None:
+    volume = Volume(coded()[..., None], np.eye(4), oriented=False)
+    assert (translate_volume(volume, [SliceModel(minus, "")], "int16") == 1000 - volume.array).all()
+    with pytest.raises(ValueError, match="does not say how the patient lies"):
+        translate_volume(volume, [SliceModel(minus, "axial")], "int16")
+
+
 def test_the_generator_sees_the_slices_of_its_view_in_their_unit() -> None:
     seen: list[NDArray[Any]] = []
 
