@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,8 +44,6 @@ PHOTOGRAPHS = 24
 COMMON = ["--gpu_ids", "-1", "--display_id", "0", "--num_threads", "0", "--no_html", "--overwrite"]
 COMMON += ["--load_size", "36", "--crop_size", str(SIZE), "--ngf", "8", "--ndf", "8", "--netG", "resnet_6blocks"]
 COMMON += ["--print_freq", "10", "--display_freq", "20", "--save_epoch_freq", "1000", "--save_latest_freq", "1000000"]
-
-Change = Callable[[Path], None]
 
 
 @dataclass(frozen=True)

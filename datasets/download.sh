@@ -7,6 +7,7 @@
 
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 server="http://efrosgans.eecs.berkeley.edu"
+url_variable=DATASET_URL
 
 # sha256 of the published archives, one "NAME SUM" a line with NAME as in pix2pix/facades. The publisher gives none;
 # add a line when you trust an archive, and every later download is compared with it.
@@ -48,7 +49,7 @@ fetch() {
     http://* | https://* | ftp://*) ;;
     *)
         local path="${url#file://}"
-        [ -f "$path" ] || fail "there is no file $path: check --url and ${url_variable:-DATASET_URL}"
+        [ -f "$path" ] || fail "there is no file $path: check --url and $url_variable"
         cp -- "$path" "$file" || fail "cannot copy $path to $file"
         return
         ;;
@@ -178,10 +179,11 @@ clean_up() {
     rmdir -- "$work_folder" "$(dirname "$work_folder")" 2>/dev/null || true
 }
 
-download_main() {
-    collection="$1" suffix="$2" names="$3"
-    shift 3
-    local name="" dir="" url="${DATASET_URL:-}" known
+# read_arguments WHAT [the script's arguments]: sets name, dir and url. WHAT is what NAME stands for, one of $names.
+read_arguments() {
+    local what="$1" candidate known=no
+    shift
+    name="" dir="" url="${!url_variable:-}"
     while [ $# -gt 0 ]; do
         case "$1" in
         -h | --help) usage && exit 0 ;;
@@ -196,10 +198,16 @@ download_main() {
         esac
         shift
     done
-    [ -n "$name" ] || fail "give the NAME of a data set: $names" 2
-    known=no
+    [ -n "$name" ] || fail "give the NAME of a $what: $names" 2
     for candidate in $names; do [ "$candidate" != "$name" ] || known=yes; done
-    [ "$known" = yes ] || fail "unknown data set $name: choose one of $names" 2
+    [ "$known" = yes ] || fail "unknown $what $name: choose one of $names" 2
+}
+
+download_main() {
+    collection="$1" suffix="$2" names="$3"
+    shift 3
+    local name dir url
+    read_arguments "data set" "$@"
     [ "$name" != cityscapes ] || cityscapes_note
     dir="${dir:-$here}"
     local target="$dir/$name" work="$dir/.download"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -10,6 +11,16 @@ from util.types import STORED, VIEWS
 
 FORMATS = ("png", "jpg", "tif", "webp")
 ENGINES = ("torch", "onnxruntime", "openvino")
+FOR_ONE_KIND = {
+    "quality": ("pictures", "--crf is the quality of videos"),
+    "format": ("pictures", "the suffix of --output says what kind of video or volume is written"),
+    "save_maps": ("pictures", "leave it out"),
+    "crf": ("videos", "--quality is the quality of pictures"),
+    "every": ("videos", "leave it out"),
+    "views": ("volumes", "leave it out"),
+    "with_runs": ("volumes", "leave it out"),
+}
+"""Flag -> the inputs that it is for, and what to do where there are none of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,3 +98,20 @@ class TranslateOptions(OptionRecord):
             )
         if self.exported and self.engine == "torch" and not self.exported.endswith(".pt2"):
             raise OptionError(f"--exported {self.exported}: say by --engine what runs it: onnxruntime or openvino")
+        if self.exported and self.with_runs:
+            raise OptionError(f"--exported {self.exported}: is of one run; leave it out to use the exports of all runs")
+
+
+def check_flags(given: Collection[str], kinds: Collection[str]) -> None:
+    """Refuse flags without effect.
+
+    Args:
+        given: names of the flags on the command line.
+        kinds: of the inputs: ``pictures``, ``videos``, ``volumes``.
+
+    Raises:
+        ValueError: a flag is for inputs of another kind.
+    """
+    for flag, (kind, remedy) in FOR_ONE_KIND.items():
+        if flag in given and kind not in kinds:
+            raise ValueError(f"--{flag}: is for {kind}; {remedy}")

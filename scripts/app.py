@@ -21,6 +21,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from importlib.util import find_spec
 from typing import Any
 
+from util.openmp import share_processors
+
+if __name__ == "__main__":
+    share_processors()  # before torch is loaded
+
 from options.parse import gathered, parse_record
 from options.schema import OptionError, OptionRecord, arg
 from util.exit_code import EXIT_DONE, run_command

@@ -39,7 +39,8 @@ find_python() {
 download_model() {
     collection="$1" path="$2" names="$3"
     shift 3
-    read_arguments "$@"
+    local name dir url
+    read_arguments model "$@"
     local run="${name}_pretrained" python file source code=0
     dir="${dir:-./checkpoints}"
     source="${url:-$server/$path}"
@@ -70,26 +71,4 @@ download_model() {
     rm -f -- "$file"
     say "translate with: python scripts/translate.py --name $run INPUT --output OUTPUT"
     echo "$dir/$run"
-}
-
-read_arguments() {
-    name="" dir="" url="${MODEL_URL:-}"
-    local candidate known=no
-    while [ $# -gt 0 ]; do
-        case "$1" in
-        -h | --help) usage && exit 0 ;;
-        --url)
-            url="${2:-}"
-            [ -n "$url" ] || fail "--url needs a value" 2
-            shift
-            ;;
-        --url=?*) url="${1#--url=}" ;;
-        -*) fail "unknown flag $1 (--help lists the arguments)" 2 ;;
-        *) if [ -z "$name" ]; then name="$1"; elif [ -z "$dir" ]; then dir="$1"; else fail "too many arguments: $1" 2; fi ;;
-        esac
-        shift
-    done
-    [ -n "$name" ] || fail "give the NAME of a model: $names" 2
-    for candidate in $names; do [ "$candidate" != "$name" ] || known=yes; done
-    [ "$known" = yes ] || fail "unknown model $name: choose one of $names" 2
 }

@@ -15,8 +15,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from util.openmp import share_processors
@@ -28,10 +26,9 @@ from options.parse import parse_record
 from options.schema import OptionRecord, arg
 from util.exit_code import EXIT_DONE, run_command
 from util.files import replace_text
-from util.images.io import read_image, scale_of
-from util.pages.comparison import ComparedRun, compare_numbers, doubts
+from util.pages.comparison import ComparedRun, choose_numbers, compare_numbers, doubts
 from util.pages.comparison_folder import Pictures, common_stems, find_pictures, read_compared
-from util.pages.figure_grid import FORMATS, Box, FigureGrid
+from util.pages.figure_grid import FORMATS, Box, FigureGrid, load_pixels
 from util.pages.html import shown_of
 from util.pages.latex import latex_table
 from util.registry import unknown
@@ -145,7 +142,7 @@ def _figure(o: FigureOptions) -> FigureGrid:
     rows, boxes = [], []
     for stem in stems:
         files = [_file(o, pictures, stem, kind, name) for kind, name in names]
-        row = [None if file is None else _loaded(file) for file in files]
+        row = [None if file is None else load_pixels(file) for file in files]
         first = next(each for each in row if each is not None)
         rows.append(row)
         boxes.append([_box(crop, stem, first.shape[1], first.shape[0]) for crop in crops.get(stem, crops.get("", []))])
@@ -193,14 +190,6 @@ def _file(o: FigureOptions, pictures: Sequence[Pictures], stem: str, kind: str, 
     return shown_of(file, file.parents[len(Path(stem).parts) - 1])
 
 
-def _loaded(file: Path) -> np.ndarray:
-    """A picture as it is drawn: ``uint8 [H, W, 3]``, or ``[H, W]`` where it is grey."""
-    picture = read_image(file)
-    low, high = scale_of(picture.format)
-    pixels = ((picture.array.astype(np.float32) - low) * (255 / (high - low))).round().clip(0, 255).astype(np.uint8)
-    return pixels[..., 0] if pixels.shape[2] < 3 else pixels[..., :3]
-
-
 def _crops(o: FigureOptions, stems: Sequence[str]) -> Mapping[str, list[tuple[int, ...]]]:
     """Image -> its pieces (left, top, width, height) in pixels; those of all other images are under an empty name."""
     found: dict[str, list[tuple[int, ...]]] = {}
@@ -230,18 +219,13 @@ def _box(crop: Sequence[int], stem: str, width: int, height: int) -> Box:
 
 def _table(o: FigureOptions) -> str:
     runs = [read_compared(ComparedRun(name), o.checkpoints_dir, o.results_dir, o.folder) for name in o.runs]
-    numbers = compare_numbers(runs)
-    known = list(dict.fromkeys(cell.short for column in numbers for cell in column.cells if cell))
+    numbers = [column for column in compare_numbers(runs) if column.domain == o.domain]
     if not numbers:
         raise ValueError(
-            f"--table: nothing was measured of {o.folder}; measure by: python scripts/evaluate.py --name {o.runs[0]}"
+            f"--table: nothing was measured of fake_{o.domain} in {o.folder}; "
+            f"measure by: python scripts/evaluate.py --name {o.runs[0]}"
         )
-    for name in o.metrics:
-        if name not in known:
-            raise ValueError(f"--metrics {name}: {unknown('measured metric', name, known)}")
-    if o.metrics:
-        numbers = [c for name in o.metrics for c in numbers if any(cell and cell.short == name for cell in c.cells)]
-    numbers = [column for column in numbers if column.domain == o.domain]
+    numbers = choose_numbers(numbers, o.metrics)
     for doubt in doubts(numbers):
         print(f"figure.py: not comparable: {doubt}", file=sys.stderr)
     names = o.names or o.runs

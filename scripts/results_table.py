@@ -27,11 +27,11 @@ from options.records import options_of
 from options.schema import OptionError, OptionRecord, arg
 from util.exit_code import EXIT_DONE, run_command
 from util.files import replace_text
-from util.metrics.measurement import Measurement
 from util.pages.comparison import (
     ABSENT,
     Column,
     ComparedRun,
+    choose_numbers,
     compare_numbers,
     compare_options,
     doubts,
@@ -106,7 +106,7 @@ def table(o: ResultsTableOptions) -> str:
         read_compared(ComparedRun(name, options=info.options or None), o.checkpoints_dir, o.results_dir, o.folder)
         for name, info in zip(o.runs, infos)
     ]
-    numbers = _chosen(o, compare_numbers(runs))
+    numbers = choose_numbers(compare_numbers(runs), o.metrics)
     options = _options(o, runs)
     heads = ["run", *options, "epochs", "seconds", *(_head(column) for column in numbers)]
     lines = [markdown_row(heads), markdown_row(["---", *["---"] * len(options), *["---:"] * (2 + len(numbers))])]
@@ -138,21 +138,6 @@ def _options(o: ResultsTableOptions, runs: Sequence[ComparedRun]) -> dict[str, t
         values = [(run.options or {}).get(name) for run in runs]
         found[name] = tuple(ABSENT if value is None else option_text(value) for value in values)
     return found
-
-
-def _chosen(o: ResultsTableOptions, numbers: list[Column]) -> list[Column]:
-    if not o.metrics:
-        return numbers
-    known = list(dict.fromkeys(_first(column).short for column in numbers))
-    for name in o.metrics:
-        if name not in known:
-            measured = ", ".join(known) or "nothing"
-            raise ValueError(f"--metrics {name}: measured of {o.folder} was {measured}; see scripts/evaluate.py")
-    return [column for name in o.metrics for column in numbers if _first(column).short == name]
-
-
-def _first(column: Column) -> Measurement:
-    return next(cell for cell in column.cells if cell is not None)
 
 
 def _training(run: RunInfo) -> list[str]:

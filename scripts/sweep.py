@@ -171,17 +171,8 @@ def _definition(o: SweepOptions, train: list[str]) -> Definition:
     if not direction:
         direction = "maximize" if o.metric in METRICS and METRICS[o.metric].higher_is_better else "minimize"
     startup = min(10, max(3, (o.trials or _TRIALS) // 4))
-    return Definition(
-        space=o.space,
-        metric=o.metric,
-        direction=direction,
-        sampler=o.sampler,
-        pruner=o.pruner,
-        warmup=o.warmup,
-        seed=o.sampler_seed,
-        startup=startup,
-        train=tuple(train),
-    )
+    asked: dict[str, Any] = {field: getattr(o, flag) for flag, field in _FIELDS.items()}
+    return Definition(**{**asked, "direction": direction}, startup=startup, train=tuple(train))
 
 
 def _parsed(params: Mapping[str, str], train: Sequence[str]) -> Options:
@@ -206,6 +197,7 @@ def _check_metric(metric: str, o: Options) -> None:
 
 _FIELDS = {field: field for field in ("space", "metric", "direction", "sampler", "pruner", "warmup")}
 _FIELDS["sampler_seed"] = "seed"
+"""Flag -> field of the definition."""
 
 
 def _continued(there: Definition, o: SweepOptions, given: frozenset[str], train: list[str]) -> Definition:

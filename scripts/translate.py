@@ -18,7 +18,7 @@ import logging
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,7 +34,7 @@ if __name__ == "__main__":
 from data import DATASETS
 from models import MODELS
 from options.parse import Options, answer_help, parse_test, split_direction
-from options.translate_options import TranslateOptions
+from options.translate_options import TranslateOptions, check_flags
 
 if __name__ == "__main__":
     answer_help("scripts/translate.py", MODELS, DATASETS, test_record=TranslateOptions)  # before torch is imported
@@ -132,15 +132,12 @@ def _run(words: list[str]) -> int:
     asked: TranslateOptions = options.test
     folder_of(options)  # a run that is not there, before anything is read
     if any(is_volume(Path(word)) for word in asked.inputs):
+        check_flags(options.given, ["volumes"])
         return _translate_volumes(options, words, direction)
-    pictures, videos = plan_jobs(asked)
+    pictures, videos = plan_jobs(asked, options.given)
     if not pictures and not videos:
         logger.info("nothing to do: all results are there already")
         return EXIT_DONE
-    for flag, is_used, other in (("quality", pictures, "crf"), ("crf", videos, "quality")):
-        if flag in options.given and not is_used:
-            what = ("videos", "pictures") if flag == "crf" else ("pictures", "videos")
-            raise ValueError(f"--{flag}: is for {what[0]}; --{other} is the quality of {what[1]}")
     sources = {job.path: read_video(job.path) for job in videos}  # a broken one, before the work begins
     translator = open_translator(options, direction)
     batch_size = _batch_size(options, translator)
@@ -282,7 +279,7 @@ def _translate_volumes(options: Options, words: Sequence[str], direction: str) -
 # -- what there is to do -------------------------------------------------------------------------------------------
 
 
-def plan_jobs(asked: TranslateOptions) -> tuple[list[Job], list[Job]]:
+def plan_jobs(asked: TranslateOptions, given: Collection[str] = ()) -> tuple[list[Job], list[Job]]:
     """Every picture and every video with its result.
 
     Raises:
@@ -308,9 +305,7 @@ def plan_jobs(asked: TranslateOptions) -> tuple[list[Job], list[Job]]:
     if as_file and pictures:
         _check_kind(output, asked.format)
     check_writable(output, f"--output {output}")
-    if videos and not pictures and (asked.format or asked.save_maps):
-        flag = f"--format {asked.format}" if asked.format else "--save_maps"
-        raise ValueError(f"{flag}: is for pictures; the suffix of --output says what kind of video is written")
+    check_flags(given, [kind for kind, files in (("pictures", pictures), ("videos", videos)) if files])
     jobs = [*_plan_pictures(pictures, asked, as_file), *_plan_videos(videos, asked)]
     planned = _not_in_the_way(jobs, asked)
     return [job for job in planned if not is_video(job.path)], [job for job in planned if is_video(job.path)]

@@ -83,18 +83,17 @@ class Actions:
     # -- label maps ------------------------------------------------------------------------------------------------
 
     def palette(self, run: str, name: str = OF_THE_DATA) -> Palette:
-        """The palette of a run, or the one that was chosen for it.
+        """The palette of a run, the first one where it has none, or the one that was chosen for it.
 
         Raises:
             ValueError: there is none of that name.
         """
         facts = self.runs.known(run)
-        found = facts.palette if name in ("", OF_THE_DATA) else self.palettes.get(name)
-        if found is None and name in ("", OF_THE_DATA):
-            found = next(iter(self.palettes.values()))
-        if found is None:
+        if name in ("", OF_THE_DATA):
+            return facts.palette or next(iter(self.palettes.values()))
+        if name not in self.palettes:
             raise ValueError(f"There is no palette {str(name)[:60]!r}; there are {', '.join(self.palettes)}.")
-        return found
+        return self.palettes[name]
 
     def canvas(self, run: str, palette: str, ids: NDArray[np.uint8] | None, *, generate: bool = True) -> str:
         """What the editor is given: the palette, and the map unless it stays.

@@ -103,12 +103,7 @@ def build_label_tab(actions: Actions, names: list[str]) -> None:
 
 
 def _canvas(value: str) -> gr.HTML:
-    html, css, js = (
-        (_HERE / f"label_canvas.{kind}").read_text(encoding="utf-8").replace("`", "\\`")
-        if kind == "html"
-        else (_HERE / f"label_canvas.{kind}").read_text(encoding="utf-8")
-        for kind in ("html", "css", "js")
-    )
+    html, css, js = ((_HERE / f"label_canvas.{kind}").read_text(encoding="utf-8") for kind in ("html", "css", "js"))
     return gr.HTML(
         value,
         html_template=html,
@@ -132,12 +127,18 @@ def _first_map(actions: Actions, run: str) -> str:
     return actions.canvas(run, OF_THE_DATA, ids)
 
 
+def _sent(drawn: str) -> dict[str, Any]:
+    """What the editor has sent; empty for what is no JSON object."""
+    try:
+        sent = json.loads(drawn or "{}")
+    except ValueError:
+        sent = {}
+    return sent if isinstance(sent, dict) else {}
+
+
 def _drawn(actions: Actions, run: str, palette: str, drawn: str) -> NDArray[np.uint8]:
     """The map that the page has sent."""
-    try:
-        image = json.loads(drawn or "{}").get("image", "")
-    except (ValueError, AttributeError):
-        image = ""
+    image = _sent(drawn).get("image")
     if not isinstance(image, str) or not image:
         raise ValueError("There is no label map yet: start empty, choose one of the run's data, or upload one.")
     return actions.drawn_map(run, image, palette)
@@ -145,12 +146,11 @@ def _drawn(actions: Actions, run: str, palette: str, drawn: str) -> NDArray[np.u
 
 def _kept_map(actions: Actions, run: str, palette: str, drawn: str) -> str:
     """The editor's map for another run or palette: as it is where both fit, else another one to start from."""
-    of = json.loads(drawn or "{}").get("of")
-    if of != actions.palette(run, palette).key:
-        return (
-            _first_map(actions, run) if palette == OF_THE_DATA else actions.canvas(run, palette, actions.empty_map(run))
-        )
-    return actions.canvas(run, palette, None)
+    if _sent(drawn).get("of") == actions.palette(run, palette).key:
+        return actions.canvas(run, palette, None)
+    if palette == OF_THE_DATA:
+        return _first_map(actions, run)
+    return actions.canvas(run, palette, actions.empty_map(run))
 
 
 def _looked_at(array: NDArray[Any]) -> NDArray[np.uint8]:

@@ -274,19 +274,10 @@ def drawn_map(name: str, values: NDArray[np.float32]) -> NDArray[np.uint8]:
     return to_display(picture[0])
 
 
-def draw_classes(run: TrainedRun, label: int, *, count: int, truncation: float, seed: int) -> Result:
-    """Images of a class, as ``scripts/generate.py`` draws them with this seed.
-
-    Returns:
-        ``array`` is uint8 ``[count, S, S, 3]``.
-    """
-    return draw_between(run, (label, label), 0.0, count=count, truncation=truncation, seed=seed)
-
-
 def draw_between(
     run: TrainedRun, labels: tuple[int, int], place: float, *, count: int, truncation: float, seed: int
 ) -> Result:
-    """Images between two classes: ``count`` latent vectors of the first, and a mixture of both classes.
+    """Images of a class, as ``scripts/generate.py`` draws them with this seed, or between it and another one.
 
     Args:
         run: of a model that draws from noise.

@@ -14,6 +14,7 @@ from util.files import replace_text
 from util.loggers.csv_log import FILE_NAME
 from util.metrics import METRICS, fixed
 from util.metrics.measurement import Measurement, columns, title
+from util.pages.comparison_page import markdown_row
 
 
 @dataclass(frozen=True)
@@ -167,8 +168,8 @@ class ResultTable:
             lines = [[*line, remark] for line, remark in zip(lines, remarks)]
         text = [f"# {self.title}", "", *self.facts, ""] if self.facts else [f"# {self.title}", ""]
         last = int(any(remarks))
-        text += [_line(head), _line(["---", *["---:"] * (len(head) - 1 - last), *["---"] * last])]
-        text += [_line(line) for line in lines]
+        text += [markdown_row(head), markdown_row(["---", *["---:"] * (len(head) - 1 - last), *["---"] * last])]
+        text += [markdown_row(line) for line in lines]
         return "\n".join([*text, "", *(f"- {line}" for line in self._below(numbers))]) + "\n"
 
     def csv(self) -> str:
@@ -275,7 +276,3 @@ def _cell(row: TableRow, values: Sequence[float], *, decimals: int, scale: float
         return FAILED if row.outcomes and not row.good else PENDING
     shown = fixed(mean * scale, decimals)
     return shown if std is None else f"{shown} +/- {std * scale:.{decimals}f}"
-
-
-def _line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

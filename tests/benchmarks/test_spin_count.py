@@ -16,7 +16,7 @@ def test_every_count_is_measured_beside_everything(capsys: pytest.CaptureFixture
     said, header, _, *rows = capsys.readouterr().out.splitlines()
     assert said.endswith("; 1 rounds of 1 steps") and header.count("beside") == len(spin_count.BESIDE)
     assert [row.split(" | ")[0] for row in rows] == ["| 0", "| 1000"]
-    assert all(len(re.findall(r"\d\.\d{3} \(\d+\.\d{3} to \d+\.\d{3}\)", row)) == 3 for row in rows)
+    assert all(len(re.findall(r"\d+\.\d{3} \(\d+\.\d{3} to \d+\.\d{3}\)", row)) == 3 for row in rows)
 
 
 def test_a_process_that_fails_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:

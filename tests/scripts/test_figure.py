@@ -99,6 +99,7 @@ def test_wrong_words(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (["base", "--columns", "inputs"], "did you mean 'input'"),
         (["base", "--formats", "gif"], "--formats gif: unknown format"),
         (["base", "--num_images", "0"], "give --table"),
+        (["base", "--num_images", "0", "--table", "--domain", "A"], "nothing was measured of fake_A in test_latest"),
         (["base", "--table", "--metrics", "kid"], "--metrics kid: unknown measured metric"),
     ):
         assert figure.main([*words, "--output", "out/f"]) == 2

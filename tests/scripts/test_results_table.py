@@ -75,7 +75,8 @@ def test_a_block_of_a_file_is_replaced(root: Path, capsys: pytest.CaptureFixture
 def test_wrong_words(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for words, message in (
         (["bese"], "bese: unknown run: did you mean 'base'"),
-        (["base", "--metrics", "kid"], "--metrics kid: measured of test_latest was psnr"),
+        (["base", "--metrics", "kid"], "--metrics kid: unknown measured metric: choose one of psnr; measure by"),
+        (["new", "--metrics", "kid"], "--metrics kid: nothing was measured; measure by scripts/evaluate.py"),
         (["base", "--options", "nfg"], "did you mean 'ngf'"),
         (["base", "--names", "a", "b"], "these are 2 names for 1 runs"),
         (["base", "--block", "x"], "--block x: name the file that holds it by --output FILE"),

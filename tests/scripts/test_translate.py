@@ -224,6 +224,7 @@ def test_results_that_are_there(workdir, said):
         (["in", "--output", "in/notes.txt/out"], "in/notes.txt cannot be written"),
         (["in", "--output", "out", "--tile", "16", "--overlap", "16"], "--overlap 16: with tiles of 16 pixels"),
         (["in", "--output", "out", "--crf", "30"], "--crf: is for videos; --quality is the quality of pictures"),
+        (["in", "--output", "out", "--views", "axial"], "--views: is for volumes; leave it out"),
         (["in", "--output", "out", "--quality", "0"], "--quality 0"),
         (["in", "--output", ""], "--output: is empty; name a folder, or . for this one"),
         (["", "--output", "out"], "INPUT: is empty"),

@@ -148,7 +148,7 @@ def test_refusals_make_nothing(here, capsys):
         (["a.mp4", "--output", "b.gif"], "--output b.gif: videos are written as .mp4"),
         (["a.mp4", "--output", "a.mp4"], "a.mp4 is an input"),
         (["a.mp4", "a.mp4", "--output", "b.mp4"], "there are 2 videos"),
-        (["a.mp4", "--output", "b.mp4", "--format", "png"], "--format png"),
+        (["a.mp4", "--output", "b.mp4", "--format", "png"], "--format: is for pictures; the suffix of --output"),
         (["a.mp4", "--output", "b.mp4", "--quality", "50"], "--quality: is for pictures; --crf is the quality of vid"),
     ):
         before = sorted(path.name for path in here.iterdir())

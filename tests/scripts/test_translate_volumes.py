@@ -138,6 +138,22 @@ def test_a_dicom_series_becomes_nifti(place: Path, monkeypatch: pytest.MonkeyPat
         (["mr/p1.nii.gz", "--output", "out", "--views", "top"], "--views top: choose from axial"),
         (["mr/p1.nii.gz", "--output", "out", "--with_runs", "axial"], "the runs cut axial, axial slices"),
         (["mr/p1.nii.gz", "--output", "out", "--dataroot", "ct"], "has no slices.json"),
+        (
+            [
+                "mr/p1.nii.gz",
+                "--output",
+                "out",
+                "--with_runs",
+                "coronal",
+                "--engine",
+                "openvino",
+                "--exported",
+                "a.onnx",
+            ],
+            "--exported a.onnx: is of one run",
+        ),
+        (["mr/p1.nii.gz", "--output", "out", "--quality", "50"], "--quality: is for pictures; --crf is"),
+        (["mr/p1.nii.gz", "--output", "out", "--every", "2"], "--every: is for videos; leave it out"),
         (["broken.nii.gz", "--output", "out"], "broken.nii.gz: cannot be read"),
     ],
 )

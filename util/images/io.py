@@ -44,7 +44,7 @@ _JPEG, _TIFF = (".jpg", ".jpeg"), (".tif", ".tiff")
 WRITTEN_IMAGES = (".png", *_JPEG, *_TIFF, ".webp", ".npy")
 """What ``save_array`` writes."""
 _NAME_BYTES = 255  # of a file's name, on the usual file systems
-_REMEDY = "replace the file or take it out of the data set (scripts/check_data.py lists all such files)"
+_REMEDY = "replace the file or leave it out (scripts/check_data.py lists all such files of a data set)"
 
 
 def read_image(

@@ -12,6 +12,7 @@ from typing import Any
 
 from util.metrics.measurement import Measurement, columns
 from util.pages.charts import Points
+from util.registry import unknown
 
 ABSENT = "–"
 """Stands where a run has no such option or number."""
@@ -96,6 +97,11 @@ class Column:
     obstacles: tuple[str, ...]
     remarks: tuple[str, ...]
     best: frozenset[int]
+
+    @property
+    def short(self) -> str:
+        """Short name of the metric, as ``--metrics`` takes it."""
+        return next(cell.short for cell in self.cells if cell is not None)
 
 
 @dataclass(frozen=True)
@@ -182,6 +188,22 @@ def compare_numbers(runs: Sequence[ComparedRun]) -> list[Column]:
         best = frozenset() if obstacles or len(there) < 2 else _best(cells, first.higher_is_better)
         found.append(Column(first.title, *key, first.higher_is_better, cells, obstacles, remarks, best))
     return found
+
+
+def choose_numbers(numbers: Sequence[Column], metrics: Sequence[str]) -> list[Column]:
+    """The numbers of the metrics that ``--metrics`` names, in its order; all of them where it names none.
+
+    Raises:
+        ValueError: a metric was not measured.
+    """
+    if not metrics:
+        return list(numbers)
+    known = list(dict.fromkeys(column.short for column in numbers))
+    for name in metrics:
+        if name not in known:
+            reason = unknown("measured metric", name, known) if known else "nothing was measured"
+            raise ValueError(f"--metrics {name}: {reason}; measure by scripts/evaluate.py")
+    return [column for name in metrics for column in numbers if column.short == name]
 
 
 def notes(numbers: Sequence[Column], runs: Sequence[ComparedRun]) -> list[str]:

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from util.files import replacing
+from util.images.io import read_image, scale_of
 from util.pages.charts import drawing_settings, printable
 
 if TYPE_CHECKING:
-    import numpy as np
     from matplotlib.figure import Figure
 
 FORMATS = ("pdf", "png", "svg")
@@ -25,6 +27,18 @@ _ROW_GAP = 0.08  # between rows with enlarged pieces
 _EDGE = 0.01  # around all, so that no frame is cut
 _HEADROOM = 1.7  # line heights for a caption
 _POINTS = 72.0  # per inch
+
+
+def load_pixels(file: Path) -> np.ndarray:
+    """A picture of any depth as it is drawn: ``uint8 [H, W, 3]``, or ``[H, W]`` where it is grey.
+
+    Raises:
+        FileNotFoundError, ValueError: as ``read_image``.
+    """
+    picture = read_image(file)
+    low, high = scale_of(picture.format)
+    pixels = ((picture.array.astype(np.float32) - low) * (255 / (high - low))).round().clip(0, 255).astype(np.uint8)
+    return pixels[..., 0] if pixels.shape[2] < 3 else pixels[..., :3]
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,7 @@ def _row(cells: Sequence[str]) -> str:
 
 
 def _title(column: Column) -> str:
-    scale = METRICS[next(each.short for each in column.cells if each is not None)].scale
+    scale = METRICS[column.short].scale
     factor = f" x{scale:.0f}"
     if scale != 1 and factor in column.title:
         head, tail = column.title.split(factor, 1)

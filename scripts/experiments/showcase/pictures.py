@@ -15,11 +15,10 @@ from scripts.experiments.showcase.runs import GalleryRun
 from scripts.experiments.showcase.training import Folders, shown_epochs
 from util.files import replacing
 from util.images.folder import natural_key
-from util.images.io import read_image, scale_of
 from util.metrics.measurement import short_name, title
 from util.pages.charts import LIGHT, Points, drawing_settings, tick_label
 from util.pages.comparison import ComparedRun
-from util.pages.figure_grid import FigureGrid
+from util.pages.figure_grid import FigureGrid, load_pixels
 from util.types import ABOUT_A_FAKE
 
 if TYPE_CHECKING:
@@ -57,14 +56,6 @@ def at_equal_distances(count: int, wanted: int) -> list[int]:
     return [place * count // wanted for place in range(wanted)]
 
 
-def load(file: Path) -> Pixels:
-    """A picture as it is drawn, with the lower part of its values dark."""
-    picture = read_image(file)
-    low, high = scale_of(picture.format)
-    pixels = ((picture.array.astype(np.float32) - low) * (255 / (high - low))).round().clip(0, 255).astype(np.uint8)
-    return pixels[..., 0] if pixels.shape[2] < 3 else pixels[..., :3]
-
-
 def test_grid(run: GalleryRun, folders: Folders) -> FigureGrid | None:
     """Rows of test images at equal distances in the list, columns as the run names them; None without results."""
     images = folders.results / run.name / run.folder / "images"
@@ -74,7 +65,7 @@ def test_grid(run: GalleryRun, folders: Folders) -> FigureGrid | None:
     count = min(map(len, columns))
     if not count:
         return None
-    rows = [[load(files[place]) for files in columns] for place in at_equal_distances(count, ROWS)]
+    rows = [[load_pixels(files[place]) for files in columns] for place in at_equal_distances(count, ROWS)]
     return _grid(run.captions, rows)
 
 
@@ -87,7 +78,7 @@ def class_grid(images: Path, rows: int) -> FigureGrid | None:
         return None
     return _grid(
         [_class_name(folder) for folder in classes],
-        [[load(each[row]) for each in files] for row in range(min(count, rows))],
+        [[load_pixels(each[row]) for each in files] for row in range(min(count, rows))],
     )
 
 
@@ -109,9 +100,9 @@ def progress_grid(run: GalleryRun, folders: Folders) -> FigureGrid | None:
         kept = {caption: grid for caption, grid in grids.items() if grid is not None}
         first = next(iter(kept.values()), None)
         return first and _grid(first.captions, [grid.pictures[0] for grid in kept.values()], list(kept))
-    columns = [[load(file) for file in visual_files(images, run.progress)[:PROGRESS_ROWS]] for images in found.values()]
-    sides = visual_files(folders.results / run.name / run.folder / "images", run.columns[0])[:PROGRESS_ROWS]
-    columns.insert(0, [load(file) for file in sides])
+    files = [visual_files(folders.results / run.name / run.folder / "images", run.columns[0])]
+    files += [visual_files(images, run.progress) for images in found.values()]
+    columns = [[load_pixels(file) for file in each[:PROGRESS_ROWS]] for each in files]
     rows = min(map(len, columns))
     return _grid(["input", *found], [[column[row] for column in columns] for row in range(rows)]) if rows else None
 

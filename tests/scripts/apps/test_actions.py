@@ -168,3 +168,13 @@ def test_what_programs_are_told(actions: Actions):
     assert facades["directions"] == ["BtoA"] and facades["palette"]["door"] == "#00cfff"
     assert zebra["directions"] == ["AtoB", "BtoA"] and classes["classes"] == list(NAMES)
     assert noise["model"] == "stochastic" and deep["palette"] == {}
+
+
+@pytest.mark.parametrize("drawn", ["", "[]", "{", '"x"', '{"of": 1}'])
+def test_an_editor_that_sends_something_else_gets_a_map_to_start_from(actions, drawn):
+    pytest.importorskip("gradio", reason="the app needs gradio: bash scripts/setup.sh --optional")
+    from scripts.apps import label_tab
+
+    assert "image" in json.loads(label_tab._kept_map(actions, "facades", OF_THE_DATA, drawn))
+    with pytest.raises(ValueError, match="There is no label map yet"):
+        label_tab._drawn(actions, "facades", OF_THE_DATA, drawn)
