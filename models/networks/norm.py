@@ -37,13 +37,13 @@ class InstanceNorm2d(nn.InstanceNorm2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """``[N, C, H, W]``."""
-        single = input.ndim == 4 and input.shape[0] == 1
-        plain = input.ndim == 4 and not self.affine and not self.track_running_stats and not is_exporting()
-        if not plain or not (single or input.is_contiguous()) or input.shape[2] * input.shape[3] == 1:
+        if input.ndim != 4 or self.track_running_stats or input.shape[2] * input.shape[3] == 1 or is_exporting():
             return super().forward(input)  # of one pixel it refuses with its own words
-        if single:
-            return F.batch_norm(input, None, None, training=True, eps=self.eps)
         n, c, h, w = input.shape
+        if n == 1:
+            return F.batch_norm(input, None, None, self.weight, self.bias, training=True, eps=self.eps)
+        if self.affine or not input.is_contiguous():
+            return super().forward(input)
         y = F.batch_norm(input.view(1, n * c, h, w), None, None, training=True, eps=self.eps)
         whole: Tensor = torch.ops.aten._unsafe_view(y, [n, c, h, w])
         return whole
