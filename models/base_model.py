@@ -436,6 +436,7 @@ class BaseModel(ABC):
         else:
             scaler.step(optimizer)
             scaler.update()
+        optimizer.zero_grad(set_to_none=True)  # the next forward pass needs the memory
 
     # -- what the loop and the checkpoints call ------------------------------------------------------------------
 
