@@ -293,12 +293,13 @@ class BaseModel(ABC):
 
     def present(self, side: str) -> Tensor | None:
         """Share of the pixels of a side that are there, over all processes, 0-dim; None without ``--nodata``."""
-        if side in self.masks and side not in self._present:
+        # Micro-batches share that of their whole batch: each weighs what it has, and the processes wait once per step.
+        known = self._turns.present if self._turns else self._present
+        if side in self.masks and side not in known:
             # Not in ``take``: a model that evaluates in one process alone must wait for no other.
-            # Of all micro-batches, as each weighs what it has.
             mask = self._turns.batch[f"{side}_mask"].to(self.engine.device) if self._turns else self.masks[side]
-            self._present[side] = distributed.sum_over_processes(mask.mean() * self.share)
-        return self._present.get(side)
+            known[side] = distributed.sum_over_processes(mask.mean() * self.share)
+        return known.get(side)
 
     def make_GAN_loss(self) -> GANLoss:
         """The adversarial loss of ``--gan_mode``; says that nothing bounds a critic of ``wgan``.
