@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from util.exit_code import Terminated
 from util.run.distributed import World, sum_over_processes
 
 logger = logging.getLogger(__name__)
@@ -67,7 +68,7 @@ class StopSignal:
             return
         if self.number:
             signal.signal(number, signal.SIG_DFL)
-            raise KeyboardInterrupt
+            raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
         self.number, self._first = number, time.monotonic()
         if self._world.is_main:
             logger.warning("stopping after this step and saving; once more stops at once")
