@@ -31,10 +31,17 @@ from util.types import Visual
 
 SMALL = 2**20
 """Pixels of a picture that is never cut into tiles unasked."""
+BATCH_PIXELS = 2**20
+"""A batch has no more pixels, unless it has one picture."""
 _OF_EXPORTS = 1024.0
 """Bytes for each pixel of a pass through an exported file, which shows no layers: those of 64 channels at full size."""
 _WORKING_COPIES = 2.0
 """Peak memory of a pass over what the largest layer reads and writes: measured 1.6 to 1.9, unet_256 and resnet."""
+
+
+def batch_of(batch_size: int, height: int, width: int) -> int:
+    """Pictures of one size that go through the network together: ``batch_size``, or fewer by ``BATCH_PIXELS``."""
+    return max(1, min(batch_size, BATCH_PIXELS // (height * width)))
 
 
 @dataclass(frozen=True)
