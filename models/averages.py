@@ -7,6 +7,7 @@ import copy
 
 import torch
 from torch import nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 SUFFIX = "_ema"
 """Ending of the name of an averaged network."""
@@ -38,7 +39,6 @@ def update_average(average: nn.Module, source: nn.Module, decay: float) -> None:
         source: the network in training.
         decay: 0 copies the source.
     """
-    for mean, value in zip(average.parameters(), source.parameters(), strict=True):
-        mean.data.lerp_(value.data, 1.0 - decay)
+    get_ema_multi_avg_fn(decay)(list(average.parameters()), list(source.parameters()), None)
     for kept, new in zip(average.buffers(), source.buffers(), strict=True):
         kept.copy_(new)
