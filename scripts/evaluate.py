@@ -114,7 +114,7 @@ def stale(place: RunPlace, folder: ResultFolder, words: Sequence[str]) -> bool:
         there = json.loads(file.read_text(encoding="utf-8"))
     except ValueError:
         return True
-    wanted = wanted_samples(options, place.checkpoints)
+    wanted = wanted_samples(options)
     weights = place.checkpoints / f"{folder.tag}_net_{options.model.sampled}.pth"  # type: ignore[attr-defined]
     newer = weights.is_file() and weights.stat().st_mtime > page.stat().st_mtime
     whole = len(scan(folder.images)) == len(wanted.samples) if folder.images.is_dir() else False
