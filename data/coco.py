@@ -17,6 +17,7 @@ from data.transforms import Placement, placement_of
 from options.base_options import DataOptions
 from util.images.folder import describe, listed, natural_key, nearest
 from util.images.io import read_header
+from util.wording import counted
 
 Boxes = NDArray[Any]
 Size = tuple[int, int]  # width, height
@@ -158,7 +159,7 @@ def read_coco(file: Path, folder: Path, *, category_id: int, max_size: float = f
     if homeless:
         names = listed(list(dict.fromkeys(homeless)))
         result.remarks.append(
-            f"{file}: {len(homeless)} annotations are of images that it does not list (image_id {names}): ignored"
+            f"{file}: ignored {counted(len(homeless), 'annotation')} of images that it does not list (image_id {names})"
         )
     _keep_inside(file, list(found.values()), result)
     return result
@@ -251,6 +252,6 @@ def _keep_inside(file: Path, found: list[list[list[float]]], result: CocoImages)
         over += int((np.abs(cut - boxes).max(axis=1, initial=0.0)[inside] > _SLACK).sum())
         result.boxes.append(cut[inside])
     if outside:
-        result.remarks.append(f"{file}: {outside} boxes have no area inside their image: ignored")
+        result.remarks.append(f"{file}: ignored {counted(outside, 'box', 'boxes')} without area inside the image")
     if over:
-        result.remarks.append(f"{file}: {over} boxes reach over the edge of their image: cut")
+        result.remarks.append(f"{file}: cut {counted(over, 'box', 'boxes')} at the edge of the image")

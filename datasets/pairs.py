@@ -20,6 +20,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from util.images.io import Picture, read_header, read_image, save_array
+from util.wording import counted
 
 Item = TypeVar("Item")
 
@@ -221,6 +222,6 @@ def place_json(content: Any, target: Path) -> bool:
 def tell(folder: Path, placed: Placed) -> None:
     """Print what a folder has now, and what failed."""
     total, there = len(placed.sizes), len(placed.sizes) - placed.new
-    print(f"{folder}: {total} images" + (f", {there} of them there already" if there else ""))
+    print(f"{folder}: {counted(total, 'image')}" + (f", {there} of them there already" if there else ""))
     if placed.failures:
         print(f"error: {folder}: {len(placed.failures)} failed: {shown(placed.failures, 3)}", file=sys.stderr)

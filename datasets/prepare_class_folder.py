@@ -48,6 +48,7 @@ from util.files import replace_text
 from util.images.decode import decode
 from util.images.folder import describe, has_images, is_image, natural_key, subfolders
 from util.run.class_names import write_label_map
+from util.wording import counted
 
 _JPEG, _PNG = (".jpg", ".jpeg"), (".png",)
 _KINDS = {"keep": _JPEG + _PNG, "jpeg": _JPEG, "png": _PNG}
@@ -415,7 +416,7 @@ def refuse_second_squares(sources: Iterable[Source], out: Path, *, val_fraction:
 
 
 def _files(names: Sequence[str]) -> str:
-    return f"{len(names)} file{'s' if len(names) > 1 else ''}"
+    return counted(len(names), "file")
 
 
 # --- the command ------------------------------------------------------------------------------------------------------
@@ -450,7 +451,7 @@ def report(result: Result, out: Path) -> None:
     for name, counts in list(by_class.items())[:_SHOWN]:
         print(f"  skipped of {name}: {_counted(counts)}")
     if len(by_class) > _SHOWN:
-        print(f"  and of {len(by_class) - _SHOWN} more classes")
+        print(f"  and of {counted(len(by_class) - _SHOWN, 'more class', 'more classes')}")
     listing = out / "skipped.csv"
     if result.skipped:
         text = io.StringIO()

@@ -31,6 +31,7 @@ from options.schema import OptionError, OptionRecord, arg
 from util.exit_code import EXIT_DONE, run_command
 from util.images.video import RGB, VideoSource, read_video
 from util.run.folder import make_folder
+from util.wording import counted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +99,7 @@ def _run(words: list[str]) -> int:
         if not any(args.out.iterdir()):
             args.out.rmdir()
     for phase, count in sorted(counts.items()):
-        print(f"{args.out / phase}: {count} images")
+        print(f"{args.out / phase}: {counted(count, 'image')}")
     return EXIT_DONE
 
 

@@ -34,6 +34,7 @@ from options.schema import Given, OptionError, OptionRecord, arg, tied
 from util.registry import unknown
 from util.run.engine import Engine
 from util.types import SHEETS, Batch, Losses, Visual, Visuals
+from util.wording import counted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,8 +172,9 @@ class SAGANOptions(ModelOptions):
             return replace(self, num_classes=count)
         if 1 < self.num_classes < count:
             raise OptionError(
-                f"--num_classes {self.num_classes}: the data have {count} classes; give --max_classes "
-                f"{self.num_classes} to use the first ones; of a new run leave the flag out, or give 1 for no classes"
+                f"--num_classes {self.num_classes}: the data have {counted(count, 'class', 'classes')}; give "
+                f"--max_classes {self.num_classes} to use the first ones; of a new run leave the flag out, or give 1 "
+                "for no classes"
             )
         return self
 

@@ -46,6 +46,7 @@ from util.pages.series import protocol_text
 from util.registry import unknown
 from util.run.folder import check_name, check_writable, make_folder
 from util.run.listing import RunInfo, find_runs, read_run
+from util.wording import counted
 
 _LEFT_OUT = options_of("start", "machine")
 
@@ -81,7 +82,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(words: list[str]) -> int:
     o = parse_record("scripts/results_table.py", ResultsTableOptions, words, __doc__)
     if o.names and len(o.names) != len(o.runs):
-        raise ValueError(f"--names {','.join(o.names)}: these are {len(o.names)} names for {len(o.runs)} runs")
+        raise ValueError(
+            f"--names {','.join(o.names)}: {counted(len(o.names), 'name')} for {counted(len(o.runs), 'run')}"
+        )
     text = table(o)
     if o.output is None:
         print(text, end="")

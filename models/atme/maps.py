@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from models.networks.factory import check_image_size
 from util.run.engine import Engine
+from util.wording import counted
 
 logger = logging.getLogger(__name__)
 
@@ -206,7 +207,7 @@ class ImageMaps:
         """
         if n_save_noisy > num_images:
             raise ValueError(
-                f"--n_save_noisy {n_save_noisy}: the data set has {num_images} images; give at most so many"
+                f"--n_save_noisy {n_save_noisy}: the data set has {counted(num_images, 'image')}; give at most so many"
             )
         self._num_images = num_images
         self._seed = self._engine.rng_of_run(self._purpose).getrandbits(32)

@@ -44,7 +44,7 @@ def test_losses_and_the_pictures_of_every_epoch_are_sent(run_folder: Path, capsy
         assert "4" not in server.windows()  # nothing was measured
         assert {post.get("eid") for _, post in server.posts} == {"again"}
         assert server.posts[-1][0] == "/save"
-    assert "1 losses and the pictures of 3 epochs" in capsys.readouterr().out
+    assert "1 loss and the pictures of 3 epochs" in capsys.readouterr().out
 
 
 def test_metrics_are_sent(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,6 +16,7 @@ from util.metrics.suite import Suite
 from util.run import distributed
 from util.run.engine import Engine
 from util.run.inference import Snapshot
+from util.wording import counted
 
 logger = logging.getLogger(__name__)
 
@@ -123,9 +124,9 @@ class Evaluation:
         is_best = self.best.short in by_short and self.best.update(by_short[self.best.short], epoch)
         if self.best.exhausted and self._is_main:
             logger.info(
-                "no better %s for %d evaluations (the best was in epoch %d): stopping, as --early_stop asks",
+                "no better %s for %s (the best was in epoch %d): stopping, as --early_stop asks",
                 self.suite.full_name(self.best.short),
-                self.best.waited,
+                counted(self.best.waited, "evaluation"),
                 self.best.epoch,
             )
         values = {f"{each.name}{'' if each.domain == 'B' else f'_{each.domain}'}": each.value for each in found}
@@ -163,7 +164,7 @@ class Evaluation:
         drawn = ""
         if name.startswith("kid"):
             drawn = ", subsets of {kid_subset_size}, seed {metric_seed}".format(**suite.settings)
-        return f"{name} on {self.num_images} images of {self.phase}{drawn}"
+        return f"{name} on {counted(self.num_images, 'image')} of {self.phase}{drawn}"
 
     def _measure(self, model: Snapshot) -> list[Measurement]:
         sides: dict[str, dict[str, Pixels]] = {}

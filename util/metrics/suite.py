@@ -21,6 +21,7 @@ from util.metrics.images import ImageSet
 from util.metrics.measurement import Measurement, Number
 from util.metrics.paired import paired
 from util.run.pretrained import MissingWeights
+from util.wording import counted
 
 if TYPE_CHECKING:
     from util.metrics.distances import Lpips
@@ -248,7 +249,8 @@ class Suite:
         gaps = sum(int(side.get("nodata", 0)) for side in common.values())
         if gaps and METRICS[short].by == "features":
             protocol["nodata"] = "black"
-            notes.append(f"the network saw missing pixels (nodata) as black; {gaps} images name a value for them")
+            images = counted(gaps, "image")
+            notes.append(f"the network saw missing pixels (nodata) as black; a value for them is named in {images}")
         if METRICS[short].needs_source and source is not None:
             protocol["source"] = source.facts()
         return Measurement(self.full_name(short), short, number.value, number.std, protocol, tuple(notes))

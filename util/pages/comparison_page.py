@@ -29,6 +29,7 @@ from util.pages.comparison import (
     trained,
 )
 from util.pages.html import bullets, fold, image_link, page, warning, wide_table
+from util.wording import counted
 
 MARK = "<!-- a page of scripts/evaluate.py --compare -->"
 """Stands in every page, so that a later comparison knows what it may replace."""
@@ -232,7 +233,7 @@ def _images(comparison: Comparison, width: int) -> list[dom_tag]:
     if not comparison.rows:
         return [*parts, p("None (--num_images 0).", cls="soft")]
     shown = len(comparison.rows)
-    count = f"{shown} test image{'' if shown == 1 else 's'}"
+    count = counted(shown, "test image")
     if comparison.num_left_out:
         count += f"; {comparison.num_left_out} more that all runs have are left out (--num_images)"
     parts.append(p(". ".join([count, *comparison.image_remarks]) + ".", cls="soft"))

@@ -25,6 +25,7 @@ from util.pages.sweep_page import SweepTrial
 from util.run.folder import holds_run, is_training
 from util.run.follow import EpochReader, TrainingProcess
 from util.run.search_space import Dimension, grid, read_space
+from util.wording import counted
 
 if TYPE_CHECKING:
     import optuna
@@ -223,7 +224,7 @@ class Sweep:
         if d.sampler == "grid":
             points = grid(self.space)
             if total > len(points):
-                raise ValueError(f"--trials {total}: the grid has {len(points)} points")
+                raise ValueError(f"--trials {total}: the grid has {counted(len(points), 'point')}")
             return list(points)
         memory = self._optuna.create_study(sampler=self._optuna.samplers.RandomSampler(seed=d.seed))
         drawn = []
