@@ -9,9 +9,6 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-SUFFIX = "_ema"
-"""Ending of the name of an averaged network."""
-
 
 def averaged_copy(net: nn.Module) -> nn.Module:
     """A network of equal weights, without gradients, that no optimizer knows."""

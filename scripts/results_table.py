@@ -41,7 +41,7 @@ from util.pages.comparison import (
     option_text,
 )
 from util.pages.comparison_folder import read_compared
-from util.pages.comparison_page import markdown_row
+from util.pages.markdown import markdown_table
 from util.pages.series import protocol_text
 from util.registry import unknown
 from util.run.folder import check_name, check_writable, make_folder
@@ -112,11 +112,12 @@ def table(o: ResultsTableOptions) -> str:
     numbers = choose_numbers(compare_numbers(runs), o.metrics)
     options = _options(o, runs)
     heads = ["run", *options, "epochs", "seconds", *(_head(column) for column in numbers)]
-    lines = [markdown_row(heads), markdown_row(["---", *["---"] * len(options), *["---:"] * (2 + len(numbers))])]
+    rows = []
     for place, info in enumerate(infos):
         called = o.names[place] if o.names else o.runs[place]
         cells = [called, *(texts[place] for texts in options.values()), *_training(info)]
-        lines.append(markdown_row([*cells, *(_cell(column, place) for column in numbers)]))
+        rows.append([*cells, *(_cell(column, place) for column in numbers)])
+    lines = markdown_table(heads, rows, right=range(1 + len(options), len(heads)))
     return "\n".join([*lines, "", *(f"- {line}" for line in _below(o, runs, numbers))]) + "\n"
 
 

@@ -22,6 +22,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from util.packages import needs
+
 PREFIX = {"G": "generator/", "D": "discriminator/"}
 
 LAYERS = (  # ours, theirs; {b} is the number of a block, {i} 1 or 2, {a} f, g or h
@@ -200,10 +202,8 @@ def by(shape: tuple[int, ...]) -> str:
 
 
 def _h5py() -> ModuleType:
-    try:
+    with needs(".h5 files need", "h5py"):
         import h5py
-    except ImportError as error:
-        raise ValueError(f".h5 files need the package h5py ({error}): pip install h5py") from None
     return h5py
 
 

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from util.exit_code import EXIT_BAD_INPUT, EXIT_DONE
 from util.files import locked
+from util.packages import needs
 from util.pages.sweep_page import SweepTrial
 from util.run.folder import holds_run, is_training
 from util.run.follow import EpochReader, TrainingProcess
@@ -94,10 +95,8 @@ def require_optuna() -> Any:
     Raises:
         ValueError: it is not installed.
     """
-    try:
+    with needs("scripts/sweep.py needs", "optuna"):
         import optuna
-    except ImportError:
-        raise ValueError("scripts/sweep.py needs the package optuna: pip install optuna") from None
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
     return optuna
