@@ -316,7 +316,7 @@ def _try_settings(options: Options, engine: Engine, folder: Path) -> list[speed.
     batch = next(iter(session.loader.batches(session.progress.epoch)))
     session.loader.close()
     options, num_images = session.options, session.loader.num_images
-    del session  # its model shall take no memory beside those that are tried
+    del session  # its model must take no memory beside those that are tried
     seed, o = options.engine.seed, options.engine
 
     def make_step(setting: speed.Setting) -> speed.Step:

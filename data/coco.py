@@ -132,7 +132,7 @@ def read_coco(file: Path, folder: Path, *, category_id: int, max_size: float = f
             ``category_id``, ``bbox`` = x, y, width, height) and ``categories`` (``id``, ``name``).
         folder: where ``file_name`` is found.
         category_id: annotations of other categories are passed over.
-        max_size: at most so many images.
+        max_size: at most this many images.
 
     Raises:
         FileNotFoundError: there is no such annotation file.
@@ -146,20 +146,20 @@ def read_coco(file: Path, folder: Path, *, category_id: int, max_size: float = f
     _check_files(file, result)
     result.sizes = [_size(file, entry, path) for entry, path in zip(used.values(), result.paths)]
     found: dict[Any, list[list[float]]] = {key: [] for key in used}
-    homeless = []
+    unlisted = []
     for number, entry in enumerate(content["annotations"]):
         name = f"{file}: annotation {_named(entry, number)}"
         key = entry.get("image_id") if isinstance(entry, dict) else None
         if key is None or "category_id" not in entry:
             raise ValueError(f"{name} lacks image_id or category_id: give it both, or take it out")
         if key not in images:
-            homeless.append(str(key))
+            unlisted.append(str(key))
         elif key in used and entry["category_id"] == category_id:
             found[key].append(_corners(name, entry.get("bbox")))
-    if homeless:
-        names = listed(list(dict.fromkeys(homeless)))
+    if unlisted:
+        names = listed(list(dict.fromkeys(unlisted)))
         result.remarks.append(
-            f"{file}: ignored {counted(len(homeless), 'annotation')} of images that it does not list (image_id {names})"
+            f"{file}: ignored {counted(len(unlisted), 'annotation')} of images that it does not list (image_id {names})"
         )
     _keep_inside(file, list(found.values()), result)
     return result
@@ -176,7 +176,7 @@ def _load(file: Path) -> dict[str, Any]:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:  # of the decoding, too
-        raise ValueError(f"{file}: is no JSON ({error}): write it anew") from None
+        raise ValueError(f"{file}: is no JSON ({error}): write it again") from None
     if not isinstance(content, dict) or not all(isinstance(content.get(k), list) for k in ("images", "annotations")):
         raise ValueError(
             f"{file}: is no COCO annotation file, which has the lists images, annotations and categories: "

@@ -86,6 +86,6 @@ def _is_grey(header: Header) -> bool:
 
 
 def _photo_root(dataroot: Path, phase: str) -> Path:
-    """The phase's folder; the data root itself only for a test, lest a run be evaluated on what it is trained on."""
+    """The phase's folder; the data root itself only for a test: no run is evaluated on what it is trained on."""
     folder = dataroot / phase
     return dataroot if phase == "test" and not folder.is_dir() and has_images(dataroot) else folder

@@ -46,7 +46,7 @@ class Prepared:
         array: ``[H, W, C]`` in the units of the file.
         format: how the file stored it.
         value_range: values that become -1 and 1; empty for the full scale of the format.
-        labels: number of labels of an index map, whose channel becomes so many; 0 for pictures.
+        labels: number of labels of an index map, whose channel becomes this many; 0 for pictures.
         missing: ``[H, W]`` bool, pixels that the file marks as missing and scaled pixels that such a pixel had a part
             in; None without ``--nodata``.
         nodata: the number that marks them; None where the file names none.

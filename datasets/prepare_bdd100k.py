@@ -98,7 +98,7 @@ def _frames_of(file: Path) -> Iterator[Frame]:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:  # of the decoding, too
-        raise ValueError(f"{file}: is no JSON ({error}): unpack it anew") from None
+        raise ValueError(f"{file}: is no JSON ({error}): unpack it again") from None
     for entry in content if isinstance(content, list) else [content]:
         if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
             raise ValueError(f"{file}: is no label file of BDD100K, whose images have a name and attributes")

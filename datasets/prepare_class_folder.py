@@ -113,7 +113,7 @@ def open_sources(
         except tarfile.TarError as error:
             raise ValueError(
                 f"{source}: cannot be read as an uncompressed tar file ({error}): unpack it if it is compressed, "
-                f"get it anew if it is broken"
+                f"download it again if it is broken"
             ) from None
     else:
         listing, has_phases = _listing(source, phase, val_fraction)
@@ -201,7 +201,7 @@ def target_names(names: Iterable[str], kind: str) -> dict[str, str]:
 
 
 def _tar_sources(outer: tarfile.TarFile, phase: str, kind: str) -> Iterator[Source]:
-    """The files of a tar file whose members are tar files, one a class; nothing is unpacked to the disk.
+    """The files of a tar file whose members are tar files, one per class; nothing is unpacked to the disk.
 
     Names inside count by their last part only, hidden ones are left out, so that none leads out of its class. The files
     are read when their ``read`` is called, one at a time: ``outer`` stays open until then.
@@ -213,7 +213,7 @@ def _tar_sources(outer: tarfile.TarFile, phase: str, kind: str) -> Iterator[Sour
     members = [each for each in outer if each.name.endswith(".tar") and _is_shown(each)]
     if not members:
         raise ValueError(
-            f"{os.fsdecode(outer.name or '')}: holds no .tar file a class: "
+            f"{os.fsdecode(outer.name or '')}: holds no .tar file per class: "
             f"unpack it, and give the folder of class folders"
         )
     lock = threading.Lock()
@@ -381,7 +381,7 @@ def _in_order(
 
 
 def refuse_second_squares(sources: Iterable[Source], out: Path, *, val_fraction: float, kind: str) -> None:
-    """Refuse a call that would make squares anew which an earlier call put elsewhere. Writes nothing.
+    """Refuse a call that would make squares again that an earlier call put elsewhere. Writes nothing.
 
     A picture in ``val`` as well as in ``train`` would make every measurement too good.
 

@@ -41,7 +41,7 @@ class VideoFolderOptions(OptionRecord):
     videos: tuple[str, ...] = arg((), positional=True, several=True, metavar="VIDEO", help="the videos")
     out: Path = arg(Path(), required=True, metavar="DIR", help="data set; gets the folders of the phases")
     every: int = arg(25, minimum=1, help="use frames 0, N, 2N, ... of each video")
-    size: int = arg(0, minimum=0, maximum=16384, help="scale the shorter side to so many pixels; 0 = as it is")
+    size: int = arg(0, minimum=0, maximum=16384, help="scale the shorter side to this many pixels; 0 = as it is")
     phase: str = arg("train", help="folder of the frames in --out, e.g. train, trainA, testB")
     val_share: float = arg(
         0.0,

@@ -278,7 +278,7 @@ class SAGANModel(BaseModel):
         return ClassSamples(net)
 
     def take_standing_statistics(self, batches: int, seed: int) -> None:
-        """Replace batch norm's running statistics of what is sampled by the means over so many batches of samples
+        """Replace batch norm's running statistics of what is sampled by the means over this many batches of samples
         (Brock et al. 2019, arXiv:1809.11096, appendix B)."""
         generator = torch.Generator().manual_seed(seed)
         net, nz, num_classes = self.networks[self.sampled], self.options.nz, self.options.num_classes
@@ -522,7 +522,7 @@ class SAGANModel(BaseModel):
         return diff_augment(images, self.options.diffaug)
 
     def _draw(self, count: int) -> FakeMicroBatch:
-        """z and classes for so many fakes, from torch's generator on the CPU: the same numbers on every device."""
+        """z and classes for this many fakes, from torch's generator on the CPU: the same numbers on every device."""
         o = self.options
         how = o.label_sampling
         if how == "auto":

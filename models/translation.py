@@ -86,7 +86,7 @@ class TilePlan:
         tile: height and width of a tile; 0: only what needs more than ``max_memory``, as large as that allows.
         overlap: pixels that neighbours share; -1: 64, or what the network's multiple makes of it.
         max_memory: GB that a pass through the network may take; 0: no limit.
-        passes: norms that take statistics from the picture get those of the whole one by so many passes over all
+        passes: norms that take statistics from the picture get those of the whole one by this many passes over all
             tiles before the one that counts; 0: those of each tile. As many passes as norms give the exact ones.
     """
 
@@ -379,7 +379,7 @@ class Translator:
         return stored_pixels(values, ready.stored.format, ready.kind, **how)
 
     def has_alpha(self, channels: int) -> bool:
-        """Whether the last of so many channels of a translation is opacity."""
+        """Whether the last channel of a translation with this many is opacity."""
         return self.data.alpha == "keep" and channels in (2, 4)
 
 

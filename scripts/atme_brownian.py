@@ -185,7 +185,7 @@ def analyse(
         progress: shows how far it is.
 
     Raises:
-        ValueError: a file is spoilt, or no image has enough epochs.
+        ValueError: a file is damaged, or no image has enough epochs.
     """
     examine = _published(maps, indices, pixels, seed, alpha) if reference else _increments(maps, pixels, seed, alpha)
     found: list[ImageReport] = []

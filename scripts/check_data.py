@@ -173,7 +173,7 @@ class CheckOptions(OptionRecord):
     dataroot: Path = arg(Path(), positional=True, help="folder of the data set, or its table (.csv, .tsv, .jsonl)")
     phase: tuple[str, ...] = arg((), several=True, metavar="PHASE", help="phases to check (default: all)")
     dataset_mode: str = arg(
-        "", choices=("", *DATASETS.names()), help="which kind of data set (default: told by its folders)"
+        "", choices=("", *DATASETS.names()), help="which kind of data set (default: by its folders)"
     )
     coco_imagedir: str = arg(
         "", metavar="DIR", help="of unaligned_coco: folder of the images below DATAROOT (default: PHASEA and PHASEB)"

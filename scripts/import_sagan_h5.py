@@ -6,7 +6,7 @@
 
 Widths, classes and the length of the latent vector are read off the file. Files of before 2021 have beside each weight
 the one that test mode used then (W_sn): it is passed over, unless --use_w_sn asks for the images of that time.
-What became of each tensor is told in the run's import_report.txt.
+What became of each tensor stands in the run's import_report.txt.
 
 Exit code 0: done; 1: failed; 2: bad arguments, or a file that does not fit, and then nothing is written.
 """

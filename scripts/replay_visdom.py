@@ -64,7 +64,7 @@ def replay(run_folder: Path, *, server: str, port: int, env: str) -> None:
 
     Raises:
         FileNotFoundError: the folder or its ``metrics.jsonl`` is missing.
-        ValueError: ``metrics.jsonl`` is spoilt.
+        ValueError: ``metrics.jsonl`` is damaged.
         ConnectionError: no server answers.
         ImportError: visdom does not import.
     """

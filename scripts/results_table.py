@@ -99,7 +99,7 @@ def _run(words: list[str]) -> int:
 
 
 def table(o: ResultsTableOptions) -> str:
-    """The Markdown: a row a run, then how the numbers were measured.
+    """The Markdown: a row per run, then how the numbers were measured.
 
     Raises:
         ValueError: an unknown run, option or metric, or a damaged file.

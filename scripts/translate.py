@@ -405,7 +405,7 @@ def _not_in_the_way(jobs: Sequence[Job], asked: TranslateOptions) -> list[Job]:
     """The jobs whose results may be written, by ``--existing``.
 
     Raises:
-        ValueError: a result is an input, or is there and shall not be replaced.
+        ValueError: a result is an input, or is there and must not be replaced.
     """
     inputs = {os.path.realpath(job.path) for job in jobs}
     there = []

@@ -253,7 +253,7 @@ def _grid(kept: dict[Sample, Tensor], classes: Sequence[int], names: Sequence[st
 
 
 def _add_rows(page: HTML, samples: Sequence[Sample], files: Sequence[str], names: Sequence[str], width: int) -> None:
-    """A row a class, with its first pictures."""
+    """A row per class, with its first pictures."""
     by_class: dict[int, list[str]] = {}
     for sample, file in zip(samples, files):
         by_class.setdefault(sample.label, []).append(file)

@@ -86,7 +86,7 @@ def _compare(names: Sequence[str], *, checkpoints_dir: str, results_dir: str, ou
 
 
 def _check_metrics(names: Sequence[str], options: MetricOptions) -> None:
-    """Load the networks of the metrics once, so that missing weights are told before anything is trained."""
+    """Load the networks of the metrics once, so that missing weights are reported before anything is trained."""
 
     Suite(names, torch.device("cpu"), **vars(options))
 

@@ -214,7 +214,7 @@ def test_foreign_files_are_kept(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert mine.read_bytes() == b"precious"
 
 
-def test_same_arguments_draw_once_and_others_anew(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_same_arguments_draw_once_and_others_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert draw(tmp_path) == 0
     before = {name: (tmp_path / name).stat().st_mtime_ns for name in contents(tmp_path)}
     assert draw(tmp_path) == 0

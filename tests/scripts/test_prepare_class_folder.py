@@ -209,7 +209,7 @@ def test_a_tar_file_of_a_tar_file_a_class(tmp_path: Path, capsys: pytest.Capture
         add(tar, "a/1.JPEG", image)
     for name, words in (
         ("cut", "uncompressed tar file"),
-        ("flat", "no .tar file a class: unpack it"),
+        ("flat", "no .tar file per class: unpack it"),
         ("1", "tar file"),
     ):
         file = tmp_path / ("1.JPEG" if name == "1" else f"{name}.tar")

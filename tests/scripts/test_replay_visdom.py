@@ -94,7 +94,7 @@ def test_no_server(run_folder: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert "No visdom server answers at http://127.0.0.1:" in _one_line(capsys)
 
 
-def test_a_spoilt_file(run_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_damaged_file(run_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (run_folder / "metrics.jsonl").write_text("no json\n")
     assert main([str(run_folder), *_flags(closed_port())]) == 2
     assert "line 1" in _one_line(capsys)

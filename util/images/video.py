@@ -288,7 +288,7 @@ def opened(path: Path) -> Iterator[InputContainer]:
         raise ValueError(f"{path}: the file is empty (0 bytes)")
     with contextlib.ExitStack() as stack:
         with named_errors(path, "cannot be read as a video"):
-            # A playlist that is called .mp4 shall not reach into the network.
+            # A playlist that is called .mp4 must not reach into the network.
             container = stack.enter_context(av.open(f"file:{path}", options={"protocol_whitelist": "file"}))
         yield container
 

@@ -77,8 +77,8 @@ class Evaluated:
 class Evaluation:
     """Measures the generators of a run on held-out images, as test.py and scripts/evaluate.py would afterwards.
 
-    One process measures while the others wait. An evaluation that fails is told and left out; the training goes on.
-    Of a metric that fails alone (KID of a single image) this is told once, and the others are measured.
+    One process measures while the others wait. An evaluation that fails is reported and left out; the training goes on.
+    Of a metric that fails alone (KID of a single image) this is reported once, and the others are measured.
 
     Args:
         suite: what is measured; in processes other than the main one only its names count.
@@ -150,7 +150,7 @@ class Evaluation:
             return
         if state.get("protocol") != self._protocol:
             logger.warning(
-                "warning: the best %s so far was measured in another way (%s, now %s): it starts anew",
+                "warning: the best %s so far was measured in another way (%s, now %s): it starts over",
                 *(self.best.short, state.get("protocol"), self._protocol),
             )
         else:
@@ -224,7 +224,7 @@ def start_evaluation(
     settings: Mapping[str, Any],
     labelled: Sequence[str] = (),
 ) -> Evaluation:
-    """The evaluation of a run. A metric that cannot be had here is told once and left out. Every process must call it.
+    """The evaluation of a run; every process must call it. A metric that cannot be had here is reported and left out.
 
     Args:
         pictures: see ``Evaluation``.

@@ -103,7 +103,7 @@ def features_of(
         images: read as RGB; 16 bit is rounded to 8. Images of different sizes are scaled one size after the other.
         extractor: the network.
         device: where it runs.
-        batch_size: at most so many images at a time.
+        batch_size: at most this many images at a time.
         cache: looked up first and filled, for a side that will be measured again.
         progress: a bar on a terminal, and a line with the rate.
 

@@ -38,7 +38,7 @@ _PACKAGES = ("torch", "torchvision", "torch-fidelity", "torchmetrics", "numpy", 
 class Suite:
     """Metrics with their settings.
 
-    The networks are loaded on construction, so that what is missing is told before anything is computed.
+    The networks are loaded on construction, so that what is missing is reported before anything is computed.
 
     Args:
         names: short names, groups allowed (``kid``, ``prc``, ``psnr``...).
@@ -148,7 +148,7 @@ class Suite:
             draws: all draws of the generated images, the first being ``fake``, for ``diversity``.
             features: of ``fake``, where they are known already.
             paired_values: PSNR, SSIM..., where they are known already.
-            failed: told what cannot be measured and why; the others are measured all the same.
+            failed: gets what cannot be measured and why; the others are measured all the same.
 
         Raises:
             ValueError: too few images, an unreadable one, or pairs that do not match; not with ``failed``.

@@ -63,7 +63,7 @@ class FigureGrid:
     Attributes:
         captions: above the columns.
         labels: beside the rows; empty texts for none.
-        pictures: row by row a picture a column, ``uint8 [H, W, 3]`` or ``[H, W]``; None leaves the place empty.
+        pictures: row by row a picture per column, ``uint8 [H, W, 3]`` or ``[H, W]``; None leaves the place empty.
         boxes: of each row, the pieces that are enlarged below or beside every picture.
         width: of the figure in inches.
         font_size: of the captions in points.

@@ -36,7 +36,7 @@ class Checkpointer:
 
     Args:
         folder: the run's folder.
-        keep: keep only so many numbered checkpoints of each kind (epochs, ``iter_<n>``); 0 keeps all.
+        keep: keep only this many numbered checkpoints of each kind (epochs, ``iter_<n>``); 0 keeps all.
     """
 
     def __init__(self, folder: Path, keep: int = 0) -> None:

@@ -17,7 +17,7 @@ from util.run.distributed import World, sum_over_processes
 logger = logging.getLogger(__name__)
 
 AGREE_EVERY = 10
-"""Several processes on GPUs agree on stopping only every so many steps, because asking waits for the GPU."""
+"""Several processes on GPUs agree on stopping only every few steps, because asking waits for the GPU."""
 
 ECHO_SECONDS = 5.0
 """torchrun passes on the Ctrl-C that the terminal gave its processes already: a second one so soon is the same."""

@@ -178,7 +178,7 @@ class Sweep:
     # --- trials -------------------------------------------------------------------------------------------------------
 
     def add_trials(self, total: int) -> None:
-        """Let there be so many trials in all; those that are there stay.
+        """Let there be this many trials in all; those that are there stay.
 
         Raises:
             ValueError: a grid has fewer points.
