@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 
 from models.official.stored import Array, StoredTensor, by
-from util.wording import counted
 
 Shape = tuple[int, ...]
 
@@ -193,7 +192,7 @@ class OfficialFile:
     def report(self) -> Iterator[str]:
         """What became of every tensor, a line each, under headings."""
         used = {name for entry in self.entries for name in entry.names}
-        yield f"{self.file}: {self.kind}; {counted(len(used), 'tensor')} used, {len(self.ignored)} ignored"
+        yield f"{self.file}: {self.kind}; {len(used)} tensors used, {len(self.ignored)} ignored"
         yield from self.notes
         yield "used:"
         for entry in self.entries:
