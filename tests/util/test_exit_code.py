@@ -119,6 +119,9 @@ def test_of_several_processes_the_echo_of_the_launcher_is_ignored(monkeypatch, c
 
     assert run_command("x.py", [], run) == 143
     assert len(capsys.readouterr().err.splitlines()) == 1
+    monkeypatch.setenv("RANK", "1")
+    assert run_command("x.py", [], run) == 143
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize("handler", [signal.SIG_IGN, lambda number, frame: None])
