@@ -45,9 +45,7 @@ def run_command(program: str, argv: Sequence[str] | None, run: Callable[[list[st
     except (Exception, KeyboardInterrupt) as error:
         report = functools.partial(exit_code, program, error, verbose="--verbose" in words)
         if isinstance(error, Terminated) and os.environ.get("RANK", "0") != "0":
-            return (
-                EXIT_TERMINATED  # the first process speaks for all, whose launcher may be gone: there is no time to ask
-            )
+            return EXIT_TERMINATED  # the first process speaks for all: nobody has time to wait for the others
         if isinstance(error, Terminated) or os.environ.get("WORLD_SIZE", "1") == "1":
             return report()
         from util.run.distributed import world_from_environment  # these import torch, which a command may not need
