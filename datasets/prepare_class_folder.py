@@ -44,7 +44,7 @@ from models.sagan.sample_options import IMAGE_SIZES
 from options.parse import parse_record
 from options.schema import OptionRecord, arg
 from util.exit_code import EXIT_DONE, run_command
-from util.files import replace_text
+from util.files import replace_text, replacing
 from util.images.decode import decode
 from util.images.folder import describe, has_images, is_image, natural_key, subfolders
 from util.run.class_names import write_label_map
@@ -321,13 +321,12 @@ def make(source: Source, out: Path, recipe: Recipe) -> str:
         return TOO_SMALL
     picture = square(pixels, recipe.size)
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.partial")
-    if target.suffix.lower() != ".png":
-        # Full colour resolution in good quality, as ImageMagick does it.
-        picture.save(partial, "JPEG", quality=recipe.quality, subsampling=0 if recipe.quality >= 90 else 2)
-    else:
-        picture.save(partial, "PNG")
-    partial.replace(target)
+    with replacing(target) as temporary:
+        if target.suffix.lower() != ".png":
+            # Full colour resolution in good quality, as ImageMagick does it.
+            picture.save(temporary, "JPEG", quality=recipe.quality, subsampling=0 if recipe.quality >= 90 else 2)
+        else:
+            picture.save(temporary, "PNG")
     return "made"
 
 

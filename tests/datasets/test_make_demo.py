@@ -237,7 +237,7 @@ def test_interrupted_drawing_leaves_no_half_set(tmp_path: Path, monkeypatch: pyt
 
     monkeypatch.setattr(make_demo, "draw_image", stop_at_third)
     assert draw(tmp_path, n="3") == 130
-    assert not (tmp_path / "train").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["demo.json"]
     monkeypatch.setattr(make_demo, "draw_image", drawn)
     assert draw(tmp_path, n="3") == 0
     assert len(contents(tmp_path)) == 4
