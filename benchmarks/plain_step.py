@@ -1,7 +1,7 @@
-"""A training step of pix2pix, CycleGAN, ATME and U-GAT-IT: in the published code's plain form, ours, ours with checkpointing.
+"""A training step: in the published code's plain form, ours, ours with checkpointing.
 
-python -m benchmarks.plain_step [--models pix2pix,cycle_gan,atme,ugatit] [--crop_size 256] [--ch 64] [--n_res 4] [--light]
-                                [--forms plain,ours,checkpointing] [--rounds 5] [--gpu_ids 0] [--seconds 6]
+python -m benchmarks.plain_step [--models pix2pix,cycle_gan,atme,ugatit] [--crop_size 256] [--ch 64] [--n_res 4]
+                                [--light] [--forms plain,ours,checkpointing] [--rounds 5] [--gpu_ids 0] [--seconds 6]
 
 Each measurement is a process of its own; the forms take turns, so that what else runs on the machine meets all of them.
 Medians over the rounds. "Step alone" is the peak without what every form needs: weights, gradients and both moments of
