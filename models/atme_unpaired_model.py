@@ -112,7 +112,7 @@ class ATMEUnpairedModel(BaseModel):
     def setup_training(self, dataset_size: int) -> None:
         """Two discriminators, one optimizer for both, one for all W and G together.
 
-        ``dataset_size`` is that of the larger domain; both memories have so many rows.
+        ``dataset_size`` is that of the larger domain; both memories have this many rows.
         """
         o = self.options
         self._add_discriminators()

@@ -377,12 +377,12 @@ class AUGANModel(BaseModel):
             losses[f"{side}_rec"] = o.lambda_rec * self._l1(f"rec_{side}", side)
         if o.uncertain and o.lambda_conf:
             losses["Conf"] = o.lambda_conf * self._uncertainty_loss()
-        if o.lambda_identity:  # G_A makes images of B, so that it shall leave one as it is: the weight is lambda_B
+        if o.lambda_identity:  # G_A makes images of B, so that it should leave one as it is: the weight is lambda_B
             for side, weight in (("A", o.lambda_B), ("B", o.lambda_A)):
                 same = self.networks[f"G_{side}"](self.real[OTHER[side]], rec=False, conf=False)
                 images[f"idt_{side}"] = same.fake
                 losses[f"idt_{side}"] = weight * o.lambda_identity * self._l1(f"idt_{side}", OTHER[side])
-        if o.lambda_dc:  # both domains shall be encoded alike
+        if o.lambda_dc:  # both domains should be encoded alike
             judged_B = [domain_loss(self.networks["DC"](forks[name].enc), True) for name in ("A", "fake_A")]
             judged_A = [domain_loss(self.networks["DC"](forks[name].enc), False) for name in ("B", "fake_B")]
             losses["G_DC"] = o.lambda_dc * torch.stack(judged_A + judged_B).mean()
