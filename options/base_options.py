@@ -21,6 +21,7 @@ from models.networks.names import (
 )
 from options.schema import OptionError, OptionRecord, SameAs, arg
 
+GRADIENT_COMPRESSIONS = ("none", "bf16")
 RESAMPLES = ("bicubic", "nearest")
 _OF_A_SIDE = ("value_range", "unit", "bands", "resample", "label_nc", "nodata")
 """Flags that each side has one of."""
@@ -105,6 +106,13 @@ class EngineOptions(OptionRecord):
     )
     channels_last: bool = arg(False, help="NHWC memory layout; pays with bf16/fp16 and norm batch")
     compile: bool = arg(False, in_test=False, help="torch.compile the networks")
+    gradient_compression: str = arg(
+        "none",
+        choices=GRADIENT_COMPRESSIONS,
+        in_test="none",
+        help="type in which several processes exchange their gradients: none as they are, bf16 rounded, in half the "
+        "bytes; for slow links",
+    )
 
 
 def is_number(text: str) -> bool:
