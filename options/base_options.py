@@ -159,7 +159,13 @@ class DataOptions(OptionRecord):
     )
     direction: str = arg("AtoB", choices=("AtoB", "BtoA"), help="which side is the input: AtoB translates A to B")
     serial_batches: bool = arg(False, in_test=True, help="take images in order instead of shuffled")
-    num_threads: int = arg(4, minimum=0, of="machine", in_test=0, help="worker processes that read images; 0 = none")
+    num_threads: int | None = arg(
+        None,
+        minimum=0,
+        of="machine",
+        in_test=0,
+        help="worker processes that read images; 0 = none (default: 4, and none with --cache ram or disk)",
+    )
     batch_size: int = arg(
         1,
         minimum=1,
