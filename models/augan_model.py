@@ -35,6 +35,7 @@ from models.base_model import BaseModel, Step
 from models.losses.gan import Prediction, final_maps
 from models.losses.masked import masked_l1
 from models.losses.penalties import unpaired_gradient_penalty
+from models.networks.batches import in_one_batch
 from models.networks.factory import build_discriminator
 from models.networks.inference import InferenceModule, no_direction
 from options.base_options import CycleOptions, OneWayOptions
@@ -416,8 +417,9 @@ class AUGANModel(BaseModel):
         for judge, judged in self.judged.items():
             netD, real = self.networks[judge], self.real[judged[0].domain]
             fakes = [self.pools[f"{each.image}_pool"].query(self.images[each.image]) for each in judged]
-            on_fakes = torch.stack([self._gan(netD(fake), False) for fake in fakes]).mean()
-            losses[judge] = 0.5 * (self._gan(netD(real), True) + on_fakes)
+            of_real, *of_fakes = in_one_batch(netD, real, *fakes)
+            on_fakes = torch.stack([self._gan(each, False) for each in of_fakes]).mean()
+            losses[judge] = 0.5 * (self._gan(of_real, True) + on_fakes)
             if self.penalised:
                 penalties = [
                     unpaired_gradient_penalty(netD, real, fake, weight=self.options.lambda_gp) for fake in fakes

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -16,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from models.atme.frugal import again, can_be_frugal, computed_again
 from models.networks.fast_conv import Conv2d
 from models.networks.norm import float_or_wider, without_autocast
 from models.networks.tracing import is_exporting
@@ -46,7 +48,12 @@ class Block(nn.Module):
         in_channels: of the input.
         out_channels: of the output, a multiple of ``groups``.
         groups: of the group norm.
+
+    Attributes:
+        frugal: keep only the convolution's result for backward, and compute the rest from it again.
     """
+
+    frugal = True
 
     def __init__(self, in_channels: int, out_channels: int, *, groups: int = 8) -> None:
         super().__init__()
@@ -55,17 +62,24 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, scale_shift: tuple[Tensor, Tensor] | None = None) -> Tensor:
         """``[N, in_channels, H, W]`` -> ``[N, out_channels, H, W]``; scale and shift are ``[N, out_channels]``."""
-        x = self.proj(x)
-        if scale_shift is None:
-            return F.silu(self.norm(x))
-        scale, shift = scale_shift
-        gain = self.norm.weight * (scale + 1)  # [N, C]
-        offset = torch.addcmul(shift, self.norm.bias, scale + 1)
-        return F.silu(_group_norm(x, self.norm.num_groups, gain, offset))
+        with computed_again(x):
+            x = self.proj(x)
+        gain, offset = self.norm.weight, self.norm.bias  # [C]
+        if scale_shift is not None:
+            scale, shift = scale_shift
+            gain, offset = gain * (scale + 1), torch.addcmul(shift, offset, scale + 1)  # [N, C]
+        norm = partial(_norm_silu, groups=self.norm.num_groups)
+        return again(norm, x, gain, offset) if self.frugal and can_be_frugal(x) else norm(x, gain, offset)
+
+
+def _norm_silu(x: Tensor, gain: Tensor, offset: Tensor, *, groups: int) -> Tensor:
+    return F.silu(_group_norm(x, groups, gain, offset))
 
 
 def _group_norm(x: Tensor, groups: int, gain: Tensor, offset: Tensor) -> Tensor:
-    """Group norm with a gain and an offset ``[N, C]`` for each sample."""
+    """Group norm with a gain and an offset ``[C]``, or ``[N, C]`` for each sample."""
+    if gain.ndim == 1:
+        return F.group_norm(x, groups, gain, offset, EPS)
     n, c, h, w = x.shape
     # An exported network must not take either short cut: both hold for the number of samples at hand only.
     exporting = is_exporting()
@@ -143,9 +157,13 @@ class ChannelNorm(nn.Module):
         super().__init__()
         self.g = nn.Parameter(torch.ones(1, channels, 1, 1))
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """``[N, L, C]`` -> ``[N, L, C]``."""
-        return F.layer_norm(float_or_wider(tokens), (tokens.shape[-1],), self.g.flatten(), None, EPS).to(tokens.dtype)
+    def forward(self, tokens: Tensor, *, frugal: bool = False) -> Tensor:
+        """``[N, L, C]`` -> ``[N, L, C]``; ``frugal``: for ``computed_again``."""
+        return again(_channel_norm, tokens, self.g) if frugal else _channel_norm(tokens, self.g)
+
+
+def _channel_norm(tokens: Tensor, g: Tensor) -> Tensor:
+    return F.layer_norm(float_or_wider(tokens), (tokens.shape[-1],), g.flatten(), None, EPS).to(tokens.dtype)
 
 
 class LinearAttention(nn.Module):
@@ -161,7 +179,12 @@ class LinearAttention(nn.Module):
     The factor 1/L (v is divided by L although k is normalised already) is the published one. It makes what the
     attention adds to b small, and its gradients smaller yet: float16 could not hold them, so under float16 autocast
     all this runs in float32. bfloat16 has the range.
+
+    Attributes:
+        frugal: do not keep q, k and the tokens for backward, but compute them again.
     """
+
+    frugal = True
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -182,15 +205,30 @@ class LinearAttention(nn.Module):
         out_conv, norm = self.to_out
         assert isinstance(out_conv, nn.Conv2d)
         w_q, w_k, w_v = self.to_qkv.weight.flatten(1).chunk(3)  # each [128, C]
-        q = F.linear(x, w_q)
-        x = x.to(q.dtype)  # autocast would convert x for each product again
-        q = q.unflatten(2, (NUM_HEADS, HEAD_DIM)).softmax(dim=-1).flatten(2)  # [N, L, 128]
-        k = F.linear(x, w_k).softmax(dim=1)  # [N, L, 128]
-        gathered = (k.transpose(1, 2) @ x).unflatten(1, (NUM_HEADS, HEAD_DIM))  # [N, 4, 32, C]
-        context = gathered @ w_v.view(NUM_HEADS, HEAD_DIM, channels).transpose(1, 2)  # [N, 4, 32, 32]
-        w_out = out_conv.weight.view(channels, NUM_HEADS, HEAD_DIM).permute(1, 2, 0)  # [4, 32, C]
-        mix = (context @ w_out).flatten(1, 2)  # [N, 128, C]
-        return norm(q @ (mix * (HEAD_DIM**-0.5 / length)) + out_conv.bias)
+        if self.frugal and can_be_frugal(x):
+            with computed_again(x):
+                q, k = again(_query, x, w_q), again(_key, x, w_k)
+        else:
+            q = _query(x, w_q)
+            x = x.to(q.dtype)  # autocast would convert x for each product again
+            k = _key(x, w_k)
+        with computed_again(x, q, k):
+            gathered = (k.transpose(1, 2) @ x).unflatten(1, (NUM_HEADS, HEAD_DIM))  # [N, 4, 32, C]
+            context = gathered @ w_v.view(NUM_HEADS, HEAD_DIM, channels).transpose(1, 2)  # [N, 4, 32, 32]
+            w_out = out_conv.weight.view(channels, NUM_HEADS, HEAD_DIM).permute(1, 2, 0)  # [4, 32, C]
+            mix = (context @ w_out).flatten(1, 2)  # [N, 128, C]
+            attended = q @ (mix * (HEAD_DIM**-0.5 / length))
+        return norm(attended + out_conv.bias)
+
+
+def _query(x: Tensor, w_q: Tensor) -> Tensor:
+    """``[N, L, C]`` -> ``[N, L, 128]``, positive, of sum 1 in each head."""
+    return F.linear(x, w_q).unflatten(2, (NUM_HEADS, HEAD_DIM)).softmax(dim=-1).flatten(2)
+
+
+def _key(x: Tensor, w_k: Tensor) -> Tensor:
+    """``[N, L, C]`` -> ``[N, L, 128]``, positive, of sum 1 over the pixels."""
+    return F.linear(x, w_k).softmax(dim=1)
 
 
 class Attention(nn.Module):
@@ -216,7 +254,8 @@ class _PreNorm(nn.Module):
         self.norm = ChannelNorm(channels)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        return self.fn(self.norm(tokens))
+        frugal = isinstance(self.fn, LinearAttention) and self.fn.frugal and can_be_frugal(tokens)
+        return self.fn(self.norm(tokens, frugal=frugal))
 
 
 class AttentionResidual(nn.Module):
@@ -420,6 +459,9 @@ class DDMUNet(nn.Module):
         self.mid_block2 = block(deepest, deepest)
         self.final_res_block = block(2 * init_dim, dim)
         self.final_conv = HEADS[head](dim, out_channels, groups)
+        for module in self.modules():
+            if isinstance(module, (Block, LinearAttention)):
+                module.frugal = not checkpointing  # which keeps less still
 
     def forward(self, x: Tensor, w_map: Tensor) -> Tensor:
         """Translate images.
