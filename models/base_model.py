@@ -61,6 +61,7 @@ class BaseModel(ABC):
         aliases: network -> other names that its file may have in published checkpoints.
         optimizers: name -> optimizer.
         scalers: optimizer -> loss scaler, with ``--precision fp16``.
+        gradient_averages: optimizer -> what averages its gradients over the processes; empty alone.
         pools: name -> history of fakes.
         class_names: of data with classes; set from outside, for captions.
     """
@@ -79,7 +80,7 @@ class BaseModel(ABC):
         self.optimizers: dict[str, torch.optim.Optimizer] = {}
         self.scalers: dict[str, torch.amp.GradScaler] = {}
         self.pools: dict[str, ImagePool] = {}
-        self._gradient_averages: dict[str, GradientAverage] = {}  # optimizer -> over the processes
+        self.gradient_averages: dict[str, GradientAverage] = {}
         self.class_names: tuple[str, ...] = ()
         self.share = 1.0 / engine.world.size
         self.batch_size = 0  # images of this process's part of the batch
@@ -241,7 +242,7 @@ class BaseModel(ABC):
         self.optimizers[name] = optimizer
         average = self.engine.gradient_average(owned)
         if average is not None:
-            self._gradient_averages[name] = average
+            self.gradient_averages[name] = average
         scaler = self.engine.grad_scaler()
         if scaler is not None:
             self.scalers[name] = scaler
@@ -410,7 +411,7 @@ class BaseModel(ABC):
             for parameter in net.parameters():
                 parameter.requires_grad_(id(parameter) in own)
         optimizer.zero_grad(set_to_none=True)
-        scaler, average = self.scalers.get(name), self._gradient_averages.get(name)
+        scaler, average = self.scalers.get(name), self.gradient_averages.get(name)
         factor = self.share * self.engine.world.size if self.engine.world.size > 1 else 1.0
         found: list[Mapping[str, Tensor]] = []
         for number, (closure, weight) in enumerate(zip(closures, weights, strict=True), start=1):
@@ -426,7 +427,7 @@ class BaseModel(ABC):
         return {key: sum((each[key] * w for each, w in zip(found, weights)), torch.zeros(())) for key in found[0]}
 
     def _step(self, name: str) -> None:
-        optimizer, scaler, average = self.optimizers[name], self.scalers.get(name), self._gradient_averages.get(name)
+        optimizer, scaler, average = self.optimizers[name], self.scalers.get(name), self.gradient_averages.get(name)
         if average:
             average.receive()
         for group in optimizer.param_groups:

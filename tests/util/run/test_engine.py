@@ -108,6 +108,14 @@ def test_a_precision_that_the_cpu_lacks_is_refused(precision):
         start_engine(gpu_ids="-1", precision=precision)
 
 
+def test_compressed_gradients_of_a_single_process_are_warned_of(caplog):
+    engine = start_engine(gpu_ids="-1", gradient_compression="bf16")
+    assert engine.gradient_average([nn.Parameter(torch.zeros(1))]) is None
+    assert ["--gradient_compression bf16 has no effect on a single process" in each for each in caplog.messages] == [
+        True
+    ]
+
+
 def test_autocast_lowers_the_networks_and_keeps_the_weights():
     engine = start_engine(gpu_ids="-1", precision="bf16")
     net = engine.prepare(nn.Conv2d(1, 1, 3))
