@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from util.files import replacing
+from util.images.tiff import is_cut, ome_files
 from util.memory import require_memory
 from util.volumes.errors import one_line
 from util.volumes.grid import LPS_TO_RAS, Volume, zeros
@@ -130,7 +131,7 @@ def write_nifti(path: Path, array: NDArray[Any], grid: Volume, *, description: s
     Args:
         path: ``.nii`` or ``.nii.gz``.
         array: uint8, int16, uint16 or float32.
-        grid: where the voxels lie.
+        grid: where the voxels lie; the file counts in the unit of its header (micrometres), or in millimetres.
         description: at most 79 letters, kept in the file.
 
     Raises:
@@ -140,7 +141,9 @@ def write_nifti(path: Path, array: NDArray[Any], grid: Volume, *, description: s
 
     plain = array[..., 0] if array.ndim == 4 and array.shape[3] == 1 else array
     header = grid.header.copy() if isinstance(grid.header, nibabel.Nifti1Header) else None
-    image = nibabel.Nifti1Image(plain, grid.affine, header)
+    affine = grid.affine.copy()
+    affine[:3] /= 1.0 if header is None else _MILLIMETRES.get(_space_unit(header), 1.0)
+    image = nibabel.Nifti1Image(plain, affine, header)
     image.set_data_dtype(plain.dtype)  # not the source's
     image.header.set_slope_inter(1, 0)
     image.header["descrip"] = description.encode("ascii", "replace")[:79]
@@ -211,12 +214,30 @@ def _tiff(path: Path, voxels: bool) -> Volume:
         require_memory(_COPIES * math.prod(series.shape) * np.dtype(series.dtype).itemsize)
         named = (tiff.imagej_metadata or {}).get("images", 1) if tiff.is_imagej else 1
         there = math.prod(size for size, axis in zip(series.shape, series.axes) if axis not in "YXS")
-        if there < named or any(each is None for each in series.pages):
+        if there < named or is_cut(series):
+            names = ome_files(tiff)
+            if gone := [name for name in names if not (path.parent / name).is_file()]:
+                raise ValueError(f"belongs to a set of {len(names)} files (OME), of which {gone[0]} is not beside it")
             raise ValueError("some of its slices are not there: the file is truncated")
         array = _stack(_native(series.asarray(maxworkers=1)), series.axes)
         if int(page.photometric) == 0:
             array = ~array if array.dtype == np.bool_ else array.dtype.type(2 ** int(page.bitspersample) - 1) - array
     return Volume(compact(array), affine, oriented=False)
+
+
+def set_of(path: Path) -> frozenset[Path]:
+    """All files of the set (OME-TIFF, a file for each channel or slice) that a file belongs to: each of them is read as
+    the whole set. Empty for files that are a volume of their own, and for those that cannot be read."""
+    import tifffile
+
+    if suffix_of(path) not in TIFF:
+        return frozenset()
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            names = ome_files(tiff)
+    except Exception:  # reading it says what is wrong
+        return frozenset()
+    return frozenset(path.parent / name for name in names) if len(names) > 1 else frozenset()
 
 
 def _stack(array: NDArray[Any], axes: str) -> NDArray[Any]:

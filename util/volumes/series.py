@@ -94,9 +94,13 @@ def find_series(sources: Sequence[Path], patient_pattern: str = "") -> tuple[lis
     found: list[Series] = []
     problems: list[str] = []
     headers = []
+    sets: set[frozenset[Path]] = set()
     for path in _files(sources):
         try:
             if files.suffix_of(path) in files.SUFFIXES:
+                if (together := files.set_of(path)) and together in sets:
+                    continue
+                sets.add(together)
                 name = path.name[: len(path.name) - len(files.suffix_of(path))].removesuffix(".ome")
                 found.append(Series(_patient(path, root, pattern), name, (path,)))
             elif files.suffix_of(path) not in files.COMPANIONS:

@@ -425,3 +425,10 @@ def test_a_picture_beyond_the_memory_says_how_to_cut_it(
     assert "attack" not in str(error.value) and "replace the file" not in str(error.value)
     monkeypatch.undo()
     assert read_image(tmp_path / f"x.{suffix}").array.shape == (300, 500, 1)
+
+
+def test_webp_of_quality_100_loses_no_colour_below_full_transparency(tmp_path: Path) -> None:
+    array = np.random.default_rng(0).integers(0, 256, (9, 11, 4), dtype=np.uint8)
+    array[:, :6, 3] = 0
+    save_array(tmp_path / "x.webp", array, alpha=True, quality=100)
+    np.testing.assert_array_equal(read_image(tmp_path / "x.webp", alpha="keep").array, array)

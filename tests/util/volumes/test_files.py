@@ -12,8 +12,10 @@ import SimpleITK
 import tifffile
 
 from tests.drawn_volumes import write_nifti as draw_nifti
+from tests.util.images.test_tiff import write_ome_set
 from util.volumes.files import read_file, write_nifti
 from util.volumes.grid import Volume, difference, slices_of
+from util.volumes.series import find_series
 
 NIBABEL = Path(nibabel.__file__).parent / "tests/data"
 VALUES = (np.arange(24, dtype=np.int16) - 5).reshape(2, 3, 4)
@@ -154,3 +156,34 @@ def test_written_without_a_header_has_the_same_place(tmp_path: Path) -> None:
     found = read_file(tmp_path / "a.nii.gz")
     assert difference(found, grid) == ""
     assert found.oriented
+
+
+def test_micrometres_of_a_nifti_stay_micrometres(tmp_path: Path) -> None:
+    """nibabel's affine counts in the unit of the header; ITK gives millimetres."""
+    image = nibabel.Nifti1Image(VALUES, np.diag([-2.0, 2.0, 5.0, 1.0]))
+    image.header.set_xyzt_units("micron", "sec")
+    image.set_sform(image.affine, code=3)
+    image.to_filename(tmp_path / "a.nii")
+    volume = read_file(tmp_path / "a.nii")
+    np.testing.assert_allclose(volume.spacing, (0.002, 0.002, 0.005))
+    write_nifti(tmp_path / "b.nii", VALUES.astype(np.float32), volume)
+    header = nibabel.load(tmp_path / "b.nii").header
+    np.testing.assert_allclose(header.get_zooms(), (2.0, 2.0, 5.0))
+    assert header.get_xyzt_units() == ("micron", "sec") and int(header["sform_code"]) == 3
+    np.testing.assert_allclose(SimpleITK.ReadImage(tmp_path / "b.nii").GetSpacing(), (0.002, 0.002, 0.005))
+    assert difference(volume, read_file(tmp_path / "b.nii")) == ""
+
+
+@pytest.mark.parametrize(("axis", "shape"), [("Z", (30, 20, 3, 1)), ("C", (30, 20, 1, 3))])
+def test_the_files_of_an_ome_set_are_one_volume(axis: str, shape: tuple[int, ...], tmp_path: Path) -> None:
+    planes = np.random.default_rng(0).integers(0, 4096, (3, 20, 30), dtype=np.uint16)
+    paths = write_ome_set(tmp_path, planes, axis)
+    for path in paths:
+        array = read_file(path).array
+        assert array.shape == shape
+        np.testing.assert_array_equal(array.reshape(30, 20, 3), planes.transpose(2, 1, 0))
+    found, problems = find_series([tmp_path])
+    assert [series.paths for series in found] == [(paths[0],)] and problems == []
+    paths[1].unlink()
+    with pytest.raises(ValueError, match=r"belongs to a set of 3 files \(OME\), of which 1\.ome\.tif is not beside it"):
+        read_file(paths[2])
