@@ -10,8 +10,8 @@ with 10 classes. A second table has the memory
 that one more image of a batch takes: the difference between the smallest and the largest batch size.
 
 --results keeps every row as a line of JSON, with the machine and the time, and settings that it has are not measured
-again: the same command goes on after a stop. --output --block puts the tables between the two comments
-<!-- table NAME: begin --> and <!-- table NAME: end --> of a Markdown page.
+again: the same command goes on after a stop. --output --block puts the tables of all rows that were kept between the
+two comments <!-- table NAME: begin --> and <!-- table NAME: end --> of a Markdown page.
 """
 
 from __future__ import annotations
@@ -258,7 +258,10 @@ def _run(argv: Sequence[str]) -> int:
     if several := memory_rows({row.setting: row.numbers["memory_mb"] for row in rows}):
         print("", MEMORY_HEADER, "|" + " --- |" * 4, *several, sep="\n")
     if known.output:
-        replace_text(known.output, [with_block(known.output, known.block, tables(rows))])
+        kept = {row.key: row for row in (*read_rows(known.results), *rows)}
+        names = list(dict.fromkeys(row.setting.label for row in kept.values()))
+        ordered = sorted(kept.values(), key=lambda row: (names.index(row.setting.label), row.setting.batch_size))
+        replace_text(known.output, [with_block(known.output, known.block, tables(ordered))])
         print(f"written: {known.output}")
     return EXIT_DONE
 
