@@ -38,7 +38,7 @@ import train
 from benchmarks.measure import convolution_rate, count_flops, machine, seconds_per_call
 from util.exit_code import EXIT_DONE, EXIT_FAILED, run_command
 from util.files import replace_text
-from util.pages.markdown_block import with_block
+from util.pages.markdown import with_block
 from util.run.device import peak_memory_mb
 from util.run.folder import check_writable, make_folder
 
@@ -65,7 +65,7 @@ class Setting:
         return f"{self.netG}, checkpointing" if self.checkpointing == "on" else self.netG
 
     def own_words(self) -> list[str]:
-        """The words by which this program is told of it."""
+        """The flags of this program for it."""
         return [
             *("--netG", self.netG, "--batch_size", str(self.batch_size)),
             *("--precision", self.precision, "--checkpointing", self.checkpointing),

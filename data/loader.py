@@ -456,7 +456,7 @@ def held_out_set(
         dataset_class: that of the training.
         options: data options of the training.
         phase: ``--eval_phase``; empty for the first of ``val`` and ``test`` that is there.
-        max_images: at most so many.
+        max_images: at most this many.
         input_nc: channels of the model's input.
         output_nc: channels of its output.
         seed: ``--seed``.

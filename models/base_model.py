@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from models.averages import SUFFIX, averaged_copy, decay_after, update_average
+from models.averages import averaged_copy, decay_after, update_average
 from models.losses.gan import GANLoss
 from models.losses.masked import masked_l1
 from models.micro_batches import Turns, count_of, parts_of, split
@@ -25,6 +25,7 @@ from options.schema import specs
 from util.images.pool import ImagePool
 from util.loggers.base import Logger
 from util.run import distributed
+from util.run.checkpoint import AVERAGE
 from util.run.engine import Engine
 from util.run.gradients import GradientAverage
 from util.types import PAIRED_VISUALS, Batch, Losses, Visual, Visuals
@@ -293,12 +294,13 @@ class BaseModel(ABC):
 
     def present(self, side: str) -> Tensor | None:
         """Share of the pixels of a side that are there, over all processes, 0-dim; None without ``--nodata``."""
-        if side in self.masks and side not in self._present:
+        # Micro-batches share that of their whole batch: each weighs what it has, and the processes wait once per step.
+        known = self._turns.present if self._turns else self._present
+        if side in self.masks and side not in known:
             # Not in ``take``: a model that evaluates in one process alone must wait for no other.
-            # Of all micro-batches, as each weighs what it has.
             mask = self._turns.batch[f"{side}_mask"].to(self.engine.device) if self._turns else self.masks[side]
-            self._present[side] = distributed.sum_over_processes(mask.mean() * self.share)
-        return self._present.get(side)
+            known[side] = distributed.sum_over_processes(mask.mean() * self.share)
+        return known.get(side)
 
     def make_GAN_loss(self) -> GANLoss:
         """The adversarial loss of ``--gan_mode``; says that nothing bounds a critic of ``wgan``.
@@ -436,18 +438,19 @@ class BaseModel(ABC):
         else:
             scaler.step(optimizer)
             scaler.update()
+        optimizer.zero_grad(set_to_none=True)  # the next forward pass needs the memory
 
     # -- what the loop and the checkpoints call ------------------------------------------------------------------
 
     def start_averages(self) -> None:
         """Begin the moving averages of ``--ema_decay``, after ``setup_training``."""
         for name in self.averaged() if self.options.ema_decay else ():
-            self.averages[name + SUFFIX] = averaged_copy(self.networks[name])
+            self.averages[name + AVERAGE] = averaged_copy(self.networks[name])
 
     def update_averages(self, steps: int) -> None:
         """Take over this step's weights; ``steps`` of the run are done."""
         for name, average in self.averages.items():
-            source = self.networks[name.removesuffix(SUFFIX)]
+            source = self.networks[name.removesuffix(AVERAGE)]
             update_average(average, source, decay_after(steps, self.options.ema_decay))
 
     @property
@@ -458,7 +461,7 @@ class BaseModel(ABC):
     def weights_of(self, name: str) -> str:
         """The saved network whose weights inference gives to this one: its average, where there is one."""
         average = self.options.ema_decay > 0 and not self.options.use_raw and name in self.averaged()
-        return name + SUFFIX if average else name
+        return name + AVERAGE if average else name
 
     def weights_loaded(self, test: Any) -> None:
         """Prepare for a test, the weights being loaded.

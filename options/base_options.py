@@ -165,7 +165,7 @@ class DataOptions(OptionRecord):
     )
     crop_size: int = arg(256, minimum=1, maximum=16384, help="size of the square cut out of the scaled image (pixels)")
     max_dataset_size: float = arg(
-        float("inf"), minimum=1, in_test=float("inf"), help="use at most so many images, the first in natural order"
+        float("inf"), minimum=1, in_test=float("inf"), help="use at most this many images, the first in natural order"
     )
     preprocess: str = arg(
         "resize_and_crop",

@@ -240,7 +240,7 @@ def test_a_state_that_comes_before_the_size_is_used_when_the_size_is_known():
     assert torch.equal(other.memory.maps, model.memory.maps)
 
 
-def test_with_another_map_size_the_memory_starts_anew(caplog):
+def test_with_another_map_size_the_memory_starts_over(caplog):
     model = build()
     run(model, *BATCHES)
     other = build("--crop_size", "64", "--load_size", "64")

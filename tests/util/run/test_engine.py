@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from util.background import BackgroundWriter
-from util.exit_code import exit_code
+from util.exit_code import Terminated, exit_code
 from util.run.device import device_for, parse_gpu_ids, peak_memory_mb
 from util.run.distributed import World
 from util.run.engine import Engine, load_rng_state, rng_state, seed_everything, seed_step, start_engine
@@ -153,7 +153,7 @@ def test_a_signal_becomes_a_request_and_handlers_come_back():
         assert not stop.requested(1)
         signal.raise_signal(signal.SIGTERM)
         assert stop.requested(2) and stop.exit_code == 143
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(Terminated):
             signal.raise_signal(signal.SIGTERM)
     assert signal.getsignal(signal.SIGTERM) is before
 
@@ -179,6 +179,7 @@ def test_errors_of_background_writes_come_out():
         (OSError(28, "No space left"), 1),
         (RuntimeError("boom"), 1),
         (KeyboardInterrupt(), 130),
+        (Terminated(), 143),
     ],
 )
 def test_exit_codes_come_with_one_line(error, code, capsys):

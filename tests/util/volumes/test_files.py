@@ -76,6 +76,10 @@ def test_all_kinds_of_one_volume_lie_in_one_place(tmp_path: Path) -> None:
         np.testing.assert_allclose(volume.affine, affine, atol=1e-6)
         assert (volume.array == nifti.array).all()
         assert difference(volume, nifti) == ""
+    for name in ("a.nii.gz", "a.mha", "a.nrrd"):
+        grid = read_file(tmp_path / name, voxels=False)
+        assert (grid.shape, grid.oriented, grid.array.max()) == ((2, 3, 4), True, 0)
+        np.testing.assert_allclose(grid.affine, affine, atol=1e-6)
 
 
 def test_colours_and_nrrd_without_a_space(tmp_path: Path) -> None:
@@ -104,6 +108,9 @@ def test_stacks_of_microscopes(tmp_path: Path) -> None:
         assert volume.spacing == pytest.approx((0.00025, 0.0005, 0.003))
         assert (slices_of(volume, "stored") == stack.transpose(0, 2, 3, 1)).all()
         assert not volume.oriented
+        grid = read_file(tmp_path / name, voxels=False)
+        assert (grid.shape, grid.oriented) == ((5, 4, 2), False)
+        assert grid.spacing == pytest.approx((0.00025, 0.0005, 0.003))
     tifffile.imwrite(tmp_path / "t.tif", np.zeros((2, 3, 4, 5, 6), np.uint8), imagej=True)
     with pytest.raises(ValueError, match="axes TZCYX: save a file for each T"):
         read_file(tmp_path / "t.tif")
