@@ -2,7 +2,7 @@
 # One NIfTI file lies in two places: nibabel 5.4.2 follows its sform, SimpleITK 2.5.7 its qform, and their units differ.
 #
 # A good guess:  two readers of one format put a voxel in one place (signs of x and y aside: RAS and LPS). Which transform
-#                counts is known: the sform, where its code is not 0; ITK has said so since version 5.2.
+#                counts is known: the sform, where its code is not 0. ANTs says that ITK has preferred it since 2021.
 # What happens:  of a file with qform_code 1 (scanner) and sform_code 2 (aligned), as registration tools leave behind,
 #                nibabel takes the sform and SimpleITK the qform. With sform_code 1, both take the sform. And a file in
 #                micrometres, as of microscopes and small animals, has a spacing of 2 (of its own unit) in nibabel and 0.002

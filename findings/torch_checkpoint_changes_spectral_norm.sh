@@ -5,9 +5,9 @@
 #                the buffers are those of a step without it.
 # What happens:  each computation in training mode makes a step of the power iteration, so that the second one has other
 #                weights than the first: the loss is the same, the gradients are not, as they belong to a network that never
-#                made that loss. At the start of a training, where the iteration is far from its end, they are off by
-#                several per cent. Batch norm updates its running statistics twice a step. Nothing warns. Discriminators of
-#                SAGAN, U-GAT-IT and many others are made of such layers.
+#                made that loss: by 0.3 % with a new parametrizations.spectral_norm, which begins with 15 iterations, and
+#                by 15 % with the older spectral_norm. Batch norm updates its running statistics twice a step. Nothing warns.
+#                Discriminators of SAGAN, U-GAT-IT and many others are made of such layers.
 # Versions:      torch 2.14.1
 # Source:        torch.utils.checkpoint and torch.nn.utils.parametrizations.spectral_norm; pytorch/pytorch issue 96136 (batch
 #                norm)
@@ -38,7 +38,7 @@ def step(block, again):
     images = torch.randn(4, 3, 16, 16, requires_grad=True)
     loss = (checkpoint(net, images, use_reentrant=False) if again else net(images)).square().mean()
     loss.backward()
-    return float(loss), torch.cat([each.grad.flatten() for each in net.parameters()]), net
+    return float(loss.detach()), torch.cat([each.grad.flatten() for each in net.parameters()]), net
 
 
 def critic(norm):
