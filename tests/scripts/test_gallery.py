@@ -106,7 +106,9 @@ def test_command_lines_parse(run: GalleryRun) -> None:
     assert options.run.model == run.model and options.engine.seed == 0
     parse_test(["--model", run.model, "--dataroot", "x", "--name", run.name, *run.test.split()], MODELS, DATASETS)
     for flags in run.measured:
-        parse_command("scripts/evaluate.py", evaluate.RECORDS, ["--name", run.name, *flags.split()])
+        words, for_test = evaluate.split_words(["--name", run.name, *flags.split()])
+        parse_command("scripts/evaluate.py", evaluate.RECORDS, words)
+        parse_test(["--model", run.model, "--dataroot", "x", "--name", run.name, *for_test], MODELS, DATASETS)
     assert len(run.columns) == len(run.captions) and (not run.columns or run.progress in run.columns)
 
 
@@ -211,7 +213,9 @@ def test_pages_say_what_the_files_say(programs: Programs) -> None:
     assert words[2:] == [*next(run for run in RUNS if run.name == "atme").train_words()]
 
     index = Path("docs/gallery.md").read_text()
-    assert "| [ATME](gallery/atme.md) | [![ATME](gallery/atme_small.jpg)](gallery/atme.md) |" in index
+    time = next(line for line in text.splitlines() if "processor time" in line).split(" | ")[1]
+    assert time.endswith(" min")
+    assert f"| [ATME](gallery/atme.md) | [![ATME](gallery/atme_small.jpg)](gallery/atme.md) | {time} |" in index
     assert "sagan" not in index  # was not started
     pictures = {file.name for file in Path("docs/gallery").glob("pix2pix*")}
     kinds = ("_test.jpg", "_progress.jpg", "_small.jpg", "_curves.png", ".md")

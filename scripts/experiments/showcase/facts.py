@@ -20,6 +20,8 @@ from util.run.listing import RunInfo, read_run
 
 _LEFT_OUT = ("checkpoints_dir", "results_dir", "continue_train", "overwrite")
 _FILES = ("vgg_weights",)  # flags whose file is another one on every machine
+TIME = "processor time of train.py"
+"""What a page calls it; the index reads it there."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,7 @@ def facts_of_run(facts: Facts) -> list[Fact]:
     if calls:
         found.append(Fact("trained", _spoken(calls), record))
         found.append(Fact("wall time of train.py", _minutes(sum(call.seconds for call in calls)), record))
-        found.append(Fact("processor time of train.py", _minutes(sum(call.processor for call in calls)), record))
+        found.append(Fact(TIME, _minutes(sum(call.processor for call in calls)), record))
     if info is not None and info.epochs:
         evaluations = f"{_minutes(info.seconds)} of training, evaluations left out"
         found.append(Fact("finished epochs", f"{info.epoch}; {evaluations}", METRICS_LOG))
