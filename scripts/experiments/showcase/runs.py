@@ -168,9 +168,9 @@ RUNS: Sequence[GalleryRun] = (
         "perceptual",
         "facades",
         _FACADES,
-        (15, 11),
+        (12, 8),
         f"--direction BtoA {_128} {_UNET} --vgg vgg16 --vgg_weights {VGG_WEIGHTS} --lambda_perceptual 0.1 "
-        f"--lambda_L1 100 --precision bf16 {_every(3, 2)} {_WATCH_PAIRS}",
+        f"--lambda_L1 100 --precision bf16 {_every(2, 2)} {_WATCH_PAIRS}",
         doc="perceptual.md",
     ),
     GalleryRun(
