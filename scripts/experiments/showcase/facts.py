@@ -18,7 +18,8 @@ from util.pages.series import protocol_text
 from util.run.folder import holds_run
 from util.run.listing import RunInfo, read_run
 
-_LEFT_OUT = ("checkpoints_dir", "results_dir", "continue_train", "overwrite")
+_LEFT_OUT = ("checkpoints_dir", "results_dir", "overwrite")
+_GOES_ON = {"name", "checkpoints_dir", "continue_train", "max_minutes"}  # flags of a start that only goes on
 _FILES = ("vgg_weights",)  # flags whose file is another one on every machine
 TIME = "processor time of train.py"
 """What a page calls it; the index reads it there."""
@@ -67,11 +68,16 @@ class Facts:
 
     @property
     def commands(self) -> list[list[str]]:
-        """The first start of train.py, and the last calls of test.py and evaluate.py that ended well, as ``shown``."""
+        """The starts of train.py that set anything, the last calls of test.py and evaluate.py that ended well; ``shown``."""
+        starts = [call for call in self.trainings[1:] if set(_flags(call.words)) - _GOES_ON]
         good = [call for call in self.calls if call.code == EXIT_DONE]
         tests = [call for call in good if call.step == "test"][-1:]
         measured = {call.words: call for call in good if call.step == "evaluate"}
-        return [shown(call.words) for call in (*self.trainings[:1], *tests, *measured.values())]
+        return [shown(call.words) for call in (*self.trainings[:1], *starts, *tests, *measured.values())]
+
+
+def _flags(words: Sequence[str]) -> list[str]:
+    return [word.removeprefix("--") for word in words if word.startswith("--")]
 
 
 def shown(words: Sequence[str]) -> list[str]:
