@@ -245,6 +245,20 @@ def test_what_people_wrote_is_kept_until_the_run_is_another(programs: Programs) 
     assert read_words(file).run != "2031-01-01T00:00:00"
 
 
+def test_a_training_that_was_made_longer_is_shown_as_such(programs: Programs) -> None:
+    gallery.main(["--runs", "pix2pix"])
+    record = Path("results/pix2pix") / RECORD
+    calls = json.loads(record.read_text())
+    for more in ([], ["--n_epochs", "900"]):  # a mere resumption sets nothing
+        words = ["train.py", "--name", "pix2pix", "--checkpoints_dir", "checkpoints", "--continue_train", *more]
+        calls.append({**calls[0], "words": words})
+    record.write_text(json.dumps(calls))
+    assert gallery.main(["--pages"]) == 0
+    commands = page("pix2pix").split("```bash\n")[1].split("\n```")[0]
+    assert commands.count("python train.py") == 2
+    assert "\npython train.py --name pix2pix --continue_train --n_epochs 900\n" in commands
+
+
 def test_a_failed_run_is_shown_as_failed(programs: Programs) -> None:
     programs.codes = {("train", "pix2pix"): [1]}
     gallery.main(["--runs", *PAIRED])

@@ -68,7 +68,7 @@ class Facts:
 
     @property
     def commands(self) -> list[list[str]]:
-        """The starts of train.py that set anything, the last calls of test.py and evaluate.py that ended well; ``shown``."""
+        """Starts of train.py that set anything, and the last good calls of test.py and evaluate.py, as ``shown``."""
         starts = [call for call in self.trainings[1:] if set(_flags(call.words)) - _GOES_ON]
         good = [call for call in self.calls if call.code == EXIT_DONE]
         tests = [call for call in good if call.step == "test"][-1:]
