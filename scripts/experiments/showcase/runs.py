@@ -179,7 +179,7 @@ RUNS: Sequence[GalleryRun] = (
         "stochastic",
         "edges2shoes",
         _SHOES,
-        (5, 3),
+        (3, 2),
         f"{_128} {_UNET} --noise dropout --lambda_div 5 --div_tau 0.2 --lambda_L1 10 "
         f"--precision bf16 {_every(1, 1)} --eval_images 20 {_WATCH_PAIRS}",
         test="--num_samples 4",
@@ -233,7 +233,7 @@ RUNS: Sequence[GalleryRun] = (
         "adversarial_losses",
         "facades",
         _FACADES,
-        (5, 3),
+        (3, 2),
         f"--direction BtoA {_128} {_UNET} --gan_mode w {_every(1, 2)} {_WATCH_PAIRS}",
         doc="discriminators.md",
     ),
