@@ -136,7 +136,7 @@ RUNS: Sequence[GalleryRun] = (
         "sagan",
         "cifar10",
         "CIFAR-10: 10 classes of 200 images of 32 pixels to train on, 50 each held out; from noise",
-        (38, 0),
+        (24, 0),
         "--image_size 32 --ngf 16 --ndf 16 --batch_size 32 --lr_G 0.0002 --lr_D 0.0004 --ema_decay 0.99 "
         f"--ema_start 200 --precision bf16 --channels_last {_every(5, 5)} "
         f"--eval_metrics kid --eval_images 200 {EXTRACTOR}",
