@@ -223,8 +223,8 @@ RUNS: Sequence[GalleryRun] = (
         "adversarial_losses",
         "facades",
         _FACADES,
-        (6, 4),
-        f"--direction BtoA {_128} {_UNET} --gan_mode ls {_every(1, 2)} {_WATCH_PAIRS}",
+        (20, 12),
+        f"--direction BtoA {_128} {_UNET} --gan_mode ls {_every(4, 4)} {_WATCH_PAIRS}",
         doc="discriminators.md",
     ),
     GalleryRun(
