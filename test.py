@@ -47,6 +47,7 @@ from util.run.inference import ResultNames, all_kinds, caption, translate
 from util.run.origin import Origin, origin_of
 from util.run.sides import SideFormat, Storage, exchanged, write_sides
 from util.types import Batch, ImageRecord, Visual
+from util.wording import counted
 
 logger = logging.getLogger("test")
 
@@ -70,7 +71,7 @@ def _run(options: Options) -> int:
     folder_of(options)  # a run that is not there, before anything is read
     engine = start_engine(**vars(options.engine))
     if draws_from_noise(MODELS.get(run.model)):
-        return draw_from_noise(load_run(options, engine))
+        return draw_from_noise(options, engine)
     input_nc, output_nc = options.model.data_channels
     one_way = isinstance(options.model, OneWayOptions) and options.model.test_direction == "BtoA"
     dataset = DATASETS.get(run.dataset_mode)(
@@ -108,7 +109,7 @@ def _run(options: Options) -> int:
     lost, skipped = total - count, loader.num_images - total
     notes = [f"{skipped} left out by --num_test"] if skipped else []
     notes += [f"{lost or len(broken.errors)} left out as they cannot be read"] if broken.errors else []
-    logger.info("%d images%s: %s", count, f" ({', '.join(notes)})" if notes else "", web_dir / "index.html")
+    logger.info("%s%s: %s", counted(count, "image"), f" ({', '.join(notes)})" if notes else "", web_dir / "index.html")
     return EXIT_FAILED if broken.errors else EXIT_DONE
 
 

@@ -52,6 +52,7 @@ from util.run.state import RunState
 from util.run.stop import StopSignal
 from util.run.time_limit import TimeLimit
 from util.types import Losses, paths_of
+from util.wording import counted
 
 logger = logging.getLogger("train")
 
@@ -315,7 +316,7 @@ def _try_settings(options: Options, engine: Engine, folder: Path) -> list[speed.
     batch = next(iter(session.loader.batches(session.progress.epoch)))
     session.loader.close()
     options, num_images = session.options, session.loader.num_images
-    del session  # its model shall take no memory beside those that are tried
+    del session  # its model must take no memory beside those that are tried
     seed, o = options.engine.seed, options.engine
 
     def make_step(setting: speed.Setting) -> speed.Step:
@@ -429,7 +430,7 @@ def _train_and_log(s: Session, folder: Path, stop: StopSignal) -> int:
 
     o = s.options
     if s.finished:
-        done = f"{s.progress.steps} steps" if s.plan.by_steps else f"{s.progress.epoch - 1} epochs"
+        done = counted(s.progress.steps, "step") if s.plan.by_steps else counted(s.progress.epoch - 1, "epoch")
         flags = "--n_epochs or --n_epochs_decay" if s.plan.finished(s.progress) else "--early_stop"
         logger.warning("nothing left to train, %s are done: raise %s to go on", done, flags)
         return EXIT_DONE

@@ -138,7 +138,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataroot", required=True)
     parser.add_argument("--old", type=Path, help="folder of another checkout to compare with")
-    parser.add_argument("--num_threads", default="0,2")
+    parser.add_argument("--num_threads", default="0,2", help="numbers of workers; default leaves out the flag")
     parser.add_argument("--seconds", type=float, default=3.0, help="of later epochs")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--minutes", type=float, default=60.0, help="for each number of workers; no round goes beyond")
@@ -162,7 +162,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                         break
                     for name in names:
                         root = Path(folder, "shards") if "shards" in ROWS[name] else os.path.abspath(known.dataroot)
-                        own = ["--dataroot", str(root), "--num_threads", threads, *rest, *ROWS[name]]
+                        workers = [] if threads == "default" else ["--num_threads", threads]
+                        own = ["--dataroot", str(root), *workers, *rest, *ROWS[name]]
                         if "disk" in ROWS[name]:
                             own += ["--cache_dir", str(Path(folder, f"{threads}-{number}-{name}"))]
                         for checkout, place in checkouts.items():

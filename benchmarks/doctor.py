@@ -37,6 +37,7 @@ from util.files import LineFile
 from util.images.folder import scan
 from util.images.io import save_array
 from util.loggers.doctor_log import read_findings
+from util.pages.markdown import markdown_table
 
 REPO = Path(__file__).resolve().parents[1]
 SIZE, IMAGES = 32, 20
@@ -268,12 +269,12 @@ def confusion(said: Sequence[tuple[Run, set[str]]]) -> str:
     """A table: rows are what the runs were made to show, columns how many of them were said to show what."""
     rows = list(dict.fromkeys(run.expected or "healthy" for run, _ in said))
     columns = sorted({sign for _, signs in said for sign in signs} | {row for row in rows if row != "healthy"})
-    lines = [["made to show", "runs", *columns, "nothing"], ["---"] * (len(columns) + 3)]
+    lines = []
     for row in rows:
         own = [signs for run, signs in said if (run.expected or "healthy") == row]
         counts = [sum(column in signs for signs in own) for column in columns]
         lines.append([row, *(str(count or "") for count in (len(own), *counts, sum(not signs for signs in own)))])
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return "\n".join(markdown_table(["made to show", "runs", *columns, "nothing"], lines))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -345,7 +345,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Measure, and print the report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, default=Path("gpu_results"), help="folder of the results")
-    parser.add_argument("--max_minutes", type=float, default=8.0, help="end after so many minutes, with what there is")
+    parser.add_argument("--max_minutes", type=float, default=8.0, help="end after these minutes, with what there is")
     parser.add_argument("--device", default="cuda", help="as torch names it; cpu to try the program")
     parser.add_argument("--models", default=",".join(MODELS), help="which, the most important first")
     parser.add_argument("--batches", default="1,16,48", help="batch sizes, at least two, the most important first")

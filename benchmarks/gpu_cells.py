@@ -498,7 +498,7 @@ def check_graph(device: torch.device, *, tolerance: float = 1e-3, steps: int = 5
     """Replays of a captured fp32 step against the same step without a graph: the losses, and another learning rate.
 
     Returns:
-        model -> largest relative difference of a loss after so many steps.
+        model -> largest relative difference of a loss after this many steps.
 
     Raises:
         Skipped: no CUDA.

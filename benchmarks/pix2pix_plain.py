@@ -88,11 +88,10 @@ def _norm_relu(width: int) -> list[nn.Module]:
 
 
 class PlainPatchGAN(nn.Module):
-    """The 70x70 discriminator, ``basic``, with batch norm for pairs (6 channels) and instance norm for images (3)."""
+    """The 70x70 discriminator, ``basic``, with batch norm or instance norm."""
 
-    def __init__(self, channels: int, ndf: int = 64) -> None:
+    def __init__(self, channels: int, ndf: int = 64, *, batch: bool) -> None:
         super().__init__()
-        batch = channels == 6
         layers: list[nn.Module] = [nn.Conv2d(channels, ndf, 4, 2, 1), nn.LeakyReLU(0.2, inplace=True)]
         for before, after, stride in ((1, 2, 2), (2, 4, 2), (4, 8, 1)):
             norm: nn.Module = nn.BatchNorm2d(ndf * after) if batch else nn.InstanceNorm2d(ndf * after)
@@ -128,14 +127,14 @@ class PlainTraining:
     def _pairs(self, A: Tensor, B: Tensor) -> dict[str, Tensor]:
         G, D, bce = self.nets["G"], self.nets["D"], F.binary_cross_entropy_with_logits
         fake = G(A)
-        self._trainable(D)
+        trainable(D)
         self.optimizer_D.zero_grad()
         of_fake, of_real = D(torch.cat([A, fake], 1).detach()), D(torch.cat([A, B], 1))
         losses = {"D_fake": bce(of_fake, torch.zeros_like(of_fake)), "D_real": bce(of_real, torch.ones_like(of_real))}
         (0.5 * (losses["D_fake"] + losses["D_real"])).backward()
         self.optimizer_D.step()
 
-        self._trainable(D, False)
+        trainable(D, False)
         self.optimizer_G.zero_grad()
         judged = D(torch.cat([A, fake], 1))
         losses |= {"G_GAN": bce(judged, torch.ones_like(judged)), "G_L1": LAMBDA_L1 * F.l1_loss(fake, B)}
@@ -147,8 +146,8 @@ class PlainTraining:
         G_A, G_B, D_A, D_B = (self.nets[name] for name in ("G_A", "G_B", "D_A", "D_B"))
         fake_B, fake_A = G_A(A), G_B(B)
         rec_A, rec_B = G_B(fake_B), G_A(fake_A)
-        self._trainable(D_A, False)
-        self._trainable(D_B, False)
+        trainable(D_A, False)
+        trainable(D_B, False)
         self.optimizer_G.zero_grad()
         identity = LAMBDA_CYCLE * LAMBDA_IDENTITY
         losses = {"idt_A": identity * F.l1_loss(G_A(B), B), "idt_B": identity * F.l1_loss(G_B(A), A)}
@@ -157,8 +156,8 @@ class PlainTraining:
         torch.stack(list(losses.values())).sum().backward()
         self.optimizer_G.step()
 
-        self._trainable(D_A)
-        self._trainable(D_B)
+        trainable(D_A)
+        trainable(D_B)
         self.optimizer_D.zero_grad()
         for name, D, real, fake in (("D_A", D_A, B, fake_B), ("D_B", D_B, A, fake_A)):
             losses[name] = 0.5 * (self._square(D(real), 1.0) + self._square(D(fake.detach()), 0.0))
@@ -170,15 +169,19 @@ class PlainTraining:
     def _square(logits: Tensor, truth: float) -> Tensor:
         return F.mse_loss(logits, torch.full_like(logits, truth))
 
-    @staticmethod
-    def _trainable(net: nn.Module, yes: bool = True) -> None:
-        for parameter in net.parameters():
-            parameter.requires_grad_(yes)
+
+def trainable(net: nn.Module, yes: bool = True) -> None:
+    """Let the parameters learn, or freeze them."""
+    for parameter in net.parameters():
+        parameter.requires_grad_(yes)
 
 
 def plain_networks(model: str, ngf: int = 64) -> dict[str, nn.Module]:
     """Those of ``pix2pix`` or ``cycle_gan``."""
     if model == "pix2pix":
-        return {"G": PlainUNet(ngf), "D": PlainPatchGAN(6, ngf)}
+        return {"G": PlainUNet(ngf), "D": PlainPatchGAN(6, ngf, batch=True)}
     names = itertools.product("GD", "AB")
-    return {f"{kind}_{side}": PlainResNet(ngf) if kind == "G" else PlainPatchGAN(3, ngf) for kind, side in names}
+    return {
+        f"{kind}_{side}": PlainResNet(ngf) if kind == "G" else PlainPatchGAN(3, ngf, batch=False)
+        for kind, side in names
+    }

@@ -1,7 +1,7 @@
-"""A training step of pix2pix, CycleGAN and U-GAT-IT: in the published code's plain form, ours, ours with checkpointing.
+"""A training step: in the published code's plain form, ours, ours with checkpointing.
 
-python -m benchmarks.plain_step [--models pix2pix,cycle_gan,ugatit] [--crop_size 256] [--ch 64] [--n_res 4] [--light]
-                                [--forms plain,ours,checkpointing] [--rounds 5] [--gpu_ids 0] [--seconds 6]
+python -m benchmarks.plain_step [--models pix2pix,cycle_gan,atme,ugatit] [--crop_size 256] [--ch 64] [--n_res 4]
+                                [--light] [--forms plain,ours,checkpointing] [--rounds 5] [--gpu_ids 0] [--seconds 6]
 
 Each measurement is a process of its own; the forms take turns, so that what else runs on the machine meets all of them.
 Medians over the rounds. "Step alone" is the peak without what every form needs: weights, gradients and both moments of
@@ -30,7 +30,7 @@ if __name__ == "__main__" and "plain" not in sys.argv:
 import torch
 
 import train
-from benchmarks import pix2pix_plain
+from benchmarks import atme_plain, pix2pix_plain
 from benchmarks.measure import count_flops, seconds_per_call
 from benchmarks.ugatit_plain import PlainDiscriminator, PlainGenerator, PlainTraining
 from util.run.device import peak_memory_mb
@@ -55,6 +55,9 @@ def make_step(model: str, form: str, known: argparse.Namespace) -> tuple[Callabl
             for scale, n_layers in (("G", 7), ("L", 5)):
                 networks |= {f"D_{scale}{side}": PlainDiscriminator(ch, n_layers) for side in "AB"}
             training = PlainTraining({name: net.to(device) for name, net in networks.items()})
+        elif model == "atme":
+            networks = {name: net.to(device) for name, net in atme_plain.plain_networks(ch, size).items()}
+            training = atme_plain.PlainTraining(networks, torch.rand(1, 1, size // 8 - 2, size // 8 - 2, device=device))
         else:
             networks = {name: net.to(device) for name, net in pix2pix_plain.plain_networks(model, ch).items()}
             training = pix2pix_plain.PlainTraining(networks)
@@ -65,9 +68,10 @@ def make_step(model: str, form: str, known: argparse.Namespace) -> tuple[Callabl
         argv += ["--ch", str(ch), "--n_res", str(known.n_res), "--light", str(known.light)]
     else:
         argv += ["--ngf", str(ch), "--ndf", str(ch)]
+        argv += ["--dim", str(ch), "--init_dim", str(ch)] if model == "atme" else []
     argv += ["--activation_checkpointing"] if form == "checkpointing" else []
     ours = train.build_model(argv, dataset_size=1)
-    batch = {"A": images[0], "B": images[1], "A_paths": ["a"], "B_paths": ["b"]}
+    batch = {"A": images[0], "B": images[1], "A_paths": ["a"], "B_paths": ["b"], "index": torch.tensor([0])}
 
     def step() -> None:
         ours.set_input(batch)
@@ -107,12 +111,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Print one row of a Markdown table for every model and form."""
     argv = list(sys.argv[1:] if argv is None else argv)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", default="pix2pix,cycle_gan,ugatit")
+    parser.add_argument("--models", default="pix2pix,cycle_gan,atme,ugatit")
     parser.add_argument("--crop_size", type=int, default=256)
-    parser.add_argument("--ch", type=int, default=64, help="width: ch, ngf and ndf")
+    parser.add_argument("--ch", type=int, default=64, help="width: ch, ngf, ndf and dim")
     parser.add_argument("--n_res", type=int, default=4, help="of U-GAT-IT")
     parser.add_argument("--light", action="store_true", help="of U-GAT-IT")
-    parser.add_argument("--forms", default="plain,ours", help="of plain, ours, checkpointing (U-GAT-IT)")
+    parser.add_argument("--forms", default="plain,ours", help="of plain, ours, checkpointing (U-GAT-IT, ATME)")
     parser.add_argument("--rounds", type=int, default=5, help="processes of each form")
     parser.add_argument("--gpu_ids", default="")
     parser.add_argument("--seconds", type=float, default=6.0, help="time to measure for, per process")

@@ -59,7 +59,7 @@ class Process:
         self._answer("ready")
 
     def seconds(self, steps: int) -> float:
-        """Seconds per step of so many steps."""
+        """Seconds per step of this many steps."""
         assert self._process.stdin
         self._process.stdin.write(f"{steps}\n")
         self._process.stdin.flush()

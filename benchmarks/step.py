@@ -1,6 +1,6 @@
 """A training step of two checkouts side by side: seconds, processor time, page faults and peak memory.
 
-    python benchmarks/step.py --old DIR [--new DIR] [--models pix2pix,cycle_gan,atme,ugatit] [--size 256] [--rounds 5]
+    python -m benchmarks.step --old DIR [--new DIR] [--models pix2pix,cycle_gan,atme,ugatit] [--size 256] [--rounds 5]
                               [--steps 3] [--threads 0] [--busy] [flags of train.py for both]
 
 Each measurement is a process of its own, started as that checkout's train.py starts; old and new take turns, so that
@@ -18,6 +18,8 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from benchmarks.spin_count import busy
 
 REPO = Path(__file__).resolve().parents[1]
 HEADER = (
@@ -98,19 +100,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--busy", action="store_true", help="beside an endless loop of low priority")
     known, rest = parser.parse_known_args(argv)
     print(f"load of the machine before: {os.getloadavg()[0]:.2f}", HEADER, "|" + " --- |" * 11, sep="\n", flush=True)
-    loop = subprocess.Popen(["nice", "-n", "10", sys.executable, "-c", "while True: pass"]) if known.busy else None
     try:
-        for model in known.models.split(","):
-            both = (known.old, known.new)
-            rounds = [[measure(root, model, known, rest) for root in both] for _ in range(known.rounds)]
-            print(row(model, [old for old, _ in rounds], [new for _, new in rounds]), flush=True)
+        with busy(10 if known.busy else None):
+            for model in known.models.split(","):
+                both = (known.old, known.new)
+                rounds = [[measure(root, model, known, rest) for root in both] for _ in range(known.rounds)]
+                print(row(model, [old for old, _ in rounds], [new for _, new in rounds]), flush=True)
     except RuntimeError as error:
         print(error, file=sys.stderr)
         return 1
-    finally:
-        if loop:
-            loop.kill()
-            loop.wait()
     return 0
 
 

@@ -54,7 +54,7 @@ class Setting:
         return f"{self.netG}, checkpointing" if self.checkpointing == "on" else self.netG
 
     def own_words(self) -> list[str]:
-        """The words by which this program is told of it."""
+        """The flags of this program for it."""
         return [
             *("--netG", self.netG, "--batch_size", str(self.batch_size)),
             *("--precision", self.precision, "--checkpointing", self.checkpointing),

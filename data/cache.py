@@ -19,6 +19,7 @@ from tqdm import tqdm
 from data.transforms import Prepared
 from util.images.io import Format
 from util.memory import free_memory, gigabytes
+from util.wording import counted
 
 _CHUNK_BYTES = 256 * 2**20
 _ALIGNMENT = 16
@@ -123,7 +124,7 @@ def fill(decode: Callable[[int], Mapping[str, Prepared]], count: int, *, copies:
         for pictures in tqdm(pool.map(decode, range(count)), "--cache ram", count, unit="image", disable=None):
             cache.append(pictures)
     seconds = time.perf_counter() - begin
-    log.info("--cache ram: %d files, %.0f MB, %.1f s", count, cache.nbytes / 2**20, seconds)
+    log.info("--cache ram: %s, %.0f MB, %.1f s", counted(count, "file"), cache.nbytes / 2**20, seconds)
     return cache
 
 

@@ -19,6 +19,7 @@ from data.values import Values, described, merged, phase_warnings, side_warnings
 from options.base_options import DataOptions, SideOptions
 from util.images.folder import describe, has_images, left_out, listed, scan, stem, subfolders
 from util.images.io import Header, read_header
+from util.wording import counted
 
 
 @dataclass(frozen=True)
@@ -290,7 +291,7 @@ def _clipped_shares(clipped: Mapping[str, list[float]]) -> list[str]:
     """What ``--clip_range`` does to each side: side -> share of the values of each file."""
     return [
         f"--clip_range: side {side}: {sum(shares) / len(shares):.2%} of the values lie outside the range and are "
-        f"clipped ({len(shares)} files looked at)"
+        f"clipped ({counted(len(shares), 'file')} looked at)"
         for side, shares in sorted(clipped.items())
     ]
 
@@ -342,7 +343,7 @@ def report(phases: list[Phase], facts: dict[str, FileFacts], sides: Mapping[str,
     for phase in phases:
         counts = ", ".join(f"{side} {len(files)}" for side, files in phase.sides.items())
         if phase.classes:
-            counts = f"{len(phase.sides['A'])} in {len(phase.classes.images)} classes"
+            counts = f"{len(phase.sides['A'])} in {counted(len(phase.classes.images), 'class', 'classes')}"
         result.facts.append(f"{phase.name}: {phase.layout.replace('_', ' ')}, files: {counts}")
         if phase.classes:
             _check_classes(phase.name, phase.classes, result)
@@ -432,7 +433,7 @@ def _describe_side(label: str, headers: list[Header], result: Report) -> None:
     sizes = Counter(f"{h.width}x{h.height}" for h in headers)
     shown = ", ".join(f"{size} ({count})" for size, count in sizes.most_common(5))
     more = f" and {len(sizes) - 5} other sizes" if len(sizes) > 5 else ""
-    channels = Counter(f"{h.channels} channel{'s' if h.channels > 1 else ''} {h.format}" for h in headers)
+    channels = Counter(f"{counted(h.channels, 'channel')} {h.format}" for h in headers)
     kinds = ", ".join(f"{kind} ({count})" for kind, count in channels.most_common())
     result.facts.append(f"  {label}: {shown}{more}; {kinds}")
     if len(sizes) > 1:
@@ -497,7 +498,9 @@ def _check_pair_sizes(
 
 def _check_boxes(label: str, images: CocoImages, facts: dict[str, FileFacts], result: Report) -> None:
     counts = [len(boxes) for boxes in images.boxes]
-    result.facts.append(f"  {label}: {sum(counts)} boxes; {counts.count(0)} of {len(counts)} images have none")
+    result.facts.append(
+        f"  {label}: {counted(sum(counts), 'box', 'boxes')}; {counts.count(0)} of {len(counts)} images have none"
+    )
     result.warnings.extend(images.remarks)
     for path, (width, height), count in zip(images.paths, images.sizes, counts):
         header = facts[path].header
@@ -516,7 +519,7 @@ def _check_classes(label: str, classes: ClassFolders, result: Report) -> None:
     result.facts.append(f"  images of a class: {fewest} to {most}; {listed(shown)}")
     if most > _IMBALANCE * fewest:
         result.warnings.append(
-            f"{label}: class {largest} has {most} images, class {smallest} {fewest}: "
+            f"{label}: class {largest} has {counted(most, 'image')}, class {smallest} {fewest}: "
             f"train.py --class_balanced shows every class equally often"
         )
 

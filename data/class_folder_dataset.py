@@ -25,6 +25,7 @@ from util.images.folder import describe, has_images, holds_images, listed, neare
 from util.images.io import read_header
 from util.metrics.images import ImageSet, Pixels, as_rgb, as_stored
 from util.run.class_names import class_folder, read_class_names, read_label_map
+from util.wording import counted
 
 PHASES = ("train", "val", "test")
 
@@ -195,9 +196,9 @@ class ClassFolderDataset(FileDataset):
         self._paths = [path for files in chosen for path in files]
         self.labels = [label for label, files in enumerate(chosen) for _ in files]
         if not self._paths:
+            first = counted(self.num_classes, "class", "classes")
             raise ValueError(
-                f"--max_classes {options.max_classes}: the first {self.num_classes} classes have no images in "
-                f"{self.root}: raise it"
+                f"--max_classes {options.max_classes}: no images of the first {first} in {self.root}: raise it"
             )
         without = [name for name, files in zip(self._folders, chosen) if not files]
         missing = f"{len(without)} of {self.num_classes} classes have no images here: {listed(without)}"
@@ -300,8 +301,8 @@ def _captions(file: str, folders: tuple[str, ...], total: int) -> tuple[str, ...
     names = read_class_names(Path(file))
     if len(names) not in (len(folders), total):
         raise ValueError(
-            f"--class_names {file}: has {len(names)} names, but there are {total} classes: give one name a class, "
-            f"in the order of the labels"
+            f"--class_names {file}: has {counted(len(names), 'name')} for {counted(total, 'class', 'classes')}: give "
+            "one name per class, in the order of the labels"
         )
     return names[: len(folders)]
 

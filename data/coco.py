@@ -17,6 +17,7 @@ from data.transforms import Placement, placement_of
 from options.base_options import DataOptions
 from util.images.folder import describe, listed, natural_key, nearest
 from util.images.io import read_header
+from util.wording import counted
 
 Boxes = NDArray[Any]
 Size = tuple[int, int]  # width, height
@@ -131,7 +132,7 @@ def read_coco(file: Path, folder: Path, *, category_id: int, max_size: float = f
             ``category_id``, ``bbox`` = x, y, width, height) and ``categories`` (``id``, ``name``).
         folder: where ``file_name`` is found.
         category_id: annotations of other categories are passed over.
-        max_size: at most so many images.
+        max_size: at most this many images.
 
     Raises:
         FileNotFoundError: there is no such annotation file.
@@ -145,20 +146,20 @@ def read_coco(file: Path, folder: Path, *, category_id: int, max_size: float = f
     _check_files(file, result)
     result.sizes = [_size(file, entry, path) for entry, path in zip(used.values(), result.paths)]
     found: dict[Any, list[list[float]]] = {key: [] for key in used}
-    homeless = []
+    unlisted = []
     for number, entry in enumerate(content["annotations"]):
         name = f"{file}: annotation {_named(entry, number)}"
         key = entry.get("image_id") if isinstance(entry, dict) else None
         if key is None or "category_id" not in entry:
             raise ValueError(f"{name} lacks image_id or category_id: give it both, or take it out")
         if key not in images:
-            homeless.append(str(key))
+            unlisted.append(str(key))
         elif key in used and entry["category_id"] == category_id:
             found[key].append(_corners(name, entry.get("bbox")))
-    if homeless:
-        names = listed(list(dict.fromkeys(homeless)))
+    if unlisted:
+        names = listed(list(dict.fromkeys(unlisted)))
         result.remarks.append(
-            f"{file}: {len(homeless)} annotations are of images that it does not list (image_id {names}): ignored"
+            f"{file}: ignored {counted(len(unlisted), 'annotation')} of images that it does not list (image_id {names})"
         )
     _keep_inside(file, list(found.values()), result)
     return result
@@ -175,7 +176,7 @@ def _load(file: Path) -> dict[str, Any]:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:  # of the decoding, too
-        raise ValueError(f"{file}: is no JSON ({error}): write it anew") from None
+        raise ValueError(f"{file}: is no JSON ({error}): write it again") from None
     if not isinstance(content, dict) or not all(isinstance(content.get(k), list) for k in ("images", "annotations")):
         raise ValueError(
             f"{file}: is no COCO annotation file, which has the lists images, annotations and categories: "
@@ -251,6 +252,6 @@ def _keep_inside(file: Path, found: list[list[list[float]]], result: CocoImages)
         over += int((np.abs(cut - boxes).max(axis=1, initial=0.0)[inside] > _SLACK).sum())
         result.boxes.append(cut[inside])
     if outside:
-        result.remarks.append(f"{file}: {outside} boxes have no area inside their image: ignored")
+        result.remarks.append(f"{file}: ignored {counted(outside, 'box', 'boxes')} without area inside the image")
     if over:
-        result.remarks.append(f"{file}: {over} boxes reach over the edge of their image: cut")
+        result.remarks.append(f"{file}: cut {counted(over, 'box', 'boxes')} at the edge of the image")

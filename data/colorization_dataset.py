@@ -15,6 +15,7 @@ from options.schema import OptionError
 from util.images.folder import has_images, require_images
 from util.images.io import Header
 from util.images.lab import split_colours
+from util.wording import counted
 
 _PROBED = 16  # files whose headers say whether there are colours at all
 
@@ -67,8 +68,8 @@ class ColorizationDataset(FileDataset):
         picture = self.read(path)
         if (channels := picture.array.shape[2]) not in (1, 3):
             raise ValueError(
-                f"{path}: has {channels} channels with --alpha {self.options.alpha}, but colorization reads colour (3) "
-                f"and grey (1): take the file out, or give --alpha drop or white"
+                f"{path}: has {counted(channels, 'channel')} with --alpha {self.options.alpha}, but colorization reads "
+                f"colour (3) and grey (1): take the file out, or give --alpha drop or white"
             )
         return {"rgb": prepare(picture, 3, self.options, path=path, flag="input_nc", side=self.options.side("A"))}
 
@@ -85,6 +86,6 @@ def _is_grey(header: Header) -> bool:
 
 
 def _photo_root(dataroot: Path, phase: str) -> Path:
-    """The phase's folder; the data root itself only for a test, lest a run be evaluated on what it is trained on."""
+    """The phase's folder; the data root itself only for a test: no run is evaluated on what it is trained on."""
     folder = dataroot / phase
     return dataroot if phase == "test" and not folder.is_dir() and has_images(dataroot) else folder

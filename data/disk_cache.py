@@ -32,6 +32,7 @@ from data.transforms import Prepared
 from util.files import locked
 from util.images.io import Format
 from util.memory import gigabytes
+from util.wording import counted
 
 _VERSION = 1  # of the layout of the files and of what decoding means
 _ALIGNMENT = 64
@@ -182,8 +183,8 @@ def _add(
             index.write(found[key].line(key))
             index.flush()
     log.info(
-        "--cache disk: %d pictures decoded in %.1f s, %d were there; %s in %s",
-        *(len(units), time.perf_counter() - begin, there, gigabytes(end), folder),
+        "--cache disk: %s decoded in %.1f s, %d there already; %s in %s",
+        *(counted(len(units), "picture"), time.perf_counter() - begin, there, gigabytes(end), folder),
     )
 
 

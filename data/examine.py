@@ -22,7 +22,7 @@ AS_PICTURES: Sides = (SideOptions("A"),)
 
 @dataclass(frozen=True)
 class FileFacts:
-    """What decoding one file told.
+    """What decoding one file showed.
 
     Attributes:
         header: size, channels, depth; None if the file is broken.

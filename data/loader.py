@@ -29,6 +29,8 @@ Key = tuple[int, int]  # epoch, index
 OnBroken = Callable[[int, Exception], None]
 """Gets the place of a sample in the order of the epoch, and why a file of it cannot be read."""
 
+_WORKERS = 4
+"""Worker processes where ``--num_threads`` does not say how many, and no cache has the pictures."""
 _PREFETCH = 4  # batches that each worker prepares ahead
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _SIDE = re.compile(r"^([AB])(?=$|_)")
@@ -250,7 +252,7 @@ def create_loader(
     dataset: BaseDataset,
     *,
     batch_size: int,
-    num_threads: int,
+    num_threads: int | None,
     serial_batches: bool,
     direction: str,
     seed: int,
@@ -269,7 +271,7 @@ def create_loader(
         dataset: what to read.
         batch_size: images of a global batch, all processes together.
         num_threads: worker processes wanted; 0 reads in the calling process, and so does any number where a cache has
-            all pictures and ``device`` computes with them.
+            all pictures and ``device`` computes with them. None: no workers where a cache has all pictures, else 4.
         serial_batches: indices in order instead of shuffled.
         direction: ``BtoA`` swaps the sides A and B, here and nowhere else.
         seed: of the order; that of the augmentation is the data set's.
@@ -285,10 +287,13 @@ def create_loader(
     """
     check_batch_size(batch_size, world_size)
     local = min(world_size, int(os.environ.get("LOCAL_WORLD_SIZE", world_size)))
+    cached = on_broken is None and dataset.options.cache != "none"
+    if num_threads is None:
+        num_threads = 0 if cached else _WORKERS  # to cut and scale takes less time than to hand a batch over
     if on_broken is None:
         dataset.fill_cache(copies=local)
-        if device is not None and dataset.options.cache != "none" and _is_cut(dataset.sample(1, 0)):
-            num_threads = 0  # to copy bytes takes less time than to hand them over
+        if cached and device is not None and _is_cut(dataset.sample(1, 0)):
+            num_threads = 0  # only copying is left for workers
     return Loader(
         dataset,
         batch_size=batch_size,
@@ -456,7 +461,7 @@ def held_out_set(
         dataset_class: that of the training.
         options: data options of the training.
         phase: ``--eval_phase``; empty for the first of ``val`` and ``test`` that is there.
-        max_images: at most so many.
+        max_images: at most this many.
         input_nc: channels of the model's input.
         output_nc: channels of its output.
         seed: ``--seed``.

@@ -24,7 +24,7 @@ class Meaning:
 
     Attributes:
         value_range: values that become -1 and 1; empty for the full scale of the type.
-        labels: number of labels of an index map, whose channel becomes so many; 0 for pictures.
+        labels: number of labels of an index map, whose channel becomes this many; 0 for pictures.
         missing: the numbers are bool, True where pixels are missing, and become 0 there and 1 elsewhere.
     """
 

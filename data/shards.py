@@ -18,6 +18,7 @@ from data.disk_cache import default_folder
 from util.fetch import fetch
 from util.images.folder import is_image
 from util.images.io import Header, Picture, picture_of, read_header
+from util.wording import counted
 
 SIDES = ("A", "B", "AB")
 """What a member's name says before its suffix: ``000017.A.png``; AB is a pair in one picture."""
@@ -170,7 +171,7 @@ def samples(shards: Sequence[Path]) -> list[Sample]:
             )
         own[side] = member
     if not found:
-        raise ValueError(f"{shards[0]}: no pictures in it, nor in the other {len(shards) - 1} files")
+        raise ValueError(f"{shards[0]}: no pictures in it, nor in {counted(len(shards) - 1, 'other file')}")
     return [Sample(key, sides) for (_, key), sides in found.items()]
 
 

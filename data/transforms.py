@@ -20,6 +20,7 @@ from torch import Tensor
 from data.pixels import Cut, Meaning
 from options.base_options import DataOptions, SideOptions
 from util.images.io import Format, Picture, fitting_format, missing_values, scale_of
+from util.wording import counted
 
 
 def shorter_to(width: int, height: int, size: int) -> tuple[int, int]:
@@ -45,7 +46,7 @@ class Prepared:
         array: ``[H, W, C]`` in the units of the file.
         format: how the file stored it.
         value_range: values that become -1 and 1; empty for the full scale of the format.
-        labels: number of labels of an index map, whose channel becomes so many; 0 for pictures.
+        labels: number of labels of an index map, whose channel becomes this many; 0 for pictures.
         missing: ``[H, W]`` bool, pixels that the file marks as missing and scaled pixels that such a pixel had a part
             in; None without ``--nodata``.
         nodata: the number that marks them; None where the file names none.
@@ -149,8 +150,8 @@ def index_map(array: NDArray[Any], labels: int, channels: int, *, path: str, fla
         raise ValueError(f"{name} makes {labels} channels, but --{flag} is {channels}: give --{flag} {labels}")
     if array.shape[2] != 1 or array.dtype.kind == "f":
         raise ValueError(
-            f"{path}: has {array.shape[2]} channels of {array.dtype}, but {name} reads index maps: whole numbers in "
-            "one channel, or a palette picture"
+            f"{path}: has {counted(array.shape[2], 'channel')} of {array.dtype}, but {name} reads index maps: whole "
+            "numbers in one channel, or a palette picture"
         )
     least, most = int(array.min()), int(array.max())
     if least < 0 or most >= labels:
@@ -342,7 +343,7 @@ def to_channels(array: NDArray[Any], channels: int, *, path: str, flag: str, alp
     elif has > 4 and path.endswith(".npy"):
         hint += "; arrays are [H, W, C]"
     raise ValueError(
-        f"{path}: has {has} channels, but --{flag} {channels} (with --alpha {alpha}) was asked for: {hint}"
+        f"{path}: has {counted(has, 'channel')}, but --{flag} {channels} (with --alpha {alpha}) was asked for: {hint}"
     )
 
 
@@ -395,7 +396,9 @@ def chosen_bands(array: NDArray[Any], side: SideOptions, path: str) -> NDArray[A
         return array
     if max(side.bands) > array.shape[2]:
         given = ",".join(map(str, side.bands))
-        raise ValueError(f"{path}: has {array.shape[2]} bands, but --bands_{side.name} {given} asks for more")
+        raise ValueError(
+            f"{path}: has {counted(array.shape[2], 'band')}, but --bands_{side.name} {given} asks for more"
+        )
     return np.ascontiguousarray(array[:, :, [band - 1 for band in side.bands]])
 
 

@@ -17,6 +17,7 @@ from options.schema import OptionRecord, arg
 from util.exit_code import run_command
 from util.images.folder import scan, stem
 from util.images.io import read_header
+from util.wording import counted
 
 _JPEG = (".jpg", ".jpeg")
 _LOSSLESS = (".png", ".tif", ".tiff", ".npy")
@@ -106,7 +107,7 @@ def find_pairs(
     if not pairs:
         hint = "x_A and x_B (--use_AB)" if use_ab else "the same name in both, like train/1.jpg and train/1.png"
         raise ValueError(
-            f"no pairs: {len(a) + len(other_a)} images in {fold_a}, {len(b) + len(other_b)} in {fold_b}, "
+            f"no pairs: {counted(len(a) + len(other_a), 'image')} in {fold_a}, {len(b) + len(other_b)} in {fold_b}, "
             f"none match; partners need {hint}; first files: {shown(alone, 4) or 'none'}"
         )
     return pairs, alone
@@ -195,11 +196,11 @@ def _run(words: list[str]) -> int:
     for failure in failures:
         print(f"error: {failure}", file=sys.stderr)
     if alone:
-        print(f"warning: {len(alone)} files without a partner: {shown(alone)}", file=sys.stderr)
+        print(f"warning: {counted(len(alone), 'file')} without a partner: {shown(alone)}", file=sys.stderr)
     counts = Counter((pair.target.parent, pair.target_b.parent if pair.target_b else None) for pair in pairs)
     for (folder, folder_b), count in counts.items():
         split = f" in the folders A and B, as side by side they would look like one picture: {folder_b}"
-        print(f"{folder}: {count} pairs{split if folder_b else ''}")
+        print(f"{folder}: {counted(count, 'pair')}{split if folder_b else ''}")
     print(f"{len(pairs) - len(failures)} of {len(pairs)} pairs written to {args.fold_AB}")
     return int(bool(failures))
 

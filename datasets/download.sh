@@ -159,7 +159,7 @@ report() {
     for folder in "$root"/*/; do
         [ -d "$folder" ] || continue
         count="$(find "$folder" -type f ! -name '.*' | wc -l)"
-        say "  $(basename "$folder"): $((count)) files"
+        say "  $(basename "$folder"): $((count)) file$([ "$((count))" -eq 1 ] || echo s)"
     done
     if [ -d "$root/val" ] && [ ! -d "$root/test" ]; then
         say "it has no test images; give --phase val to test.py"

@@ -29,6 +29,7 @@ from options.schema import OptionRecord, arg
 from util.exit_code import EXIT_DONE, EXIT_FAILED, report_error, run_command
 from util.images.io import IMAGE_SUFFIXES, Geo, Picture, read_header, read_image, save_array, written_path
 from util.images.tiles import Grid, Tile, join_rows, plan_grid
+from util.wording import counted
 
 logger = logging.getLogger("join_tiles")
 
@@ -245,8 +246,9 @@ def _write(name: str, rows: Sequence[Mapping[str, str]], options: JoinOptions) -
     if geo is not None or nodata is not None:
         file = file.with_suffix(".tif")
     written = save_array(file, array, alpha=first.alpha, geo=geo, nodata=nodata)
-    note = f", {missing} tiles were left out" if missing else ""
-    logger.info("%s: %d tiles, %dx%d pixels%s", written, len(rows), array.shape[1], array.shape[0], note)
+    note = f", {counted(missing, 'tile')} left out" if missing else ""
+    joined = counted(len(rows), "tile")
+    logger.info("%s: %s, %dx%d pixels%s", written, joined, array.shape[1], array.shape[0], note)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from options.parse import parse_record
 from options.schema import OptionRecord, arg
 from util.exit_code import EXIT_DONE, run_command
 from util.images.folder import scan, stem
+from util.wording import counted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +43,7 @@ def find_pairs(root: Path, phase: str) -> tuple[list[tuple[str, str]], bool]:
     a, b = scan(a_folder), scan(b_folder)
     if len(a) != len(b) or not a:
         raise ValueError(
-            f"{a_folder} holds {len(a)} images, {b_folder} {len(b)}: each needs a partner, at least one pair"
+            f"{a_folder} holds {counted(len(a), 'image')}, {b_folder} {len(b)}: each needs a partner, at least one pair"
         )
     partners = {stem(path, b_folder): path for path in b}
     if len(partners) == len(b) and all(stem(path, a_folder) in partners for path in a):
@@ -83,7 +84,7 @@ def _run(words: list[str]) -> int:
             write_pairs(pairs, stack.enter_context(appearing_whole(root / phase)))
     for phase, (pairs, named) in found.items():
         how = "by name" if named else f"by order, because the names differ: {pairs[0][0]} with {pairs[0][1]}, ..."
-        print(f"{root / phase}: {len(pairs)} pairs, matched {how}")
+        print(f"{root / phase}: {counted(len(pairs), 'pair')}, matched {how}")
     return EXIT_DONE
 
 

@@ -152,15 +152,17 @@ def make(out: Path, name: str, *, n_train: int, n_test: int, size: int, seed: in
     out.mkdir(parents=True, exist_ok=True)
     _write_json(out / _NOTE, {**wanted, "complete": False})
     stage.mkdir()
-    for file, f, i in jobs:
-        (stage / file).parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(draw_image(kind, f, i, size=size, seed=seed)).save(stage / file)
-    for file, f in boxes.items():
-        _write_json(stage / file, coco_annotations(kind, f, counts[f], size=size, seed=seed))
-    _remove(out, _products(wanted))
-    for drawn in sorted(stage.iterdir()):
-        drawn.rename(out / drawn.name)
-    stage.rmdir()
+    try:
+        for file, f, i in jobs:
+            (stage / file).parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(draw_image(kind, f, i, size=size, seed=seed)).save(stage / file)
+        for file, f in boxes.items():
+            _write_json(stage / file, coco_annotations(kind, f, counts[f], size=size, seed=seed))
+        _remove(out, _products(wanted))
+        for drawn in sorted(stage.iterdir()):
+            drawn.rename(out / drawn.name)
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
     _write_json(out / _NOTE, wanted)
     return True
 

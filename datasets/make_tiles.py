@@ -37,6 +37,7 @@ from util.images.folder import scan, stem
 from util.images.io import Geo, read_header, read_image, save_array
 from util.images.slides import SLIDE_SUFFIXES, Slide
 from util.images.tiles import Tile, plan_grid
+from util.wording import counted
 
 COLUMNS = (
     *("A", "B", "phase", "group", "source_A", "source_B"),
@@ -172,8 +173,8 @@ def find_scenes(options: TileOptions) -> dict[str, tuple[Path, ...]]:
         alone = sorted(sides[number].keys() - sides[1 - number].keys())
         if alone:
             raise ValueError(
-                f"{flag}: {len(alone)} pictures have no partner of the same name in {other}, e.g. {alone[0]}; rename "
-                "or remove them"
+                f"{flag}: no partner of the same name in {other} for {counted(len(alone), 'picture')}, e.g. "
+                f"{alone[0]}; rename or remove them"
             )
     return {name: tuple(side[name] for side in sides) for name in sides[0]}
 
@@ -299,26 +300,25 @@ def _run(words: list[str]) -> int:
                 except ValueError as error:
                     found.errors.append(error)
         if not found.rows:
-            raise (
-                found.errors[0]
-                if found.errors
-                else ValueError(
-                    f"--skip_empty {options.skip_empty:g}: all {found.empty} tiles are empty ({options.empty})"
-                )
+            if found.errors:
+                raise found.errors[0]
+            tiles = counted(found.empty, "tile")
+            raise ValueError(
+                f"--skip_empty {options.skip_empty:g}: nothing is left of {tiles}, empty by --empty {options.empty}"
             )
         replace_text(draft / TABLE, _csv(found.rows))
     for each in found.errors:
         report_error("make_tiles.py", each)
     phases = {phase: sum(row["phase"] == phase for row in found.rows) for phase in ("train", "test")}
     notes = [f"{number} {phase}" for phase, number in phases.items() if number]
-    notes += [f"{found.empty} empty ones left out"] if found.empty else []
+    notes += [f"{found.empty} empty left out"] if found.empty else []
     notes += [f"{found.across} across the edge of the test area left out"] if found.across else []
-    notes += [f"{len(found.errors)} pictures could not be read"] if found.errors else []
-    logger.info("%d tiles (%s): %s", len(found.rows), ", ".join(notes), options.out / TABLE)
+    notes += [f"{counted(len(found.errors), 'picture')} could not be read"] if found.errors else []
+    logger.info("%s (%s): %s", counted(len(found.rows), "tile"), ", ".join(notes), options.out / TABLE)
     if found.small:
         logger.warning(
-            "warning: %d pictures are smaller than --size %d and became one smaller tile each, e.g. %s",
-            *(len(found.small), options.size, found.small[0]),
+            "warning: one smaller tile each of %s below --size %d, e.g. %s",
+            *(counted(len(found.small), "picture"), options.size, found.small[0]),
         )
     return EXIT_FAILED if found.errors else EXIT_DONE
 

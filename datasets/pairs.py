@@ -19,7 +19,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
+from util.files import replacing
 from util.images.io import Picture, read_header, read_image, save_array
+from util.wording import counted
 
 Item = TypeVar("Item")
 
@@ -79,9 +81,8 @@ def save_pair(path: Path, picture: Picture) -> Path:
     if image.dtype != np.uint8 or image.shape[2] not in (1, 3):
         return save_array(path.with_suffix(".png"), image, alpha=picture.alpha)
     pillow = Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image)
-    partial = path.with_name(f".{path.name}.partial")
-    pillow.save(partial, format="JPEG", quality=100, subsampling=0)
-    partial.replace(path)
+    with replacing(path) as temporary:
+        pillow.save(temporary, format="JPEG", quality=100, subsampling=0)
     return path
 
 
@@ -190,13 +191,12 @@ def _place(source: Path, target: Path, link: bool) -> bool:
         if not filecmp.cmp(source, target):
             raise FileExistsError(f"{target} exists and is another image than {source}: move it away")
         return False
-    partial = target.with_name(f".{target.name}.partial")
-    partial.unlink(missing_ok=True)
-    if link:
-        os.link(source, partial)
-    else:
-        shutil.copy2(source, partial)
-    partial.rename(target)
+    with replacing(target) as temporary:
+        if link:
+            temporary.unlink(missing_ok=True)  # of a killed process that had the same number
+            os.link(source, temporary)
+        else:
+            shutil.copy2(source, temporary)
     return True
 
 
@@ -212,15 +212,14 @@ def place_json(content: Any, target: Path) -> bool:
             raise FileExistsError(f"{target} exists with other content: move it away")
         return False
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.rename(target)
+    with replacing(target) as temporary:
+        temporary.write_text(text, encoding="utf-8")
     return True
 
 
 def tell(folder: Path, placed: Placed) -> None:
     """Print what a folder has now, and what failed."""
     total, there = len(placed.sizes), len(placed.sizes) - placed.new
-    print(f"{folder}: {total} images" + (f", {there} of them there already" if there else ""))
+    print(f"{folder}: {counted(total, 'image')}" + (f", {there} of them there already" if there else ""))
     if placed.failures:
         print(f"error: {folder}: {len(placed.failures)} failed: {shown(placed.failures, 3)}", file=sys.stderr)

@@ -18,6 +18,7 @@ from options.parse import parse_record
 from options.schema import OptionRecord, arg
 from util.exit_code import run_command
 from util.images.folder import scan
+from util.wording import counted
 
 _LAST_NIGHT, _LAST_DAY = 13800, 11686  # the published division: about the first four fifths train
 _NUMBER = re.compile(r"(\d+)$")
@@ -70,7 +71,9 @@ def _run(words: list[str]) -> int:
             raise FileNotFoundError(f"{flag} {folder}: no frames with a number in their name, like Image00001.jpg")
         if others:
             names = shown([path.name for path in others])
-            print(f"warning: {flag}: {len(others)} files without a number left out: {names}", file=sys.stderr)
+            print(
+                f"warning: {flag}: {counted(len(others), 'file')} without a number left out: {names}", file=sys.stderr
+            )
     for side, phases in found.items():
         for phase, frames in phases.items():
             folder = args.output_dir / f"{phase}{side}"

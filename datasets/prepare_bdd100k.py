@@ -20,6 +20,7 @@ from options.parse import parse_record
 from options.schema import OptionRecord, arg
 from util.exit_code import run_command
 from util.images.folder import natural_key
+from util.wording import counted
 
 _PHASES = {"train": "train", "val": "test"}  # theirs -> ours: their test images have no public labels
 _SIDES = {"night": "A", "daytime": "B"}
@@ -67,9 +68,9 @@ class Frame:
 
 @dataclass
 class Result:
-    """Counts of what was not used, and lines of what failed."""
+    """Counts of what was not used, as (noun, which of them), and lines of what failed."""
 
-    unused: Counter[str] = field(default_factory=Counter)
+    unused: Counter[tuple[str, str]] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
 
 
@@ -89,7 +90,7 @@ def read_frames(labels: Path) -> list[Frame]:
     frames = [frame for file in files for frame in _frames_of(file)]
     twice = [name for name, count in Counter(frame.name for frame in frames).items() if count > 1]
     if twice:
-        raise ValueError(f"{labels}: {len(twice)} images are labelled more than once: {shown(twice)}")
+        raise ValueError(f"{labels}: labelled more than once, {counted(len(twice), 'image')}: {shown(twice)}")
     return sorted(frames, key=lambda frame: natural_key(frame.name))
 
 
@@ -97,7 +98,7 @@ def _frames_of(file: Path) -> Iterator[Frame]:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:  # of the decoding, too
-        raise ValueError(f"{file}: is no JSON ({error}): unpack it anew") from None
+        raise ValueError(f"{file}: is no JSON ({error}): unpack it again") from None
     for entry in content if isinstance(content, list) else [content]:
         if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
             raise ValueError(f"{file}: is no label file of BDD100K, whose images have a name and attributes")
@@ -129,7 +130,7 @@ def coco(frames: Sequence[Frame], sizes: dict[str, tuple[int, int]], result: Res
         for category, (x0, y0, x1, y1) in frame.objects:
             number = numbers.get(_FORMER_NAMES.get(category, category))
             if number is None:
-                result.unused[f"boxes of category {category}"] += 1
+                result.unused["box", f"of category {category}"] += 1
                 continue
             box = {"bbox": [round(value, 2) for value in (x0, y0, x1 - x0, y1 - y0)], "iscrowd": 0}
             key = {"id": len(content["annotations"]) + 1, "image_id": image["id"], "category_id": number}
@@ -165,7 +166,7 @@ def prepare(images: Path, frames: Sequence[Frame], output: Path, phase: str, *, 
             result.failures.append(str(error))
     for frame in frames:
         if frame.timeofday not in _SIDES:
-            result.unused[f"images with timeofday {frame.timeofday}"] += 1
+            result.unused["image", f"with timeofday {frame.timeofday}"] += 1
     return result
 
 
@@ -186,8 +187,9 @@ def _run(words: list[str]) -> int:
     for phase, frames in labels.items():
         result = prepare(folders[phase], frames, args.output_dir, phase, link=args.link)
         failures.extend(result.failures)
-        for what, count in sorted(result.unused.items()):
-            print(f"  not used of {phase}: {count} {what}")
+        for (noun, which), count in sorted(result.unused.items()):
+            what = counted(count, noun, "boxes" if noun == "box" else "")
+            print(f"  not used of {phase}: {what} {which}")
     print(f"{args.output_dir}: train with --dataset_mode unaligned, or unaligned_coco with boxes")
     return int(bool(failures))
 

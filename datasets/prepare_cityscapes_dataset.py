@@ -23,6 +23,7 @@ from options.schema import OptionRecord, arg
 from util.exit_code import EXIT_DONE, run_command
 from util.images.folder import natural_key
 from util.images.io import Picture
+from util.wording import counted
 
 _PHASES = {"train": "train", "val": "test"}  # theirs -> ours: their test images have no public labels
 _LABELS, _PHOTO = "_gtFine_color.png", "_leftImg8bit.png"
@@ -57,7 +58,7 @@ def find_pairs(labels: Path, photos: Path) -> list[tuple[Path, Path]]:
         sides.append({path.relative_to(folder).as_posix().removesuffix(ending): path for path in files})
     alone = sorted(set(sides[0]) ^ set(sides[1]), key=natural_key)
     if alone:
-        raise ValueError(f"{len(alone)} frames have only one of photo and segmentation: {shown(alone)}")
+        raise ValueError(f"only one of photo and segmentation for {counted(len(alone), 'frame')}: {shown(alone)}")
     return [(sides[0][key], sides[1][key]) for key in sorted(sides[0], key=natural_key)]
 
 
@@ -97,7 +98,7 @@ def _run(words: list[str]) -> int:
         for phase, pairs in found.items():
             write_pairs(pairs, stack.enter_context(appearing_whole(args.output_dir / phase)))
     for phase, pairs in found.items():
-        print(f"{args.output_dir / phase}: {len(pairs)} pairs")
+        print(f"{args.output_dir / phase}: {counted(len(pairs), 'pair')}")
     return EXIT_DONE
 
 

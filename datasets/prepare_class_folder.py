@@ -44,10 +44,11 @@ from models.sagan.sample_options import IMAGE_SIZES
 from options.parse import parse_record
 from options.schema import OptionRecord, arg
 from util.exit_code import EXIT_DONE, run_command
-from util.files import replace_text
+from util.files import replace_text, replacing
 from util.images.decode import decode
 from util.images.folder import describe, has_images, is_image, natural_key, subfolders
 from util.run.class_names import write_label_map
+from util.wording import counted
 
 _JPEG, _PNG = (".jpg", ".jpeg"), (".png",)
 _KINDS = {"keep": _JPEG + _PNG, "jpeg": _JPEG, "png": _PNG}
@@ -112,7 +113,7 @@ def open_sources(
         except tarfile.TarError as error:
             raise ValueError(
                 f"{source}: cannot be read as an uncompressed tar file ({error}): unpack it if it is compressed, "
-                f"get it anew if it is broken"
+                f"download it again if it is broken"
             ) from None
     else:
         listing, has_phases = _listing(source, phase, val_fraction)
@@ -200,7 +201,7 @@ def target_names(names: Iterable[str], kind: str) -> dict[str, str]:
 
 
 def _tar_sources(outer: tarfile.TarFile, phase: str, kind: str) -> Iterator[Source]:
-    """The files of a tar file whose members are tar files, one a class; nothing is unpacked to the disk.
+    """The files of a tar file whose members are tar files, one per class; nothing is unpacked to the disk.
 
     Names inside count by their last part only, hidden ones are left out, so that none leads out of its class. The files
     are read when their ``read`` is called, one at a time: ``outer`` stays open until then.
@@ -212,7 +213,7 @@ def _tar_sources(outer: tarfile.TarFile, phase: str, kind: str) -> Iterator[Sour
     members = [each for each in outer if each.name.endswith(".tar") and _is_shown(each)]
     if not members:
         raise ValueError(
-            f"{os.fsdecode(outer.name or '')}: holds no .tar file a class: "
+            f"{os.fsdecode(outer.name or '')}: holds no .tar file per class: "
             f"unpack it, and give the folder of class folders"
         )
     lock = threading.Lock()
@@ -320,13 +321,12 @@ def make(source: Source, out: Path, recipe: Recipe) -> str:
         return TOO_SMALL
     picture = square(pixels, recipe.size)
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.partial")
-    if target.suffix.lower() != ".png":
-        # Full colour resolution in good quality, as ImageMagick does it.
-        picture.save(partial, "JPEG", quality=recipe.quality, subsampling=0 if recipe.quality >= 90 else 2)
-    else:
-        picture.save(partial, "PNG")
-    partial.replace(target)
+    with replacing(target) as temporary:
+        if target.suffix.lower() != ".png":
+            # Full colour resolution in good quality, as ImageMagick does it.
+            picture.save(temporary, "JPEG", quality=recipe.quality, subsampling=0 if recipe.quality >= 90 else 2)
+        else:
+            picture.save(temporary, "PNG")
     return "made"
 
 
@@ -380,7 +380,7 @@ def _in_order(
 
 
 def refuse_second_squares(sources: Iterable[Source], out: Path, *, val_fraction: float, kind: str) -> None:
-    """Refuse a call that would make squares anew which an earlier call put elsewhere. Writes nothing.
+    """Refuse a call that would make squares again that an earlier call put elsewhere. Writes nothing.
 
     A picture in ``val`` as well as in ``train`` would make every measurement too good.
 
@@ -415,7 +415,7 @@ def refuse_second_squares(sources: Iterable[Source], out: Path, *, val_fraction:
 
 
 def _files(names: Sequence[str]) -> str:
-    return f"{len(names)} file{'s' if len(names) > 1 else ''}"
+    return counted(len(names), "file")
 
 
 # --- the command ------------------------------------------------------------------------------------------------------
@@ -450,7 +450,7 @@ def report(result: Result, out: Path) -> None:
     for name, counts in list(by_class.items())[:_SHOWN]:
         print(f"  skipped of {name}: {_counted(counts)}")
     if len(by_class) > _SHOWN:
-        print(f"  and of {len(by_class) - _SHOWN} more classes")
+        print(f"  and of {counted(len(by_class) - _SHOWN, 'more class', 'more classes')}")
     listing = out / "skipped.csv"
     if result.skipped:
         text = io.StringIO()

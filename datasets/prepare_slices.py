@@ -26,6 +26,7 @@ from util.volumes.grid import Volume, difference, resampled, select_bands, view_
 from util.volumes.phases import split_patients
 from util.volumes.series import Series, find_series, naming_packages
 from util.volumes.slices import Cut, Settings, SideSettings, SliceFolder, sheet
+from util.wording import counted
 
 _REGISTER = "register them first, for example by SimpleITK, elastix (itk-elastix) or ANTs (antspyx)"
 
@@ -195,16 +196,16 @@ def _matched(found: dict[str, list[Series]]) -> tuple[list[dict[str, Series]], l
 
 
 def _same_grids(a: list[Series], b: list[Series]) -> list[dict[str, Series]]:
-    others = [(series, series.load()) for series in b]
+    others = [(series, series.grid()) for series in b]
     pairs = []
     for series in a:
-        volume = series.load()
-        partners = [other for other, loaded in others if not difference(volume, loaded)]
+        grid = series.grid()
+        partners = [other for other, place in others if not difference(grid, place)]
         if len(partners) != 1:
             count = "no volume" if not partners else f"{len(partners)} volumes"
             raise ValueError(
-                f"{len(a)} volumes in SOURCE and {len(b)} in --pair_with, and {count} of these on the grid of "
-                f"{series.name}: name the files that belong together"
+                f"{counted(len(a), 'volume')} in SOURCE and {len(b)} in --pair_with, and {count} of these on the grid "
+                f"of {series.name}: name the files that belong together"
             )
         pairs.append({"A": series, "B": partners[0]})
     return pairs
@@ -256,7 +257,7 @@ def _report(args: SlicesOptions, folder: SliceFolder) -> None:
         f"{phase}: {sum(row['phase'] == phase for row in rows)} of {_patients(names)}"
         for phase, names in sorted(by_phase.items())
     )
-    print(f"{args.out}: {len(rows)} slices, {folder.new} of them new ({counts})")
+    print(f"{args.out}: {counted(len(rows), 'slice')}, {folder.new} of them new ({counts})")
     if len({row["patient"] for row in rows}) == 1 and not args.phase:
         print(
             f"warning: all slices are of one patient ({rows[0]['patient']}), so all are in phase {rows[0]['phase']}: "
@@ -268,7 +269,7 @@ def _report(args: SlicesOptions, folder: SliceFolder) -> None:
 
 
 def _patients(names: set[str]) -> str:
-    return f"{len(names)} patient{'s' if len(names) > 1 else ''}"
+    return counted(len(names), "patient")
 
 
 if __name__ == "__main__":

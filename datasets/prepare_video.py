@@ -31,6 +31,7 @@ from options.schema import OptionError, OptionRecord, arg
 from util.exit_code import EXIT_DONE, run_command
 from util.images.video import RGB, VideoSource, read_video
 from util.run.folder import make_folder
+from util.wording import counted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +41,7 @@ class VideoFolderOptions(OptionRecord):
     videos: tuple[str, ...] = arg((), positional=True, several=True, metavar="VIDEO", help="the videos")
     out: Path = arg(Path(), required=True, metavar="DIR", help="data set; gets the folders of the phases")
     every: int = arg(25, minimum=1, help="use frames 0, N, 2N, ... of each video")
-    size: int = arg(0, minimum=0, maximum=16384, help="scale the shorter side to so many pixels; 0 = as it is")
+    size: int = arg(0, minimum=0, maximum=16384, help="scale the shorter side to this many pixels; 0 = as it is")
     phase: str = arg("train", help="folder of the frames in --out, e.g. train, trainA, testB")
     val_share: float = arg(
         0.0,
@@ -98,7 +99,7 @@ def _run(words: list[str]) -> int:
         if not any(args.out.iterdir()):
             args.out.rmdir()
     for phase, count in sorted(counts.items()):
-        print(f"{args.out / phase}: {count} images")
+        print(f"{args.out / phase}: {counted(count, 'image')}")
     return EXIT_DONE
 
 

@@ -78,7 +78,7 @@ class ATMEOptions(ATMENetworkOptions, Pix2PixOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.lambda_GAN:
-            raise OptionError("--lambda_GAN 0: ATME's generator is told what D thinks; give a weight above 0")
+            raise OptionError("--lambda_GAN 0: ATME's generator depends on D's maps; give a weight above 0")
         if self.lambda_feat:
             raise OptionError(f"--lambda_feat {self.lambda_feat:g}: ATME has no feature matching; leave it out")
 
@@ -108,7 +108,7 @@ class ATMEModel(Pix2PixModel):
 
     With ``D_{t-1}`` the logits that D gave to the previous attempt at the same image x:
     ``W_t = W(D_{t-1})``, ``x_t = x (1 + W_t)``, ``y = G(x_t, W_t)``; then the losses of pix2pix with the clean x as
-    D's condition. The maps are kept in a ``MapMemory``, logits, a row an image, read before and written after the step.
+    D's condition. The maps are kept in a ``MapMemory``, logits, a row per image, read before and written after a step.
     """
 
     Options = ATMEOptions
@@ -138,7 +138,7 @@ class ATMEModel(Pix2PixModel):
         self._tracked: list[TrackedMaps] = []
 
     def build_G(self) -> nn.Module:
-        """The diffusion U-Net, told the mean of W_t where others are told the time."""
+        """The diffusion U-Net, conditioned on the mean of W_t in place of the time."""
         return build_ddm_unet(self.options, self.options.input_nc, self.options.output_nc)
 
     # -- training ------------------------------------------------------------------------------------------------

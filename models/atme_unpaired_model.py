@@ -20,6 +20,7 @@ from models.atme.maps import ImageMaps, TrackedMaps
 from models.atme.w_block import build_w_block
 from models.atme_model import ATMENetworkOptions, build_ddm_unet
 from models.base_model import BaseModel, Step, pictures
+from models.networks.batches import in_one_batch
 from models.networks.inference import InferenceModule
 from options.base_options import CycleOptions
 from options.schema import OptionError
@@ -111,7 +112,7 @@ class ATMEUnpairedModel(BaseModel):
     def setup_training(self, dataset_size: int) -> None:
         """Two discriminators, one optimizer for both, one for all W and G together.
 
-        ``dataset_size`` is that of the larger domain; both memories have so many rows.
+        ``dataset_size`` is that of the larger domain; both memories have this many rows.
         """
         o = self.options
         self._add_discriminators()
@@ -174,8 +175,8 @@ class ATMEUnpairedModel(BaseModel):
         for side, each in self.directions.items():
             target = self.directions["B" if side == "A" else "A"].real
             fake = self.pools[f"fake_pool_{side}"].query(each.fake.detach())
-            D_real = self.criterion_GAN(each.netD(target), True)
-            D_fake = self.criterion_GAN(each.netD(fake), False)
+            of_target, of_fake = in_one_batch(each.netD, target, fake)
+            D_real, D_fake = self.criterion_GAN(of_target, True), self.criterion_GAN(of_fake, False)
             self._parts[side] = (D_real.detach(), D_fake.detach())
             losses[f"D_{side}"] = 0.5 * (D_real + D_fake)
         return torch.stack(list(losses.values())).sum(), losses

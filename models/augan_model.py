@@ -35,6 +35,7 @@ from models.base_model import BaseModel, Step
 from models.losses.gan import Prediction, final_maps
 from models.losses.masked import masked_l1
 from models.losses.penalties import unpaired_gradient_penalty
+from models.networks.batches import in_one_batch
 from models.networks.factory import build_discriminator
 from models.networks.inference import InferenceModule, no_direction
 from options.base_options import CycleOptions, OneWayOptions
@@ -376,12 +377,12 @@ class AUGANModel(BaseModel):
             losses[f"{side}_rec"] = o.lambda_rec * self._l1(f"rec_{side}", side)
         if o.uncertain and o.lambda_conf:
             losses["Conf"] = o.lambda_conf * self._uncertainty_loss()
-        if o.lambda_identity:  # G_A makes images of B, so that it shall leave one as it is: the weight is lambda_B
+        if o.lambda_identity:  # G_A makes images of B, so that it should leave one as it is: the weight is lambda_B
             for side, weight in (("A", o.lambda_B), ("B", o.lambda_A)):
                 same = self.networks[f"G_{side}"](self.real[OTHER[side]], rec=False, conf=False)
                 images[f"idt_{side}"] = same.fake
                 losses[f"idt_{side}"] = weight * o.lambda_identity * self._l1(f"idt_{side}", OTHER[side])
-        if o.lambda_dc:  # both domains shall be encoded alike
+        if o.lambda_dc:  # both domains should be encoded alike
             judged_B = [domain_loss(self.networks["DC"](forks[name].enc), True) for name in ("A", "fake_A")]
             judged_A = [domain_loss(self.networks["DC"](forks[name].enc), False) for name in ("B", "fake_B")]
             losses["G_DC"] = o.lambda_dc * torch.stack(judged_A + judged_B).mean()
@@ -416,8 +417,9 @@ class AUGANModel(BaseModel):
         for judge, judged in self.judged.items():
             netD, real = self.networks[judge], self.real[judged[0].domain]
             fakes = [self.pools[f"{each.image}_pool"].query(self.images[each.image]) for each in judged]
-            on_fakes = torch.stack([self._gan(netD(fake), False) for fake in fakes]).mean()
-            losses[judge] = 0.5 * (self._gan(netD(real), True) + on_fakes)
+            of_real, *of_fakes = in_one_batch(netD, real, *fakes)
+            on_fakes = torch.stack([self._gan(each, False) for each in of_fakes]).mean()
+            losses[judge] = 0.5 * (self._gan(of_real, True) + on_fakes)
             if self.penalised:
                 penalties = [
                     unpaired_gradient_penalty(netD, real, fake, weight=self.options.lambda_gp) for fake in fakes

@@ -7,9 +7,7 @@ import copy
 
 import torch
 from torch import nn
-
-SUFFIX = "_ema"
-"""Ending of the name of an averaged network."""
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 
 def averaged_copy(net: nn.Module) -> nn.Module:
@@ -38,7 +36,6 @@ def update_average(average: nn.Module, source: nn.Module, decay: float) -> None:
         source: the network in training.
         decay: 0 copies the source.
     """
-    for mean, value in zip(average.parameters(), source.parameters(), strict=True):
-        mean.data.lerp_(value.data, 1.0 - decay)
+    get_ema_multi_avg_fn(decay)(list(average.parameters()), list(source.parameters()), None)
     for kept, new in zip(average.buffers(), source.buffers(), strict=True):
         kept.copy_(new)

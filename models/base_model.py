@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from models.averages import SUFFIX, averaged_copy, decay_after, update_average
+from models.averages import averaged_copy, decay_after, update_average
 from models.losses.gan import GANLoss
 from models.losses.masked import masked_l1
 from models.micro_batches import Turns, count_of, parts_of, split
@@ -25,6 +25,7 @@ from options.schema import specs
 from util.images.pool import ImagePool
 from util.loggers.base import Logger
 from util.run import distributed
+from util.run.checkpoint import AVERAGE
 from util.run.engine import Engine
 from util.run.gradients import GradientAverage
 from util.types import PAIRED_VISUALS, Batch, Losses, Visual, Visuals
@@ -60,6 +61,7 @@ class BaseModel(ABC):
         aliases: network -> other names that its file may have in published checkpoints.
         optimizers: name -> optimizer.
         scalers: optimizer -> loss scaler, with ``--precision fp16``.
+        gradient_averages: optimizer -> what averages its gradients over the processes; empty alone.
         pools: name -> history of fakes.
         class_names: of data with classes; set from outside, for captions.
     """
@@ -78,7 +80,7 @@ class BaseModel(ABC):
         self.optimizers: dict[str, torch.optim.Optimizer] = {}
         self.scalers: dict[str, torch.amp.GradScaler] = {}
         self.pools: dict[str, ImagePool] = {}
-        self._gradient_averages: dict[str, GradientAverage] = {}  # optimizer -> over the processes
+        self.gradient_averages: dict[str, GradientAverage] = {}
         self.class_names: tuple[str, ...] = ()
         self.share = 1.0 / engine.world.size
         self.batch_size = 0  # images of this process's part of the batch
@@ -240,7 +242,7 @@ class BaseModel(ABC):
         self.optimizers[name] = optimizer
         average = self.engine.gradient_average(owned)
         if average is not None:
-            self._gradient_averages[name] = average
+            self.gradient_averages[name] = average
         scaler = self.engine.grad_scaler()
         if scaler is not None:
             self.scalers[name] = scaler
@@ -293,12 +295,13 @@ class BaseModel(ABC):
 
     def present(self, side: str) -> Tensor | None:
         """Share of the pixels of a side that are there, over all processes, 0-dim; None without ``--nodata``."""
-        if side in self.masks and side not in self._present:
+        # Micro-batches share that of their whole batch: each weighs what it has, and the processes wait once per step.
+        known = self._turns.present if self._turns else self._present
+        if side in self.masks and side not in known:
             # Not in ``take``: a model that evaluates in one process alone must wait for no other.
-            # Of all micro-batches, as each weighs what it has.
             mask = self._turns.batch[f"{side}_mask"].to(self.engine.device) if self._turns else self.masks[side]
-            self._present[side] = distributed.sum_over_processes(mask.mean() * self.share)
-        return self._present.get(side)
+            known[side] = distributed.sum_over_processes(mask.mean() * self.share)
+        return known.get(side)
 
     def make_GAN_loss(self) -> GANLoss:
         """The adversarial loss of ``--gan_mode``; says that nothing bounds a critic of ``wgan``.
@@ -408,7 +411,7 @@ class BaseModel(ABC):
             for parameter in net.parameters():
                 parameter.requires_grad_(id(parameter) in own)
         optimizer.zero_grad(set_to_none=True)
-        scaler, average = self.scalers.get(name), self._gradient_averages.get(name)
+        scaler, average = self.scalers.get(name), self.gradient_averages.get(name)
         factor = self.share * self.engine.world.size if self.engine.world.size > 1 else 1.0
         found: list[Mapping[str, Tensor]] = []
         for number, (closure, weight) in enumerate(zip(closures, weights, strict=True), start=1):
@@ -424,7 +427,7 @@ class BaseModel(ABC):
         return {key: sum((each[key] * w for each, w in zip(found, weights)), torch.zeros(())) for key in found[0]}
 
     def _step(self, name: str) -> None:
-        optimizer, scaler, average = self.optimizers[name], self.scalers.get(name), self._gradient_averages.get(name)
+        optimizer, scaler, average = self.optimizers[name], self.scalers.get(name), self.gradient_averages.get(name)
         if average:
             average.receive()
         for group in optimizer.param_groups:
@@ -436,18 +439,19 @@ class BaseModel(ABC):
         else:
             scaler.step(optimizer)
             scaler.update()
+        optimizer.zero_grad(set_to_none=True)  # the next forward pass needs the memory
 
     # -- what the loop and the checkpoints call ------------------------------------------------------------------
 
     def start_averages(self) -> None:
         """Begin the moving averages of ``--ema_decay``, after ``setup_training``."""
         for name in self.averaged() if self.options.ema_decay else ():
-            self.averages[name + SUFFIX] = averaged_copy(self.networks[name])
+            self.averages[name + AVERAGE] = averaged_copy(self.networks[name])
 
     def update_averages(self, steps: int) -> None:
         """Take over this step's weights; ``steps`` of the run are done."""
         for name, average in self.averages.items():
-            source = self.networks[name.removesuffix(SUFFIX)]
+            source = self.networks[name.removesuffix(AVERAGE)]
             update_average(average, source, decay_after(steps, self.options.ema_decay))
 
     @property
@@ -458,7 +462,7 @@ class BaseModel(ABC):
     def weights_of(self, name: str) -> str:
         """The saved network whose weights inference gives to this one: its average, where there is one."""
         average = self.options.ema_decay > 0 and not self.options.use_raw and name in self.averaged()
-        return name + SUFFIX if average else name
+        return name + AVERAGE if average else name
 
     def weights_loaded(self, test: Any) -> None:
         """Prepare for a test, the weights being loaded.

@@ -13,6 +13,7 @@ from torch import Tensor
 from models import MODELS
 from models.base_model import BaseModel, Step, pictures
 from models.losses.penalties import unpaired_gradient_penalty
+from models.networks.batches import in_one_batch
 from models.networks.inference import InferenceModule, OneImage
 from options.base_options import CycleOptions
 from options.schema import arg
@@ -102,7 +103,10 @@ class CycleGANModel(BaseModel):
         from the last step of both D.
         """
         o = self.options
-        self.forward()
+        if o.lambda_identity:
+            self._forward_with_identity()
+        else:
+            self.forward()
         real_A, real_B, made = self.real["A"], self.real["B"], self.made
         losses = {
             "G_A": self.criterion_GAN(self.netD_A(made["fake_B"]), True, for_discriminator=False),
@@ -111,11 +115,20 @@ class CycleGANModel(BaseModel):
             "cycle_B": o.lambda_B * self.masked_l1(made["rec_B"].float(), real_B, "B"),
         }
         if o.lambda_identity:  # G_A makes images of B, so that it should leave one as it is: the weight is lambda_B
-            made["idt_A"], made["idt_B"] = self.netG_A(real_B), self.netG_B(real_A)
             same_A, same_B = made["idt_A"].float(), made["idt_B"].float()
             losses["idt_A"] = o.lambda_identity * o.lambda_B * self.masked_l1(same_A, real_B, "B")
             losses["idt_B"] = o.lambda_identity * o.lambda_A * self.masked_l1(same_B, real_A, "A")
         return torch.stack(list(losses.values())).sum(), losses
+
+    def _forward_with_identity(self) -> None:
+        """``forward``, and ``idt_A = G_A(real_B)``, ``idt_B = G_B(real_A)``."""
+        real_A, real_B = self.real["A"], self.real["B"]
+        self.made = made = {}
+        with self.engine.autocast():
+            made["fake_B"], made["idt_A"] = in_one_batch(self.netG_A, real_A, real_B)
+            made["rec_A"] = self.netG_B(made["fake_B"])
+            made["fake_A"], made["idt_B"] = in_one_batch(self.netG_B, real_B, real_A)
+            made["rec_B"] = self.netG_A(made["fake_A"])
 
     def discriminator_losses(self) -> Step:
         """``D_A`` on images of B and ``D_B`` on images of A, each half of real plus fake; with ``wgangp`` also half of
@@ -126,8 +139,8 @@ class CycleGANModel(BaseModel):
         }
         losses: dict[str, Tensor] = {}
         for side, (netD, real, fake) in sides.items():
-            D_real = self.criterion_GAN(netD(real), True)
-            D_fake = self.criterion_GAN(netD(fake), False)
+            of_real, of_fake = in_one_batch(netD, real, fake)
+            D_real, D_fake = self.criterion_GAN(of_real, True), self.criterion_GAN(of_fake, False)
             losses[f"D_{side}"] = 0.5 * (D_real + D_fake)
         loss = losses["D_A"] + losses["D_B"]
         if self.penalised:

@@ -24,8 +24,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from models.generators import Generator
+from models.generators import Generator, Signature
 from util.images.io import FORMATS, fitting_format, scale_of
+from util.packages import needs
 from util.run.sides import SideFormat
 
 FACTS_KEY = "generator"
@@ -37,6 +38,7 @@ ENGINES: Mapping[str, tuple[str, ...]] = {
 }
 """Engine -> suffixes of the files that it runs."""
 
+NEEDING = "exported files of this kind need"
 _LARGEST = 1 << 16  # pixels; no network here asks for more
 Arrays = Sequence[NDArray[Any]]
 Session = Callable[[Arrays], list[NDArray[Any]]]
@@ -44,7 +46,7 @@ Session = Callable[[Arrays], list[NDArray[Any]]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Facts:
+class Facts(Signature):
     """What an exported file says of itself.
 
     Attributes:
@@ -52,18 +54,9 @@ class Facts:
         tag: of the checkpoint: ``latest``, an epoch, ``iter_<n>``.
         model: of the run, e.g. ``pix2pix``.
         direction: ``AtoB`` or ``BtoA``; empty for networks that draw from noise.
-        inputs: names: ``image``, or ``z`` and ``label``.
-        outputs: names, the translation first.
-        source: how files of the input domain store values.
-        target: the same of the translation.
-        multiple: what height and width of a network's input must be multiples of.
-        minimum: smallest height and width.
-        fixed_size: the only ``(height, width)``, or None.
         dynamic: which of ``batch``, ``height``, ``width`` are free.
-        whole_picture: why tiles of a picture give another result than the whole; empty if they do not.
         processing: the file takes and gives values as files hold them, ``[N, H, W, C]`` of any size, instead of float32
             ``[N, C, H, W]`` in [-1, 1] at multiples of ``multiple``.
-        of_lightness: the input is L* of a photo, 0 to 100, and the translation sRGB.
         latent: length of ``z``; 0 for networks that translate.
         num_classes: ``label`` is 0 ... num_classes - 1; 0 for networks that translate.
         frozen: what of a training was fixed, in words: ``batch_norm``, ``dropout``.
@@ -75,17 +68,8 @@ class Facts:
     tag: str
     model: str
     direction: str
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-    source: SideFormat
-    target: SideFormat
-    multiple: int = 1
-    minimum: int = 1
-    fixed_size: tuple[int, int] | None = None
     dynamic: tuple[str, ...] = ("batch", "height", "width")
-    whole_picture: str = ""
     processing: bool = False
-    of_lightness: bool = False
     latent: int = 0
     num_classes: int = 0
     frozen: Mapping[str, str] = field(default_factory=dict)
@@ -214,18 +198,7 @@ def load_exported(path: str | Path, engine: str = "onnxruntime", threads: int = 
             f"{path}: made by --with_processing, it takes pictures as they are and runs in your program; export the "
             "run without for this one"
         )
-    return Generator(
-        module=ExportedModule(session, Path(path), facts.inputs),
-        inputs=facts.inputs,
-        outputs=facts.outputs,
-        source=facts.source,
-        target=facts.target,
-        multiple=facts.multiple,
-        minimum=facts.minimum,
-        fixed_size=facts.fixed_size,
-        whole_picture=facts.whole_picture,
-        of_lightness=facts.of_lightness,
-    )
+    return Generator(module=ExportedModule(session, Path(path), facts.inputs), **facts.signature())
 
 
 class ExportedModule(nn.Module):
@@ -267,7 +240,7 @@ def open_exported(path: str | Path, engine: str, threads: int = 0) -> tuple[Sess
 
 
 def _onnxruntime(file: Path, threads: int) -> tuple[Session, str]:
-    with needs("onnxruntime"):
+    with needs(NEEDING, "onnxruntime"):
         import onnxruntime
     settings = onnxruntime.SessionOptions()
     settings.log_severity_level = 3
@@ -284,7 +257,7 @@ def _onnxruntime(file: Path, threads: int) -> tuple[Session, str]:
 
 
 def _openvino(file: Path, threads: int) -> tuple[Session, str]:
-    with needs("openvino"):
+    with needs(NEEDING, "openvino"):
         import openvino
     # By default OpenVINO computes in bfloat16 where the CPU has units for it.
     settings = {"INFERENCE_PRECISION_HINT": "f32", **({"INFERENCE_NUM_THREADS": threads} if threads else {})}
@@ -330,21 +303,6 @@ _OPENERS: Mapping[str, Callable[[Path, int], tuple[Session, str]]] = {
     "onnxruntime": _onnxruntime,
     "openvino": _openvino,
 }
-
-
-@contextlib.contextmanager
-def needs(package: str) -> Any:
-    """For the import of an optional package.
-
-    Raises:
-        ValueError: it is missing.
-    """
-    try:
-        yield
-    except ImportError as error:
-        raise ValueError(
-            f"exported files of this kind need the package {package} ({error}): pip install {package}"
-        ) from None
 
 
 @contextlib.contextmanager

@@ -24,9 +24,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from models.exported import FACTS_KEY, Facts, needs, range_of, stored_as
+from models.exported import FACTS_KEY, NEEDING, Facts, range_of, stored_as
 from models.generators import Generator, OpenedRun
 from models.networks.inference import InferenceModule
+from util.packages import needs
 from util.run.sides import SideFormat
 
 SUFFIX = {"onnx": ".onnx", "torch": ".pt2", "openvino": ".xml"}
@@ -225,21 +226,13 @@ def facts_of_run(
         tag=tag,
         model=o.run.model,
         direction=direction if "image" in generator.inputs else "",
-        inputs=generator.inputs,
-        outputs=generator.outputs,
-        source=generator.source,
-        target=generator.target,
-        multiple=generator.multiple,
-        minimum=generator.minimum,
-        fixed_size=generator.fixed_size,
-        whole_picture=generator.whole_picture,
         processing=processing,
-        of_lightness=generator.of_lightness,
         latent=int(getattr(module, "latent", 0)),
         num_classes=int(getattr(module, "num_classes", 0)),
         frozen=dict(told),
         weights=digest(module),
         versions={"torch": torch.__version__},
+        **generator.signature(),
     )
 
 
@@ -417,7 +410,7 @@ def check_packages(kind: str, engine: str) -> None:
         raise ValueError(f"scripts/export.py needs torch 2.7 or newer; this is {torch.__version__}")
     wanted = {"onnx": ("onnx", "onnxscript"), "openvino": ("onnx", "onnxscript", "openvino"), "torch": ()}[kind]
     for package in dict.fromkeys((*wanted, engine)):
-        with needs(package):
+        with needs(NEEDING, package):
             importlib.import_module(package)
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, fields
+from typing import Any, Protocol
 
 from torch import nn
 
@@ -29,13 +29,11 @@ class OpenedRun(Protocol):
     def sides(self) -> Mapping[str, SideFormat]: ...
 
 
-@dataclass(frozen=True)
-class Generator:
-    """A generator and its pre- and post-processing.
+@dataclass(frozen=True, kw_only=True)
+class Signature:
+    """What a generator takes and gives, whether it is opened or in an exported file.
 
     Attributes:
-        module: images ``[N, C, H, W]`` float32 in [-1, 1] -> tuple of tensors named by ``outputs``; of a model that
-            draws from noise ``(z [N, nz], label [N] int64)`` -> the same.
         inputs: ``("image",)`` or ``("z", "label")``.
         outputs: the translation first, such as ``fake_B``, in [-1, 1]; then maps.
         source: how files of the input's domain store values.
@@ -47,7 +45,6 @@ class Generator:
         of_lightness: the input is L* of a photo, ``L* / 50 - 1``, and the translation sRGB.
     """
 
-    module: nn.Module
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     source: SideFormat
@@ -57,6 +54,22 @@ class Generator:
     fixed_size: tuple[int, int] | None = None
     whole_picture: str = ""
     of_lightness: bool = False
+
+    def signature(self) -> dict[str, Any]:
+        """These attributes alone, as arguments for another kind of ``Signature``."""
+        return {each.name: getattr(self, each.name) for each in fields(Signature)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Generator(Signature):
+    """A generator that can be called.
+
+    Attributes:
+        module: images ``[N, C, H, W]`` float32 in [-1, 1] -> tuple of tensors named by ``outputs``; of a model that
+            draws from noise ``(z [N, nz], label [N] int64)`` -> the same.
+    """
+
+    module: nn.Module
 
 
 def generator_of(run: OpenedRun, direction: str = "", *, maps: bool = True) -> Generator:

@@ -17,6 +17,7 @@ from torch import Tensor
 from models.translation import Ready, Translator
 from util.images.io import Format, Picture
 from util.images.labels import label_image
+from util.wording import counted
 
 IN_MEMORY = "the image"
 """Stands for the file name of an image from memory in messages."""
@@ -135,7 +136,8 @@ def _pillow(made: NDArray[Any]) -> Image.Image:
     found = _pillow_or_array(made)
     if not isinstance(found, Image.Image):
         raise ValueError(
-            f"the translation has {made.shape[2]} channels of {made.dtype}, which no Pillow image has: give an array"
+            f"the translation has {counted(made.shape[2], 'channel')} of {made.dtype}, which no Pillow image has: give "
+            "an array"
         )
     return found
 

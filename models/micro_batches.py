@@ -83,12 +83,17 @@ class Turns:
         batch: the whole.
         parts: micro-batches and weights.
         device: of the random numbers that ``prepare`` draws.
+
+    Attributes:
+        batch: the whole.
+        present: side -> mean of its masks over the whole batch of all processes, once a micro-batch has asked for it.
     """
 
     def __init__(
         self, model: TakesTurns, batch: Batch, parts: Sequence[tuple[Batch, float]], device: torch.device
     ) -> None:
         self.batch = batch
+        self.present: dict[str, Tensor] = {}
         holders = {model: (), **model.batch_holders()}
         self._holders = [vars(holder) for holder in holders]
         self._names = [frozenset(names) for names in holders.values()]

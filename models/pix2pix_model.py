@@ -13,6 +13,7 @@ from models import MODELS
 from models.base_model import BaseModel, Step, pictures
 from models.losses.feature_matching import feature_matching
 from models.losses.penalties import gradient_penalty
+from models.networks.batches import in_one_batch
 from models.networks.inference import InferenceModule, OneImage, no_direction
 from options.base_options import ModelOptions
 from options.schema import OptionError, arg
@@ -139,8 +140,8 @@ class Pix2PixModel(BaseModel):
         """
         fake_AB = self.fake_pool.query(torch.cat([self.real_A, self.fake_B], 1).detach())
         real_AB = torch.cat([self.real_A, self.real_B], 1)
-        D_fake = self.criterion_GAN(self.netD(fake_AB), False)
-        D_real = self.criterion_GAN(self.netD(real_AB), True)
+        of_fake, of_real = in_one_batch(self.netD, fake_AB, real_AB)
+        D_fake, D_real = self.criterion_GAN(of_fake, False), self.criterion_GAN(of_real, True)
         losses = {"D_real": D_real, "D_fake": D_fake}
         if self.criterion_GAN.mode == "wgangp":
             losses["D_gp"] = gradient_penalty(self.netD, real_AB, fake_AB, weight=self.options.lambda_gp)

@@ -34,6 +34,7 @@ from options.schema import Given, OptionError, OptionRecord, arg, tied
 from util.registry import unknown
 from util.run.engine import Engine
 from util.types import SHEETS, Batch, Losses, Visual, Visuals
+from util.wording import counted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,8 +172,9 @@ class SAGANOptions(ModelOptions):
             return replace(self, num_classes=count)
         if 1 < self.num_classes < count:
             raise OptionError(
-                f"--num_classes {self.num_classes}: the data have {count} classes; give --max_classes "
-                f"{self.num_classes} to use the first ones; of a new run leave the flag out, or give 1 for no classes"
+                f"--num_classes {self.num_classes}: the data have {counted(count, 'class', 'classes')}; give "
+                f"--max_classes {self.num_classes} to use the first ones; of a new run leave the flag out, or give 1 "
+                "for no classes"
             )
         return self
 
@@ -276,7 +278,7 @@ class SAGANModel(BaseModel):
         return ClassSamples(net)
 
     def take_standing_statistics(self, batches: int, seed: int) -> None:
-        """Replace batch norm's running statistics of what is sampled by the means over so many batches of samples
+        """Replace batch norm's running statistics of what is sampled by the means over this many batches of samples
         (Brock et al. 2019, arXiv:1809.11096, appendix B)."""
         generator = torch.Generator().manual_seed(seed)
         net, nz, num_classes = self.networks[self.sampled], self.options.nz, self.options.num_classes
@@ -520,7 +522,7 @@ class SAGANModel(BaseModel):
         return diff_augment(images, self.options.diffaug)
 
     def _draw(self, count: int) -> FakeMicroBatch:
-        """z and classes for so many fakes, from torch's generator on the CPU: the same numbers on every device."""
+        """z and classes for this many fakes, from torch's generator on the CPU: the same numbers on every device."""
         o = self.options
         how = o.label_sampling
         if how == "auto":

@@ -31,10 +31,17 @@ from util.types import Visual
 
 SMALL = 2**20
 """Pixels of a picture that is never cut into tiles unasked."""
+BATCH_PIXELS = 2**20
+"""A batch has no more pixels, unless it has one picture."""
 _OF_EXPORTS = 1024.0
 """Bytes for each pixel of a pass through an exported file, which shows no layers: those of 64 channels at full size."""
 _WORKING_COPIES = 2.0
 """Peak memory of a pass over what the largest layer reads and writes: measured 1.6 to 1.9, unet_256 and resnet."""
+
+
+def batch_of(batch_size: int, height: int, width: int) -> int:
+    """Pictures of one size that go through the network together: ``batch_size``, or fewer by ``BATCH_PIXELS``."""
+    return max(1, min(batch_size, BATCH_PIXELS // (height * width)))
 
 
 @dataclass(frozen=True)
@@ -79,7 +86,7 @@ class TilePlan:
         tile: height and width of a tile; 0: only what needs more than ``max_memory``, as large as that allows.
         overlap: pixels that neighbours share; -1: 64, or what the network's multiple makes of it.
         max_memory: GB that a pass through the network may take; 0: no limit.
-        passes: norms that take statistics from the picture get those of the whole one by so many passes over all
+        passes: norms that take statistics from the picture get those of the whole one by this many passes over all
             tiles before the one that counts; 0: those of each tile. As many passes as norms give the exact ones.
     """
 
@@ -372,7 +379,7 @@ class Translator:
         return stored_pixels(values, ready.stored.format, ready.kind, **how)
 
     def has_alpha(self, channels: int) -> bool:
-        """Whether the last of so many channels of a translation is opacity."""
+        """Whether the last channel of a translation with this many is opacity."""
         return self.data.alpha == "keep" and channels in (2, 4)
 
 

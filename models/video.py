@@ -16,6 +16,7 @@ from util.images.io import Picture, scale_of
 from util.images.labels import in_label_colours
 from util.images.video import RGB, Frame, VideoSource
 from util.images.video_writer import write_video
+from util.wording import counted
 
 
 @dataclass
@@ -129,7 +130,9 @@ def _rgb(stored: NDArray[Any], ready: Ready) -> RGB:
         return in_label_colours(stored)
     channels = stored.shape[2]
     if channels not in (1, 3):
-        raise ValueError(f"{ready.path}: the run makes pictures of {channels} channels, and a video has 1 or 3")
+        raise ValueError(
+            f"{ready.path}: the run makes pictures of {counted(channels, 'channel')}, and a video has 1 or 3"
+        )
     if stored.dtype != np.uint8 or ready.value_range:
         low, high = ready.value_range or scale_of(ready.stored.format)
         stored = np.clip((stored.astype(np.float32) - low) / (high - low) * 255 + 0.5, 0, 255).astype(np.uint8)

@@ -11,14 +11,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from models.translation import Ready, Translator
+from models.translation import Ready, Translator, batch_of
 from util.images.io import Format, Picture, scale_of, stored_pixels
 from util.volumes.files import suffix_of, write_nifti
 from util.volumes.grid import view_of
 from util.volumes.slices import SideSettings, read_settings
 from util.volumes.translation import Pictures, SliceModel, is_volume, read_volume, translate_volume
-
-_BATCH_PIXELS = 2**20
 
 
 @dataclass(frozen=True)
@@ -29,11 +27,13 @@ class VolumeRun:
         name: of the run, for messages.
         translator: its generator.
         view: in which its slices were cut, by ``--views``; empty for what its data set says.
+        batch_size: slices that go through the network together; fewer where they would have more than ``BATCH_PIXELS``.
     """
 
     name: str
     translator: Translator
     view: str = ""
+    batch_size: int = 1
 
     def slice_model(self, path: Path) -> _Slices:
         """What cuts, translates and remembers the type of the results.
@@ -79,7 +79,7 @@ class VolumeRun:
         def translate(slices: Pictures) -> Pictures:
             height, width = slices[0].shape[:2]
             grid = translator.grid(height, width)
-            batch = 1 if translator.one_by_one else max(1, min(8, _BATCH_PIXELS // (height * width)))
+            batch = batch_of(self.batch_size, height, width)
             made: list[NDArray[Any]] = []
             for first in range(0, len(slices), batch):
                 places = range(first, min(first + batch, len(slices)))

@@ -21,6 +21,7 @@ from models.networks.names import (
 )
 from options.schema import OptionError, OptionRecord, SameAs, arg
 
+GRADIENT_COMPRESSIONS = ("none", "bf16")
 RESAMPLES = ("bicubic", "nearest")
 _OF_A_SIDE = ("value_range", "unit", "bands", "resample", "label_nc", "nodata")
 """Flags that each side has one of."""
@@ -105,6 +106,13 @@ class EngineOptions(OptionRecord):
     )
     channels_last: bool = arg(False, help="NHWC memory layout; pays with bf16/fp16 and norm batch")
     compile: bool = arg(False, in_test=False, help="torch.compile the networks")
+    gradient_compression: str = arg(
+        "none",
+        choices=GRADIENT_COMPRESSIONS,
+        in_test="none",
+        help="type in which several processes exchange their gradients: none as they are, bf16 rounded, in half the "
+        "bytes; for slow links",
+    )
 
 
 def is_number(text: str) -> bool:
@@ -151,7 +159,13 @@ class DataOptions(OptionRecord):
     )
     direction: str = arg("AtoB", choices=("AtoB", "BtoA"), help="which side is the input: AtoB translates A to B")
     serial_batches: bool = arg(False, in_test=True, help="take images in order instead of shuffled")
-    num_threads: int = arg(4, minimum=0, of="machine", in_test=0, help="worker processes that read images; 0 = none")
+    num_threads: int | None = arg(
+        None,
+        minimum=0,
+        of="machine",
+        in_test=0,
+        help="worker processes that read images; 0 = none (default: 4, and none with --cache ram or disk)",
+    )
     batch_size: int = arg(
         1,
         minimum=1,
@@ -165,7 +179,7 @@ class DataOptions(OptionRecord):
     )
     crop_size: int = arg(256, minimum=1, maximum=16384, help="size of the square cut out of the scaled image (pixels)")
     max_dataset_size: float = arg(
-        float("inf"), minimum=1, in_test=float("inf"), help="use at most so many images, the first in natural order"
+        float("inf"), minimum=1, in_test=float("inf"), help="use at most this many images, the first in natural order"
     )
     preprocess: str = arg(
         "resize_and_crop",

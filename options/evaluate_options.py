@@ -45,7 +45,7 @@ class EvaluateOptions(OptionRecord):
     real_half: str = arg(
         "", choices=("", "left", "right"), help="use only this half of every picture of --real, for side-by-side pairs"
     )
-    resize: int = arg(0, minimum=0, maximum=16384, help="scale all images to so many pixels squared first; 0 = as is")
+    resize: int = arg(0, minimum=0, maximum=16384, help="scale all images to this many pixels squared first; 0 = as is")
     alpha: str = arg("drop", choices=("drop", "white"), help="transparency: ignore it, or put on white")
     value_range: tuple[float, ...] = arg(
         (), metavar="LOW,HIGH", help="values in --fake and --real that are black and white (default: full scale)"

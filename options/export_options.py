@@ -43,7 +43,7 @@ class ExportOptions(OptionRecord):
     images: str = arg(
         "", metavar="DIR", help="compare on the images of this folder (default: those that test.py would read)"
     )
-    num_images: int = arg(8, minimum=1, help="compare on so many images at most")
+    num_images: int = arg(8, minimum=1, help="compare on this many images at most")
     tolerance: float = arg(
         0.001,
         minimum=0.0,

@@ -56,10 +56,10 @@ class EvalOptions(OptionRecord):
         help="metrics to measure: " + listing(lambda metric: metric.by != "draws" and not metric.needs_classes),
     )
     eval_phase: str = arg("", help="subfolder of the held-out images (default: val if there is one, else test)")
-    eval_images: float = arg(float("inf"), minimum=1, help="evaluate on the first so many images only")
+    eval_images: float = arg(float("inf"), minimum=1, help="evaluate on this many images only, the first ones")
     save_best: str = arg("", help="keep the best checkpoint by this metric as best_<metric>, e.g. kid")
     early_stop: int = arg(
-        0, minimum=0, help="stop after so many evaluations without a better --save_best (or first) metric; 0 = never"
+        0, minimum=0, help="stop after this many evaluations without a better --save_best (or first) metric; 0 = never"
     )
 
     def __post_init__(self) -> None:

@@ -16,7 +16,7 @@ def as_in_test(data: DataOptions, phase: str, max_images: float) -> DataOptions:
     Args:
         data: of the training.
         phase: ``val``, ``test``...
-        max_images: at most so many.
+        max_images: at most this many.
     """
     wanted = {name: spec.in_test for name, spec in specs(type(data)).items() if spec.in_test is not None}
     changes: dict[str, Any] = {
@@ -31,7 +31,7 @@ class ResultOptions(OptionRecord):
 
     results_dir: str = arg("./results/", finds_results=True, help="results go to <results_dir>/<name>/<phase>_<epoch>/")
     num_test: float = arg(
-        float("inf"), minimum=1, of="images", in_original=False, help="stop after so many images (default: all)"
+        float("inf"), minimum=1, of="images", in_original=False, help="stop after this many images (default: all)"
     )
     num_samples: int = arg(
         1,

@@ -75,7 +75,7 @@ class LoopOptions(OptionRecord):
         0.0,
         minimum=0.0,
         of="start",
-        help="end the training after so many minutes: the learning rate falls in that time, latest is saved; 0 = off",
+        help="end the training after this many minutes: the learning rate falls in that time, latest is saved; 0 = off",
     )
     save_latest_freq: int = arg(5000, minimum=1, help="images between two saves of `latest`")
     save_epoch_freq: int = arg(5, minimum=1, help="epochs between two checkpoints that are kept")

@@ -35,7 +35,7 @@ class TranslateOptions(OptionRecord):
         several=True,
         metavar="INPUT",
         help="pictures, folders of them (and all below), videos, or volumes and folders of a DICOM series; - "
-        "reads one name a line from standard input",
+        "reads one name per line from standard input",
     )
     output: str = arg(
         "", required=True, metavar="PATH", help="folder of the results; of a single picture a file name is possible"

@@ -18,7 +18,6 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from importlib.util import find_spec
 from typing import Any
 
 from util.openmp import share_processors
@@ -29,6 +28,7 @@ if __name__ == "__main__":
 from options.parse import gathered, parse_record
 from options.schema import OptionError, OptionRecord, arg
 from util.exit_code import EXIT_DONE, run_command
+from util.packages import needs
 
 logger = logging.getLogger("app")
 
@@ -83,8 +83,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(argv: list[str]) -> int:
     options = parse_record("scripts/app.py", AppOptions, gathered(argv, "--name"), __doc__)
-    if find_spec("gradio") is None:
-        raise ValueError("scripts/app.py needs the package gradio: pip install gradio")
+    with needs("scripts/app.py needs", "gradio"):
+        import gradio  # noqa: F401  (what follows imports it too)
     # After the options: torch and gradio take seconds to import.
     from scripts.apps.actions import Actions
     from scripts.apps.palettes import BUILT_IN, read_palette

@@ -66,6 +66,7 @@ from util.pages.charts import FORMATS, Chart, Points
 from util.pages.html import bullets, image_row, page, warning, wide_table
 from util.registry import closest
 from util.run.folder import check_name, check_writable, make_folder
+from util.wording import counted
 
 PROGRAM = "atme_brownian.py"
 MAPS = "images_noisy"
@@ -184,7 +185,7 @@ def analyse(
         progress: shows how far it is.
 
     Raises:
-        ValueError: a file is spoilt, or no image has enough epochs.
+        ValueError: a file is damaged, or no image has enough epochs.
     """
     examine = _published(maps, indices, pixels, seed, alpha) if reference else _increments(maps, pixels, seed, alpha)
     found: list[ImageReport] = []
@@ -335,7 +336,10 @@ def _page(found: Analysis, drawn: Mapping[str, Chart], gifs: Mapping[int, Path],
     facts = [
         ["maps", str(found.folder)],
         ["mode", kind],
-        ["series", f"{found.pixels} pixels of each of {len(found.images)} images, seed {found.seed}"],
+        [
+            "series",
+            f"{counted(found.pixels, 'pixel')} of each of {counted(len(found.images), 'image')}, seed {found.seed}",
+        ],
         ["level", f"{found.alpha:g}"],
         *([f"image {image.index}", _image_line(found, image)] for image in found.images),
     ]

@@ -38,6 +38,7 @@ from util.exit_code import run_command
 from util.images.folder import stem
 from util.images.io import read_image
 from util.run.folder import check_writable
+from util.wording import counted
 
 Item = TypeVar("Item")
 
@@ -172,7 +173,7 @@ class CheckOptions(OptionRecord):
     dataroot: Path = arg(Path(), positional=True, help="folder of the data set, or its table (.csv, .tsv, .jsonl)")
     phase: tuple[str, ...] = arg((), several=True, metavar="PHASE", help="phases to check (default: all)")
     dataset_mode: str = arg(
-        "", choices=("", *DATASETS.names()), help="which kind of data set (default: told by its folders)"
+        "", choices=("", *DATASETS.names()), help="which kind of data set (default: by its folders)"
     )
     coco_imagedir: str = arg(
         "", metavar="DIR", help="of unaligned_coco: folder of the images below DATAROOT (default: PHASEA and PHASEB)"
@@ -229,7 +230,8 @@ def _check(words: list[str]) -> int:
             print(f"{title}: {line}")
         if len(lines) > _SHOWN:
             print(f"{title}: ... and {len(lines) - _SHOWN} more")
-    print(f"{len(paths)} files: {len(result.problems)} problems, {len(result.warnings)} warnings")
+    problems, warnings = counted(len(result.problems), "problem"), counted(len(result.warnings), "warning")
+    print(f"{counted(len(paths), 'file')}: {problems}, {warnings}")
     if args.contact_sheet:
         args.contact_sheet.parent.mkdir(parents=True, exist_ok=True)
         tile = 256 if any(phase.annotations for phase in phases) else 128  # boxes of small things want to be seen

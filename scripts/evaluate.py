@@ -94,7 +94,7 @@ def num_samples(o: EvaluateOptions, training: ClassImages | None) -> int:
         return o.n_samples
     if training is not None:
         return min(len(training), MOST_SAMPLES)
-    return min(len(scan(Path(o.real))), MOST_SAMPLES) if Path(o.real).is_dir() else 1  # a wrong folder is told later
+    return min(len(scan(Path(o.real))), MOST_SAMPLES) if Path(o.real).is_dir() else 1  # a wrong folder is refused later
 
 
 def stale(place: RunPlace, folder: ResultFolder, words: Sequence[str]) -> bool:
@@ -114,7 +114,7 @@ def stale(place: RunPlace, folder: ResultFolder, words: Sequence[str]) -> bool:
         there = json.loads(file.read_text(encoding="utf-8"))
     except ValueError:
         return True
-    wanted = wanted_samples(options, place.checkpoints)
+    wanted = wanted_samples(options)
     weights = place.checkpoints / f"{folder.tag}_net_{options.model.sampled}.pth"  # type: ignore[attr-defined]
     newer = weights.is_file() and weights.stat().st_mtime > page.stat().st_mtime
     whole = len(scan(folder.images)) == len(wanted.samples) if folder.images.is_dir() else False
@@ -188,7 +188,7 @@ def _run(o: EvaluateOptions, m: MetricOptions, given: frozenset[str], test_flags
     if from_noise:
         refuse_sides(o)
     check_writable(place.results / FILE_NAME, f"--results_dir {o.results_dir}")
-    read_measurements(place.results / FILE_NAME)  # a damaged one is told before anything is computed
+    read_measurements(place.results / FILE_NAME)  # a damaged one is refused before anything is computed
     metrics = o.metrics or _default_metrics(place)
     _check_pairs(place, metrics)
     _check_draws(o, metrics, place, folders, test_flags)

@@ -67,6 +67,7 @@ from util.images.labels import displayed
 from util.pages.html import image_row, page, wide_table
 from util.run.engine import start_engine
 from util.run.folder import check_writable
+from util.wording import counted
 
 logger = logging.getLogger("export")
 
@@ -129,8 +130,8 @@ def _run(argv: list[str]) -> int:
         _write_report(draft, parity, graph, made, engine, source)
     worst = parity.worst
     logger.info(
-        "%s against torch on %d inputs (%s): largest difference %.3g, mean %.3g; %s",
-        *(engine, len(parity.rows), source, worst.largest, worst.mean, folder / "index.html"),
+        "%s against torch on %s (%s): largest difference %.3g, mean %.3g; %s",
+        *(engine, counted(len(parity.rows), "input"), source, worst.largest, worst.mean, folder / "index.html"),
     )
     if parity.failed:
         report_error(
@@ -286,7 +287,7 @@ def _write_report(folder: Path, parity: Parity, graph: Traced, made: Sequence[Pa
     cells = [[e.name, f"{e.largest:.3g}", f"{e.mean:.3g}", "" if e.passed else "too much"] for e in parity.rows]
     pieces: list[dom_tag] = [
         p(
-            f"{len(parity.rows)} inputs, {source}: largest difference {worst.largest:.3g} ({worst.name}), "
+            f"{counted(len(parity.rows), 'input')}, {source}: largest difference {worst.largest:.3g} ({worst.name}), "
             "of values in [-1, 1]"
         ),
         image_row(f"The worst: {row.name}, {row.largest:.3g}", files, captions, files),

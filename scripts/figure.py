@@ -33,6 +33,7 @@ from util.pages.html import shown_of
 from util.pages.latex import latex_table
 from util.registry import unknown
 from util.run.folder import check_name, check_writable, make_folder
+from util.wording import counted
 
 _CROP = re.compile(r"(?:(?P<image>.+):)?(?P<box>\d+,\d+,\d+,\d+)")
 _MOST_CROPS = 4
@@ -134,10 +135,10 @@ def _figure(o: FigureOptions) -> FigureGrid:
     stems = _stems(o, pictures)
     names = _column_names(o, pictures, stems)
     called = dict(zip(o.runs, o.names or o.runs))
-    _check_count("--names", o.names or o.runs, len(o.runs), "runs")
+    _check_count("--names", o.names or o.runs, len(o.runs), "run")
     captions = o.captions or tuple(called[n] if kind == "fake" else n.capitalize() for kind, n in names)
-    _check_count("--captions", captions, len(names), "columns")
-    _check_count("--labels", o.labels or stems, len(stems), "rows")
+    _check_count("--captions", captions, len(names), "column")
+    _check_count("--labels", o.labels or stems, len(stems), "row")
     crops = _crops(o, stems)
     rows, boxes = [], []
     for stem in stems:
@@ -152,7 +153,8 @@ def _figure(o: FigureOptions) -> FigureGrid:
 
 def _check_count(flag: str, texts: Sequence[str], count: int, what: str) -> None:
     if len(texts) != count:
-        raise ValueError(f"{flag} {','.join(texts)}: these are {len(texts)} texts for {count} {what}; give {count}")
+        given = f"{counted(len(texts), 'text')} for {counted(count, what)}"
+        raise ValueError(f"{flag} {','.join(texts)}: {given}; give {count}")
 
 
 def _stems(o: FigureOptions, pictures: Sequence[Pictures]) -> list[str]:
@@ -229,7 +231,7 @@ def _table(o: FigureOptions) -> str:
     for doubt in doubts(numbers):
         print(f"figure.py: not comparable: {doubt}", file=sys.stderr)
     names = o.names or o.runs
-    _check_count("--names", names, len(o.runs), "runs")
+    _check_count("--names", names, len(o.runs), "run")
     return latex_table(names, numbers, caption=o.table_caption, label="tab:metrics", spread=o.spread)
 
 

@@ -23,7 +23,6 @@ if __name__ == "__main__":
 
 from models.sagan.sample_options import SampleOptions
 from models.sagan.samples import draw_from_noise, parse_noise_run
-from models.trained import load_run
 from options.schema import OptionError, arg
 from util.exit_code import run_command
 from util.run.engine import start_engine
@@ -57,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(argv: list[str]) -> int:
     options = parse_noise_run("scripts/generate.py", argv, GenerateOptions, used=("phase",))
-    return draw_from_noise(load_run(options, start_engine(**vars(options.engine))), options.test.output)
+    return draw_from_noise(options, start_engine(**vars(options.engine)), options.test.output)
 
 
 if __name__ == "__main__":

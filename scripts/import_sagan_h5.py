@@ -6,7 +6,7 @@
 
 Widths, classes and the length of the latent vector are read off the file. Files of before 2021 have beside each weight
 the one that test mode used then (W_sn): it is passed over, unless --use_w_sn asks for the images of that time.
-What became of each tensor is told in the run's import_report.txt.
+What became of each tensor stands in the run's import_report.txt.
 
 Exit code 0: done; 1: failed; 2: bad arguments, or a file that does not fit, and then nothing is written.
 """
@@ -44,6 +44,7 @@ from util.images.io import save_array
 from util.run.class_names import CLASSES_FILE, read_class_names, write_class_names
 from util.run.folder import check_writable
 from util.run.pretrained import load_weights
+from util.wording import counted
 
 Arrays = Mapping[str, NDArray[np.float32]]
 State = dict[str, Tensor]
@@ -91,7 +92,8 @@ def _import(file: Path, folder: Path, args: SAGANImportOptions) -> None:
     states, report = take_states(arrays, layout(networks), file, use_w_sn=args.use_w_sn)
     names = read_class_names(args.class_names) if args.class_names else ()
     if names and len(names) != options["num_classes"]:
-        raise ValueError(f"--class_names {args.class_names}: {len(names)} names for {options['num_classes']} classes")
+        classes = counted(options["num_classes"], "class", "classes")
+        raise ValueError(f"--class_names {args.class_names}: {counted(len(names), 'name')} for {classes}")
     options |= {"no_sn": args.use_w_sn, "ema_decay": 0}  # so that a test draws with G, which is all there is
     digits = re.search(r"\d+$", file.stem)
     iteration = int(digits[0]) if digits else None
@@ -136,7 +138,7 @@ def infer_options(arrays: Arrays, file: Path) -> dict[str, Any]:
     widths = WIDTHS[size]
     ngf, rest = divmod(maps, widths.G[0])
     if rest or not ngf:
-        raise ValueError(f"{file}: {table} has {maps} columns, which is no multiple of {widths.G[0]}")
+        raise ValueError(f"{file}: {table} has {counted(maps, 'column')}, which is no multiple of {widths.G[0]}")
     first = shapes.get("discriminator/block-1/conv1/sn_conv/W", ())
     ndf = max(1, first[0] // widths.D[0]) if first else ngf
     places_G = {BASE << number: width * ngf for number, width in enumerate(widths.G) if number}  # 0: before any block

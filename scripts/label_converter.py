@@ -28,6 +28,7 @@ from options.base_options import DataOptions
 from options.parse import parse_record
 from options.schema import OptionRecord, arg
 from util.exit_code import run_command
+from util.wording import counted
 
 _IN_PIXELS = ("segmentation", "keypoints")  # of COCO; nothing here reads them, so they are left out
 Factors = tuple[float, float]
@@ -154,7 +155,7 @@ def _run(words: list[str]) -> int:
         except (ValueError, OSError) as error:
             failures.append(str(error))
     there = len(files) - len(failures) - new
-    print(f"{target}: {new} of {len(files)} files written" + (f", {there} there already" if there else ""))
+    print(f"{target}: {new} of {counted(len(files), 'file')} written" + (f", {there} there already" if there else ""))
     if failures:
         print(f"error: {len(failures)} left out: {shown(failures, 3)}", file=sys.stderr)
     return int(bool(failures))

@@ -25,6 +25,7 @@ from options.parse import parse_record
 from options.records import PLUGINS, TEST, TITLES, TRAIN, all_specs
 from options.schema import OptionRecord, SameAs, Spec, arg, specs
 from util.exit_code import run_command
+from util.pages.markdown import markdown_table
 from util.registry import Registry
 
 REPO = Path(__file__).resolve().parent.parent
@@ -181,15 +182,14 @@ def _choices(spec: Spec) -> str:
 
 
 def _text(text: str) -> str:
-    """Plain text as Markdown: nothing in it opens a tag, a link or a table cell."""
-    for plain, safe in (("<", "&lt;"), ("*", "\\*"), ("_", "\\_"), ("|", "\\|")):
+    """Plain text as Markdown: nothing in it opens a tag or a link."""
+    for plain, safe in (("<", "&lt;"), ("*", "\\*"), ("_", "\\_")):
         text = text.replace(plain, safe)
     return text
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "".join("| " + " | ".join(cells) + " |\n" for cells in lines)
+    return "".join(f"{line}\n" for line in markdown_table(head, rows))
 
 
 if __name__ == "__main__":

@@ -34,6 +34,7 @@ from options.parse import parse_record
 from options.schema import OptionRecord, arg, build
 from util.exit_code import EXIT_DONE, run_command
 from util.files import drafted
+from util.wording import counted
 
 PACKED = ("aligned", "unaligned", "single", "table", "unaligned_table")
 """Data sets whose files may go into shards."""
@@ -110,8 +111,9 @@ def _run(words: list[str]) -> int:
                 for count in pack(samples, draft, phase, args.shard_size):
                     bar.update(count)
     for phase, samples in phases.items():
-        shards = -(-len(samples) // args.shard_size)
-        logger.info("%s: %d samples in %d shards: %s", phase, len(samples), shards, args.out / f"{phase}-*.tar")
+        shards = counted(-(-len(samples) // args.shard_size), "shard")
+        held = counted(len(samples), "sample")
+        logger.info("%s: %s in %s: %s", phase, held, shards, args.out / f"{phase}-*.tar")
     return EXIT_DONE
 
 

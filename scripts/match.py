@@ -40,6 +40,7 @@ from models.sagan.samples import (
     batch_size_of,
     draw,
     load_noise_run,
+    names_of_run,
     one_class,
     parse_noise_run,
     training_images,
@@ -57,6 +58,7 @@ from util.metrics.images import ImageSet, MadeImages, Pixels, as_rgb, as_stored
 from util.metrics.results import RunPlace
 from util.metrics.suite import NO_CACHE
 from util.pages.html import HTML
+from util.wording import counted
 
 logger = logging.getLogger("match")
 
@@ -156,7 +158,7 @@ def write_matches(run: NoiseRun, label: int, real: ClassImages, comparison: Comp
     drawn = [as_rgb(as_stored(image)) for image in draw(run.model, samples, **how)]
     distances = comparison.distances(MadeImages("samples", dict(zip(map(str, samples), drawn))), real)
     if asked.top_n > len(real):
-        logger.info("--top_n %d: there are %d images, all of them are shown", asked.top_n, len(real))
+        logger.info("--top_n %d: all of %s are shown", asked.top_n, counted(len(real), "image"))
     order = np.argsort(distances, axis=1, kind="stable")[:, : asked.top_n].tolist()
     facts = run.facts
     title = f"Experiment = {facts['run']}, Epoch = {facts['checkpoint']}, {run.names[label]}: nearest training images"
@@ -256,9 +258,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(argv: list[str]) -> int:
     options = parse_noise_run("scripts/match.py", argv, MatchOptions, used=("dataroot",))
-    run = load_noise_run(options)
     asked = options.test
-    label = one_class(asked.class_id, asked.class_name, run.names, "--class")
+    label = one_class(asked.class_id, asked.class_name, names_of_run(options), "--class")
+    run = load_noise_run(options)
     images = _real(run, label)
 
     extractor = "" if asked.features == PIXELS else asked.features
@@ -266,7 +268,7 @@ def _run(argv: list[str]) -> int:
     place = result_folder(options, f"match_{label}")
     with drafted(place, f"--results_dir {options.result.results_dir}") as draft:
         nearest = write_matches(run, label, images, comparison, draft)
-    logger.info("%d images compared, the nearest is %s: %s", len(images), nearest, place / "index.html")
+    logger.info("%s compared, the nearest is %s: %s", counted(len(images), "image"), nearest, place / "index.html")
     return EXIT_DONE
 
 

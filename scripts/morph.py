@@ -31,7 +31,7 @@ from torch import Tensor
 
 from models.sagan.latent import labels_between, numbered_latents
 from models.sagan.sample_options import LatentOptions
-from models.sagan.samples import NoiseRun, batch_size_of, load_noise_run, one_class, parse_noise_run
+from models.sagan.samples import NoiseRun, batch_size_of, load_noise_run, names_of_run, one_class, parse_noise_run
 from models.trained import result_folder
 from options.schema import OptionError, arg
 from util.background import BackgroundWriter
@@ -277,9 +277,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(argv: list[str]) -> int:
     options = parse_noise_run("scripts/morph.py", argv, MorphOptions)
+    way = way_of(options.test, names_of_run(options))
     run = load_noise_run(options)
-    way = way_of(options.test, run.names)
-
     place = result_folder(options, way.folder)
     with drafted(place, f"--results_dir {options.result.results_dir}") as draft:
         write_morph(run, way, draft)

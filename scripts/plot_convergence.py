@@ -28,6 +28,7 @@ from util.loggers.csv_log import FILE_NAME
 from util.pages.charts import FORMATS, Chart, Points
 from util.registry import closest
 from util.run.folder import check_writable, make_folder
+from util.wording import counted
 
 LOG_4 = math.log(4)
 PAIRS = (("D_real", "D_fake"), ("D_A", "D_B"))
@@ -213,7 +214,7 @@ def _lines(name: str, curve: Curve, width: int) -> list[str]:
     parts = f"{curve.parts[0]} {first:.4f}, {curve.parts[1]} {second:.4f}"
     lines = [f"{name}: epoch {epoch}: {first + second:.4f} ({parts})"]
     if len(last) > 1:
-        lines[0] += f"; mean of the last {len(last)} epochs {math.fsum(last) / len(last):.4f}"
+        lines[0] += f"; mean of the last {counted(len(last), 'epoch')} {math.fsum(last) / len(last):.4f}"
     if curve.gan_mode not in ("", "vanilla"):
         lines.append(f"note: {name} was trained with --gan_mode {curve.gan_mode}, whose equilibrium is not log 4")
     return lines

@@ -27,6 +27,7 @@ from util.loggers.visdom_log import MAX_POINTS, VisdomBoard
 from util.metrics.measurement import scaled
 from util.pages.charts import Curves
 from util.types import EpochRecord, ScalarRecord
+from util.wording import counted
 
 MAX_PANELS = 40
 
@@ -63,7 +64,7 @@ def replay(run_folder: Path, *, server: str, port: int, env: str) -> None:
 
     Raises:
         FileNotFoundError: the folder or its ``metrics.jsonl`` is missing.
-        ValueError: ``metrics.jsonl`` is spoilt.
+        ValueError: ``metrics.jsonl`` is damaged.
         ConnectionError: no server answers.
         ImportError: visdom does not import.
     """
@@ -90,8 +91,8 @@ def replay(run_folder: Path, *, server: str, port: int, env: str) -> None:
         board.draw_images(images, headline=f"epoch {event.epoch}, {event.total_iters:,} images", history=True)
         drawn += bool(images)
     board.save()
-    numbers = f"{len(losses)} losses" + (f", {len(measured)} metrics" if measured else "")
-    print(f"{numbers} and the pictures of {drawn} epochs are at {board.address}/env/{env}")
+    numbers = counted(len(losses), "loss", "losses") + (f", {counted(len(measured), 'metric')}" if measured else "")
+    print(f"{numbers} and the pictures of {counted(drawn, 'epoch')} are at {board.address}/env/{env}")
 
 
 def _read_images(folder: Path, event: ImageEvent) -> dict[str, np.ndarray]:

@@ -41,11 +41,12 @@ from util.pages.comparison import (
     option_text,
 )
 from util.pages.comparison_folder import read_compared
-from util.pages.comparison_page import markdown_row
+from util.pages.markdown import markdown_table
 from util.pages.series import protocol_text
 from util.registry import unknown
 from util.run.folder import check_name, check_writable, make_folder
 from util.run.listing import RunInfo, find_runs, read_run
+from util.wording import counted
 
 _LEFT_OUT = options_of("start", "machine")
 
@@ -81,7 +82,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(words: list[str]) -> int:
     o = parse_record("scripts/results_table.py", ResultsTableOptions, words, __doc__)
     if o.names and len(o.names) != len(o.runs):
-        raise ValueError(f"--names {','.join(o.names)}: these are {len(o.names)} names for {len(o.runs)} runs")
+        raise ValueError(
+            f"--names {','.join(o.names)}: {counted(len(o.names), 'name')} for {counted(len(o.runs), 'run')}"
+        )
     text = table(o)
     if o.output is None:
         print(text, end="")
@@ -96,7 +99,7 @@ def _run(words: list[str]) -> int:
 
 
 def table(o: ResultsTableOptions) -> str:
-    """The Markdown: a row a run, then how the numbers were measured.
+    """The Markdown: a row per run, then how the numbers were measured.
 
     Raises:
         ValueError: an unknown run, option or metric, or a damaged file.
@@ -109,11 +112,12 @@ def table(o: ResultsTableOptions) -> str:
     numbers = choose_numbers(compare_numbers(runs), o.metrics)
     options = _options(o, runs)
     heads = ["run", *options, "epochs", "seconds", *(_head(column) for column in numbers)]
-    lines = [markdown_row(heads), markdown_row(["---", *["---"] * len(options), *["---:"] * (2 + len(numbers))])]
+    rows = []
     for place, info in enumerate(infos):
         called = o.names[place] if o.names else o.runs[place]
         cells = [called, *(texts[place] for texts in options.values()), *_training(info)]
-        lines.append(markdown_row([*cells, *(_cell(column, place) for column in numbers)]))
+        rows.append([*cells, *(_cell(column, place) for column in numbers)])
+    lines = markdown_table(heads, rows, right=range(1 + len(options), len(heads)))
     return "\n".join([*lines, "", *(f"- {line}" for line in _below(o, runs, numbers))]) + "\n"
 
 

@@ -23,6 +23,7 @@ from util.exit_code import EXIT_DONE, run_command
 from util.memory import gigabytes
 from util.run.folder import is_training
 from util.run.listing import RunInfo, find_runs, named_run
+from util.wording import counted
 
 _OF_THE_PLACE = {"name", "checkpoints_dir", "continue_train", "overwrite", "dry_run", "suffix", "gpu_ids", "config"}
 _SHOWN_METRICS = 4
@@ -155,7 +156,7 @@ def prune(runs: Sequence[RunInfo], keep: int, *, ask: bool) -> None:
     if ask:
         if not sys.stdin.isatty():
             raise ValueError("--prune: nobody can answer here; give --yes to delete without asking")
-        if input(f"delete these {len(files)} files? [y/N] ").strip().lower() not in ("y", "yes"):
+        if input(f"delete {counted(len(files), 'file')}? [y/N] ").strip().lower() not in ("y", "yes"):
             print("nothing was deleted")
             return
     for run in runs:
@@ -163,7 +164,7 @@ def prune(runs: Sequence[RunInfo], keep: int, *, ask: bool) -> None:
             raise ValueError(f"--prune {run.name}: it is being trained; nothing was deleted")
     for file in files:
         file.unlink(missing_ok=True)
-    print(f"{len(files)} files deleted")
+    print(f"{counted(len(files), 'file')} deleted")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

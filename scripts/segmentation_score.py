@@ -39,6 +39,7 @@ from util.files import replace_text
 from util.images.labels import LABEL_COLOURS, MOST_LABELS
 from util.metrics.images import HALVES, FolderImages, Pixels, as_rgb, pairs
 from util.run.folder import check_writable
+from util.wording import counted
 
 Colour = tuple[int, int, int]
 
@@ -190,7 +191,7 @@ def _run(words: list[str]) -> int:
         )
     )
     found = measure(fake, real, classes, void)
-    print(f"{len(fake)} pairs, {len(classes)} classes")
+    print(f"{counted(len(fake), 'pair')}, {counted(len(classes), 'class', 'classes')}")
     for name in ("pixel_accuracy", "class_accuracy", "mean_iou"):
         print(f"{name.replace('_', ' ')}: {getattr(found, name):.4f}")
     for name, (accuracy, iou) in found.per_class.items():

@@ -48,7 +48,7 @@ from tqdm import tqdm
 from models.exported import default_name, load_exported
 from models.generators import is_forward, own_direction
 from models.trained import folder_of, load_run, remembered_sides
-from models.translation import SMALL, Ready, TilePlan, Translator
+from models.translation import SMALL, Ready, TilePlan, Translator, batch_of
 from models.video import translate_video
 from models.volumes import VolumeRun, plan_volumes, translate_to_nifti
 from util.background import BackgroundWriter
@@ -66,6 +66,7 @@ from util.run.inference import ResultNames
 from util.run.sides import read_sides
 from util.volumes.series import naming_packages
 from util.volumes.translation import is_volume
+from util.wording import counted
 
 if __name__ == "__main__":
     gc.freeze()
@@ -75,8 +76,6 @@ logger = logging.getLogger("translate")
 
 PROGRAM = "scripts/translate.py"
 READERS = 4
-BATCH_PIXELS = 2**20
-"""A batch has no more pixels, unless it has one picture."""
 LARGEST_KEPT = 2**26
 """Bytes of the largest blocks that stay with the process when they are freed: those of tiles are larger."""
 LARGE_NETWORK = 20_000_000
@@ -188,7 +187,7 @@ def _video(job: Job, source: VideoSource, translator: Translator, asked: Transla
     for note in source.notes:
         logger.warning("%s: %s", job.path, note)
     job.result.parent.mkdir(parents=True, exist_ok=True)
-    size = max(1, min(batch_size, BATCH_PIXELS // (source.width * source.height)))
+    size = batch_of(batch_size, source.height, source.width)
     with tqdm(total=source.count or None, unit=" frames", desc=Path(job.path).name, disable=None) as bar:
         how = {"every": asked.every, "batch_size": size, "crf": asked.crf}
         made = translate_video(translator, source, job.result, **how, progress=bar.update)
@@ -196,9 +195,8 @@ def _video(job: Job, source: VideoSource, translator: Translator, asked: Transla
         logger.warning("%s: %s", job.result, note)
     logger.info("%s: %dx%d, read as %s", job.path, source.width, source.height, source.colours)
     logger.info(
-        "%d frame%s: %s; neighbours differ by %.2f of 255 in the input, by %.2f in the result (see docs/video.md)",
-        made.frames,
-        "s" * (made.frames != 1),
+        "%s: %s; neighbours differ by %.2f of 255 in the input, by %.2f in the result (see docs/video.md)",
+        counted(made.frames, "frame"),
         job.result,
         made.change_in,
         made.change_out,
@@ -258,12 +256,12 @@ def _translate_volumes(options: Options, words: Sequence[str], direction: str) -
     with naming_packages(PROGRAM):
         jobs = plan_volumes(asked.inputs, asked.output, asked.existing)
         views = asked.views or ("",) * (1 + len(asked.with_runs))
-        runs = [VolumeRun(options.run.name, open_translator(options, direction), views[0])]
+        runs = [_volume_run(options, direction, views[0])]
         for name, view in zip(asked.with_runs, views[1:]):
             other = parse_test(
                 [*words, "--name", name], MODELS, DATASETS, program=PROGRAM, test_record=TranslateOptions
             )
-            runs.append(VolumeRun(name, open_translator(other, direction), view))
+            runs.append(_volume_run(other, direction, view))
         errors = 0
         for path, output in jobs:
             try:
@@ -274,6 +272,11 @@ def _translate_volumes(options: Options, words: Sequence[str], direction: str) -
                     raise
                 report_error(PROGRAM, error)
     return EXIT_FAILED if errors else EXIT_DONE
+
+
+def _volume_run(options: Options, direction: str, view: str) -> VolumeRun:
+    translator = open_translator(options, direction)
+    return VolumeRun(options.run.name, translator, view, _batch_size(options, translator))
 
 
 # -- what there is to do -------------------------------------------------------------------------------------------
@@ -383,7 +386,8 @@ def _images_of_folder(folder: str, output: Path) -> list[str]:
         return found
     kept = [path for path in found if not Path(os.path.realpath(path)).is_relative_to(results)]
     if len(kept) < len(found):
-        logger.warning("%s: the %d pictures in it are not read, as results go there", output, len(found) - len(kept))
+        left_out = counted(len(found) - len(kept), "picture")
+        logger.warning("%s: %s in it left out, as results go there", output, left_out)
     if not kept:
         raise FileNotFoundError(f"INPUT {folder}: all pictures in it lie in --output {output}; name another place")
     return kept
@@ -401,7 +405,7 @@ def _not_in_the_way(jobs: Sequence[Job], asked: TranslateOptions) -> list[Job]:
     """The jobs whose results may be written, by ``--existing``.
 
     Raises:
-        ValueError: a result is an input, or is there and shall not be replaced.
+        ValueError: a result is an input, or is there and must not be replaced.
     """
     inputs = {os.path.realpath(job.path) for job in jobs}
     there = []
@@ -488,8 +492,7 @@ def batches(
             continue
         shape = tuple(image.shape)
         waiting.setdefault(shape, []).append(item)
-        most = max(1, min(batch_size, BATCH_PIXELS // (shape[-2] * shape[-1])))
-        if len(waiting[shape]) >= most:
+        if len(waiting[shape]) >= batch_of(batch_size, *shape[-2:]):
             yield waiting.pop(shape)
         elif sum(map(len, waiting.values())) >= 4 * batch_size:  # many sizes: the memory for them is bounded
             yield waiting.pop(max(waiting, key=lambda each: len(waiting[each])))

@@ -7,17 +7,12 @@ import shutil
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
 
-from data import DATASETS
 from datasets.demo.shapes import CLASSES, draw_shape
-from models import MODELS
-from options.files import write_options
-from options.parse import parse_train
-from tests.conftest import SIZE, trainable_args
+from tests import untrained
+from tests.conftest import SIZE
 from util.run.class_names import CLASSES_FILE, write_class_names
-from util.run.engine import start_engine
 
 NAMES = ("blue_star", "green_square", "red_circle")
 COUNTS = (3, 4, 5)  # images of each
@@ -41,20 +36,12 @@ def draw_classes(root: Path) -> Path:
 
 def make_run(folder: Path, *flags: str, name: str = "run") -> None:
     """``folder/checkpoints/<name>`` with options, class names and drawn weights; the data are in ``folder/data``."""
-    data, place = folder / "data", folder / "checkpoints"
+    data = folder / "data"
     if not data.is_dir():
         draw_classes(data)
-    argv = ["--dataroot", str(data), "--name", name, "--checkpoints_dir", str(place), "--model", "sagan"]
-    options = parse_train([*argv, *trainable_args("sagan"), "--load_size", str(SIZE), *flags], MODELS, DATASETS)
-    model = MODELS.get("sagan")(options.model, start_engine(**vars(options.engine)))
-    (place / name).mkdir(parents=True)
-    generator = torch.Generator().manual_seed(5)
-    for key, net in model.networks.items():
-        for parameter in net.parameters():  # classes differ at once, as after a training
-            parameter.data += 0.3 * torch.randn(parameter.shape, generator=generator)
-        torch.save(net.state_dict(), place / name / f"latest_net_{key}.pth")
-    write_options(options.values, options.defaults, place / name, "train")
-    write_class_names(place / name / CLASSES_FILE, NAMES)
+    argv = ["--dataroot", str(data), "--checkpoints_dir", str(folder / "checkpoints"), "--load_size", str(SIZE)]
+    run = untrained.make_run(folder, "sagan", *argv, *flags, name=name, noise=0.3)
+    write_class_names(run / CLASSES_FILE, NAMES)
 
 
 def make_runs(folder: Path) -> Path:

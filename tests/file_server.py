@@ -13,7 +13,7 @@ from pathlib import Path
 def serve(folder: Path, *, most: int | None = None) -> Iterator[tuple[str, list[str]]]:
     """A server that can send the rest of a file; (its address, the ranges that were asked for).
 
-    With ``most`` it breaks off after so many bytes of an answer.
+    With ``most`` it breaks off after this many bytes of an answer.
     """
     ranges: list[str] = []
 

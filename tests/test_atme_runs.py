@@ -196,13 +196,13 @@ def test_going_on_with_more_tracked_images_keeps_the_others(run):
 
 
 def test_changed_files_are_noticed(run, workdir, dataroot, said):
-    """As many files, one of them another: its row starts anew, the others go on."""
+    """As many files, one of them another: its row starts over, the others go on."""
     shutil.copytree(dataroot, workdir / "data")
     (workdir / "data" / "train" / "2.png").rename(workdir / "data" / "train" / "2b.png")
     before = state_of(run)["extra"]["disc_maps"]
     assert train.main([*AGAIN, "--n_epochs", "3", "--dataroot", "data"]) == 0
     assert "the files of the data set are not those of this checkpoint" in said()
-    assert "their maps of D start anew" in said()
+    assert "their maps of D start over" in said()
     extra = state_of(run)["extra"]
     assert extra["disc_map_owners"][2] == owner_of("train/2b.png") and extra["disc_maps"].shape == before.shape
 
@@ -210,7 +210,7 @@ def test_changed_files_are_noticed(run, workdir, dataroot, said):
 def test_a_moved_data_set_goes_on_silently(run, workdir, dataroot, said):
     shutil.copytree(dataroot / "train", workdir / "elsewhere" / "train")
     assert train.main([*AGAIN, "--n_epochs", "3", "--dataroot", "elsewhere"]) == 0
-    assert "start anew" not in said()
+    assert "start over" not in said()
 
 
 @pytest.mark.parametrize("words", [["--crop_size", "40", "--load_size", "40"], ["--max_dataset_size", "4"]])

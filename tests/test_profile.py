@@ -29,7 +29,7 @@ def test_profile_is_written_and_changes_nothing(
     assert train.main(arguments(dataroot, *flags, name="plain", epochs="2")) == 0
     assert train.main(arguments(dataroot, *flags, "--profile", "1", name="seen", epochs="2")) == 0
     folder = workdir / "checkpoints"
-    assert caplog.text.count("profile of 1 steps: ") == 1 and "waiting for data: " in caplog.text
+    assert caplog.text.count("profile of 1 step: ") == 1 and "waiting for data: " in caplog.text
     names = [event.get("name") for event in json.loads((folder / "seen" / TRACE_FILE).read_text())["traceEvents"]]
     assert names.count("Optimizer.step#Adam.step") == 2  # D's and G's
     networks = [(folder / name / "latest_net_G.pth").read_bytes() for name in ("plain", "seen")]

@@ -72,6 +72,22 @@ def test_a_resumed_run_equals_the_uninterrupted_one_bit_for_bit(
 
 
 @pytest.mark.slow
+def test_compressed_gradients_are_resumed_and_equal_in_both_processes(tmp_path, dataroot, two_processes):
+    """The flag is one of the run's options, and nothing else of the compression has to be kept."""
+    words = ["--batch_size", "2", "--no_html", "--n_epochs_decay", "0", "--gradient_compression", "bf16"]
+    for each in ("whole", "parts", "exact"):
+        (tmp_path / each).mkdir()
+    two_processes.call(train_in, tmp_path / "whole", arguments(dataroot, *words, epochs="2"))
+    two_processes.call(train_in, tmp_path / "parts", arguments(dataroot, *words, epochs="1"))
+    two_processes.call(train_in, tmp_path / "parts", ["--name", "run", "--continue_train", "--n_epochs", "2"])
+    two_processes.call(train_in, tmp_path / "exact", arguments(dataroot, *words[:-2], epochs="2"))
+    found = {
+        each: files(tmp_path / each / "checkpoints" / "run")["2_net_G.pth"] for each in ("whole", "parts", "exact")
+    }
+    assert found["whole"] == found["parts"] != found["exact"]
+
+
+@pytest.mark.slow
 def test_kill_dash_nine_then_continue(tmp_path, dataroot):
     """A real SIGKILL at a moment nobody chose, then the run to the end: equal to the run that was never killed."""
     extra = ("--n_epochs", "10", "--keep_checkpoints", "2")

@@ -213,7 +213,7 @@ def test_fewer_classes_than_the_data_have_are_refused(workdir, dataroot, said):
 def test_several_batches_a_step(workdir, dataroot, said):
     extra = ["--n_critic", "2", "--accum_grad", "2", "--batch_size", "1", "--label_sampling", "balanced"]
     assert train.main([*arguments(dataroot, model="sagan"), *extra]) == 0
-    assert "2 steps of batch 4 an epoch" in said()
+    assert "2 steps of batch 4 per epoch" in said()
 
 
 def test_attention_cannot_move_when_a_run_goes_on(run, said):

@@ -14,8 +14,15 @@ from tests.conftest import trainable_args
 from util.run.engine import Engine
 
 
-def make_run(folder: Path, model: str, *argv: str, name: str = "run") -> Path:
+def make_run(folder: Path, model: str, *argv: str, name: str = "run", noise: float = 0.0) -> Path:
     """A run of a model in ``folder/checkpoints``, with batch norm's running statistics unlike those of a new network.
+
+    Args:
+        folder: that gets the run.
+        model: as ``--model`` takes it.
+        argv: further flags of the training.
+        name: of the run.
+        noise: standard deviation of what is added to every weight, so that classes differ as after a training.
 
     Returns:
         the folder of the run.
@@ -26,7 +33,10 @@ def make_run(folder: Path, model: str, *argv: str, name: str = "run") -> Path:
     built = MODELS.get(model)(options.model, Engine())
     run = folder / "checkpoints" / name
     run.mkdir(parents=True)
+    generator = torch.Generator().manual_seed(5)
     for key, net in built.networks.items():
+        for parameter in net.parameters() if noise else ():
+            parameter.data += noise * torch.randn(parameter.shape, generator=generator)
         for layer in net.modules():
             if isinstance(layer, torch.nn.BatchNorm2d) and layer.running_mean is not None:
                 layer.running_mean.normal_(0, 0.1)

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from types import FrameType
 
-EXIT_DONE, EXIT_FAILED, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 0, 1, 2, 130
+EXIT_DONE, EXIT_FAILED, EXIT_BAD_INPUT, EXIT_INTERRUPTED, EXIT_TERMINATED = 0, 1, 2, 130, 143
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM (``kill``, ``docker stop``, a cluster's preemption): what is answered as Ctrl-C is, but by code 143."""
 
 
 def run_command(program: str, argv: Sequence[str] | None, run: Callable[[list[str]], int]) -> int:
     """Run a command; whatever ends it becomes an exit code and, if it failed, one line, of several processes too.
+
+    SIGTERM ends it as Ctrl-C does, so that temporary files go; a second one ends it at once.
 
     Args:
         program: for the start of that line, e.g. ``train.py``.
@@ -26,14 +36,17 @@ def run_command(program: str, argv: Sequence[str] | None, run: Callable[[list[st
     """
     words = list(sys.argv[1:] if argv is None else argv)
     try:
-        return run(words)
+        with _sigterm_raises():
+            return run(words)
     except SystemExit as answered:
         if answered.code not in (None, EXIT_DONE):
             raise
         return EXIT_DONE
     except (Exception, KeyboardInterrupt) as error:
         report = functools.partial(exit_code, program, error, verbose="--verbose" in words)
-        if os.environ.get("WORLD_SIZE", "1") == "1":
+        if isinstance(error, Terminated) and os.environ.get("RANK", "0") != "0":
+            return EXIT_TERMINATED  # the first process speaks for all: nobody has time to wait for the others
+        if isinstance(error, Terminated) or os.environ.get("WORLD_SIZE", "1") == "1":
             return report()
         from util.run.distributed import world_from_environment  # these import torch, which a command may not need
         from util.run.once import report_once
@@ -45,6 +58,27 @@ def run_command(program: str, argv: Sequence[str] | None, run: Callable[[list[st
         code = _code_of(error)
         report_once(several, report, wait_for_all=code == EXIT_BAD_INPUT)
         return code
+
+
+@contextlib.contextmanager
+def _sigterm_raises() -> Iterator[None]:
+    """SIGTERM raises ``Terminated`` in the main thread, unless somebody handles or ignores it already."""
+    here = threading.current_thread() is threading.main_thread()
+    if not here or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    # torchrun passes on a SIGTERM that its processes may have got already; it kills those that do not end.
+    several = os.environ.get("WORLD_SIZE", "1") != "1"
+    signal.signal(number, signal.SIG_IGN if several else signal.SIG_DFL)
+    raise Terminated
 
 
 def report_error(program: str, message: object) -> None:
@@ -62,12 +96,12 @@ def exit_code(program: str, error: BaseException, *, verbose: bool = False) -> i
         verbose: print the traceback in any case.
 
     Returns:
-        2 for bad input, 1 for a failed run, 130 for Ctrl-C.
+        2 for bad input, 1 for a failed run, 130 for Ctrl-C, 143 for SIGTERM.
     """
     code = _code_of(error)
     if verbose:
         traceback.print_exception(error)
-    if code == EXIT_INTERRUPTED:
+    if code in (EXIT_INTERRUPTED, EXIT_TERMINATED):
         report_error(program, "stopped at once; what was saved before is untouched")
     elif code == EXIT_BAD_INPUT:
         report_error(program, error)
@@ -83,6 +117,8 @@ def exit_code(program: str, error: BaseException, *, verbose: bool = False) -> i
 
 
 def _code_of(error: BaseException) -> int:
+    if isinstance(error, Terminated):
+        return EXIT_TERMINATED
     if isinstance(error, KeyboardInterrupt):
         return EXIT_INTERRUPTED
     return EXIT_BAD_INPUT if isinstance(error, (ValueError, FileNotFoundError, FileExistsError)) else EXIT_FAILED

@@ -7,6 +7,9 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+_CHECKED_FROM = 2**28
+"""Bytes; for less the free memory is not looked at."""
+
 
 def free_memory() -> int | None:
     """Bytes that can be used without swapping, container limits included; None where the system does not say."""
@@ -23,8 +26,14 @@ def free_memory() -> int | None:
     return free if limit == "max" else min(free, max(int(limit) - used, 0))
 
 
+def free_if_short(need: int) -> int | None:
+    """Bytes of free memory where ``need`` bytes do not fit; None where they do, and below 256 MB unasked."""
+    free = free_memory() if need >= _CHECKED_FROM else None
+    return free if free is not None and need > free else None
+
+
 def require_memory(need: int) -> None:
-    """Refuse what does not fit into the free memory; less than 256 MB is not looked at.
+    """Refuse what does not fit into the free memory.
 
     Args:
         need: bytes.
@@ -32,8 +41,7 @@ def require_memory(need: int) -> None:
     Raises:
         ValueError: with both numbers.
     """
-    free = free_memory() if need >= 2**28 else None
-    if free is not None and need > free:
+    if (free := free_if_short(need)) is not None:
         raise ValueError(f"needs {gigabytes(need)} of memory, but {gigabytes(free)} are free")
 
 

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.atme.map_files import FloatMaps, Grey, longest_run, probabilities, published_increments, stretch
+from util.wording import counted
 
 Floats = NDArray[np.floating[Any]]
 
@@ -412,7 +413,8 @@ def examine_maps(maps: FloatMaps, pixels: Sequence[tuple[int, int]], alpha: floa
     used = longest_run(epoch for epoch in maps.epochs if epoch > 1)
     if len(used) <= MIN_LENGTH:
         raise TooFewEpochs(
-            f"image {maps.index}: {len(used)} epochs in a row after epoch 1; at least {MIN_LENGTH + 1} are needed"
+            f"image {maps.index}: {counted(len(used), 'epoch')} in a row after epoch 1; at least {MIN_LENGTH + 1} are "
+            "needed"
         )
     W = maps.part(used).W
     notes = _gap_notes(maps.epochs, used)
@@ -456,7 +458,9 @@ def examine_pictures(
         TooFewEpochs: fewer than are needed.
     """
     if len(W) < MIN_LENGTH:
-        raise TooFewEpochs(f"image {index}: pictures of W of {len(W)} epochs; at least {MIN_LENGTH} are needed")
+        raise TooFewEpochs(
+            f"image {index}: pictures of W of {counted(len(W), 'epoch')}; at least {MIN_LENGTH} are needed"
+        )
     pictures = published_increments(W)
     notes = []
     if missing := sorted(set(range(2, max(W) + 1)) - set(W)):

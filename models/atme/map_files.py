@@ -118,7 +118,7 @@ def find_maps(folder: Path, flag: str) -> MapFolder:
 
     Raises:
         FileNotFoundError: no folder, or no maps in it.
-        ValueError: ``tracked.json`` is spoilt.
+        ValueError: ``tracked.json`` is damaged.
     """
     if not folder.is_dir():
         raise FileNotFoundError(
@@ -144,7 +144,7 @@ def read_float_maps(folder: MapFolder, index: int) -> FloatMaps:
     """Read all float maps of an image.
 
     Raises:
-        ValueError: a file is spoilt, lacks an array, holds numbers that are not finite, or differs in size.
+        ValueError: a file is damaged, lacks an array, holds numbers that are not finite, or differs in size.
     """
     files = dict(sorted(folder.floats[index].items()))
     logits, maps = [], []

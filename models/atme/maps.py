@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from models.networks.factory import check_image_size
 from util.run.engine import Engine
+from util.wording import counted
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +36,7 @@ class MapMemory:
     """One map a training image: row = index of the image in the data set.
 
     Rows start as independent uniform numbers in [0, 1), as published. A row remembers the file that it belongs to:
-    where the list of files has changed since, the row starts anew, and that is told once.
+    where the list of files has changed since, the row starts over, which is reported once.
 
     Every process holds all rows, and writes those of its own images. Within an epoch no row is read after it was
     written, so it is enough that ``merge`` brings the processes together between epochs and before a save.
@@ -75,7 +76,7 @@ class MapMemory:
         strange = indices[(before != NO_OWNER) & (before != now)]
         if len(strange):
             if not self._told:
-                logger.warning("warning: the data set's files have changed: their maps of D start anew")
+                logger.warning("warning: the data set's files have changed: their maps of D start over")
                 self._told = True
             for row in strange.tolist():  # by the file, not by the order: the same with any number of processes
                 owner = int(now[indices == row][0])
@@ -110,11 +111,11 @@ class MapMemory:
         }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Go on with ``state``; rows of another number or shape cannot be used, which is told."""
+        """Go on with ``state``; rows of another number or shape cannot be used, which is reported."""
         maps = state["disc_maps"]
         if maps.shape != self.maps.shape:
             logger.warning(
-                "warning: the checkpoint has %d maps of D of %dx%d, this run %d of %dx%d: they start anew",
+                "warning: the checkpoint has %d maps of D of %dx%d, this run %d of %dx%d: they start over",
                 *(len(maps), *maps.shape[2:], len(self.maps), *self.shape),
             )
             return
@@ -195,7 +196,7 @@ class ImageMaps:
     # -- training ------------------------------------------------------------------------------------------------
 
     def setup_training(self, num_images: int, *, n_save_noisy: int = 0) -> None:
-        """Announce a memory of so many rows; it is made with the first size (``check_size``).
+        """Announce a memory of this many rows; it is made with the first size (``check_size``).
 
         Args:
             num_images: images of the domain.
@@ -206,7 +207,7 @@ class ImageMaps:
         """
         if n_save_noisy > num_images:
             raise ValueError(
-                f"--n_save_noisy {n_save_noisy}: the data set has {num_images} images; give at most so many"
+                f"--n_save_noisy {n_save_noisy}: the data set has {counted(num_images, 'image')}; give no more"
             )
         self._num_images = num_images
         self._seed = self._engine.rng_of_run(self._purpose).getrandbits(32)

@@ -1,4 +1,4 @@
-"""The generator of ATME: a denoising-diffusion U-Net that is told the mean of the W map where others are told the time.
+"""The generator of ATME: a denoising-diffusion U-Net, conditioned on the mean of the W map in place of the time.
 
 Layers, names and order follow the published code (DLR-MI/atme), whose U-Net descends from lucidrains' version of
 Ho et al. 2020 (arXiv:2006.11239).

@@ -114,7 +114,7 @@ class Judged:
     Attributes:
         image: its name, e.g. ``fake_B``.
         source: the side whose real image it is made of.
-        domain: the side whose real images it shall look like.
+        domain: the side whose real images it should look like.
         judge: the discriminator's name.
         loss: the name of the generator's loss.
         weight: of that loss.

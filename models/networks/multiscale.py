@@ -39,6 +39,7 @@ class MultiscaleDiscriminator(nn.Module):
 
     Attributes:
         min_size: smallest height and width for a non-empty map at the coarsest scale.
+        treats_images_alone: whether the other images of a batch do not matter.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class MultiscaleDiscriminator(nn.Module):
     ) -> None:
         super().__init__()
         self.num_D, self.features = num_D, features
+        self.treats_images_alone = norm != "batch"
         for scale in range(num_D):
             patch = PatchDiscriminator(input_nc, ndf=ndf, n_layers_D=n_layers_D, norm=norm)
             self.add_module(f"layer{scale}", patch.model)

@@ -27,20 +27,26 @@ def _identity(channels: int) -> nn.Module:
 
 
 class InstanceNorm2d(nn.InstanceNorm2d):
-    """Instance norm that keeps the memory layout of a single image.
+    """Instance norm whose result is no view, and keeps the memory layout of a single image.
 
-    torch's own makes its input contiguous first, so that with ``--channels_last`` every norm would lay out the image
-    again, and every convolution after it once more. Of a single image instance norm is batch norm, for which torch has
-    kernels of both layouts.
+    torch's own computes it as batch norm of one image with ``N C`` channels, too, and returns a view of the result. A
+    rectification in place, which follows everywhere here, then costs three copies of the gradient in backward. It also
+    makes its input contiguous first, so that with ``--channels_last`` every norm would lay out the image again, and
+    every convolution after it once more; batch norm has kernels of both layouts.
     """
 
     def forward(self, input: Tensor) -> Tensor:
         """``[N, C, H, W]``."""
-        if input.is_contiguous() or input.ndim != 4 or input.shape[0] != 1 or self.track_running_stats:
+        if input.ndim != 4 or self.track_running_stats or input.shape[2] * input.shape[3] == 1 or is_exporting():
+            return super().forward(input)  # of one pixel it refuses with its own words
+        n, c, h, w = input.shape
+        if n == 1:
+            return F.batch_norm(input, None, None, self.weight, self.bias, training=True, eps=self.eps)
+        if self.affine or not input.is_contiguous():
             return super().forward(input)
-        if input.shape[2] * input.shape[3] == 1:
-            return super().forward(input)  # refuses it with its own words
-        return F.batch_norm(input, None, None, self.weight, self.bias, training=True, eps=self.eps)
+        y = F.batch_norm(input.view(1, n * c, h, w), None, None, training=True, eps=self.eps)
+        whole: Tensor = torch.ops.aten._unsafe_view(y, [n, c, h, w])
+        return whole
 
 
 _LAYERS: dict[str, NormLayer] = {

@@ -21,6 +21,7 @@ class PatchDiscriminator(nn.Module):
     Attributes:
         min_size: smallest height and width for a non-empty map. A halving maps s to ``floor(s / 2)`` and each of
             the two last layers takes one pixel, so ``floor(s / 2**n) - 2 >= 1``, that is ``s >= 3 * 2**n``.
+        treats_images_alone: whether the other images of a batch do not matter.
 
     Raises:
         ValueError: ``n_layers_D`` below 1.
@@ -34,6 +35,7 @@ class PatchDiscriminator(nn.Module):
         if n_layers_D < 1:
             raise ValueError(f"--n_layers_D {n_layers_D}: the discriminator needs at least 1 layer")
         self.min_size = 3 * 2**n_layers_D
+        self.treats_images_alone = norm != "batch"
         normalise, bias = norm_layer(norm), conv_bias(norm)
         layers: list[nn.Module] = [Conv2d(input_nc, ndf, 4, stride=2, padding=1), nn.LeakyReLU(0.2, inplace=True)]
         width = ndf
@@ -73,11 +75,13 @@ class PixelDiscriminator(nn.Module):
 
     Attributes:
         min_size: 2 pixels with a norm layer, which has no statistics over a single one; else 1.
+        treats_images_alone: whether the other images of a batch do not matter.
     """
 
     def __init__(self, input_nc: int, *, ndf: int = 64, norm: str = "batch") -> None:
         super().__init__()
         self.min_size = 1 if norm == "none" else 2
+        self.treats_images_alone = norm != "batch"
         normalise, bias = norm_layer(norm), conv_bias(norm)
         self.net = nn.Sequential(
             Conv2d(input_nc, ndf, 1),

@@ -46,6 +46,7 @@ class ResnetGenerator(nn.Module):
     Attributes:
         size_multiple: 4; other sizes come out rounded up to the next multiple.
         min_size: 8 pixels, because a one-pixel map has nothing to reflect.
+        treats_images_alone: whether the other images of a batch do not matter, and nothing is drawn.
     """
 
     size_multiple = 4
@@ -62,6 +63,7 @@ class ResnetGenerator(nn.Module):
         dropout: float = 0.5,
     ) -> None:
         super().__init__()
+        self.treats_images_alone = norm != "batch" and not dropout
         normalise, bias = norm_layer(norm), conv_bias(norm)
         layers: list[nn.Module] = [nn.ReflectionPad2d(3), Conv2d(input_nc, ngf, 7, bias=bias)]
         layers += [normalise(ngf), nn.ReLU(inplace=True)]

@@ -14,18 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from models.networks.fast_conv import (
-    Conv2d,
-    Pair,
-    add_patches,
-    from_matrix,
-    output_size,
-    patch_columns,
-    takes_patches,
-    times_transposed,
-    to_matrix,
-)
+from models.networks.fast_conv import Conv2d, add_patches, patch_columns, takes_patches
 from models.networks.norm import without_autocast
+from models.networks.products import Pair, from_matrix, output_size, times_transposed, to_matrix
 
 EPS = 1e-12
 

@@ -57,6 +57,7 @@ class UNetGenerator(nn.Module):
     Attributes:
         size_multiple: what height and width must be multiples of. At this very size the innermost tensor has one
             pixel; no normalisation sees it, so training works there with any norm and batch size.
+        treats_images_alone: whether the other images of a batch do not matter, and nothing is drawn.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class UNetGenerator(nn.Module):
     ) -> None:
         super().__init__()
         self.size_multiple = 2**num_downs
+        self.treats_images_alone = norm != "batch" and not dropout
         normalise, bias = norm_layer(norm), conv_bias(norm)
         widths = [ngf * min(2**depth, 8) for depth in range(num_downs)]  # channels after each halving
 

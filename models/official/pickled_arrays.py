@@ -83,7 +83,7 @@ class _Text:
 
 
 class _Dtype:
-    """``numpy.dtype``, before and after its byte order is told."""
+    """``numpy.dtype``, before and after its byte order is set."""
 
     def __init__(self, code: str) -> None:
         self.code, self.order = code, "<"

@@ -22,6 +22,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from util.files import replacing
+from util.packages import needs
+
 PREFIX = {"G": "generator/", "D": "discriminator/"}
 
 LAYERS = (  # ours, theirs; {b} is the number of a block, {i} 1 or 2, {a} f, g or h
@@ -147,13 +150,11 @@ def write_h5(file: Path, tensors: Mapping[str, NDArray[np.float32]], trained: Ma
         tensors: name -> float32 array.
         trained: name -> the attribute ``need_grad``; what is missing is not trained.
     """
-    draft = file.with_name(file.name + ".tmp")
-    with _h5py().File(draft, "w") as opened:
+    with replacing(file) as temporary, _h5py().File(temporary, "w") as opened:
         for index, (name, value) in enumerate(tensors.items()):
             dataset = opened.create_dataset(name, data=value.astype(np.float32, copy=False))
             dataset.attrs["index"] = index
             dataset.attrs["need_grad"] = trained.get(name, False)
-    draft.replace(file)
 
 
 @dataclass(frozen=True)
@@ -200,10 +201,8 @@ def by(shape: tuple[int, ...]) -> str:
 
 
 def _h5py() -> ModuleType:
-    try:
+    with needs(".h5 files need", "h5py"):
         import h5py
-    except ImportError as error:
-        raise ValueError(f".h5 files need the package h5py ({error}): pip install h5py") from None
     return h5py
 
 

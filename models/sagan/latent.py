@@ -46,7 +46,7 @@ def resample_truncated(rng: np.random.RandomState, shape: tuple[int, ...], thres
     """Truncation as the published program does it, to repeat its draws; ``truncated_normal`` is the better way.
 
     A first normal draw of the whole shape is kept for emergencies. Then, until every position is settled and at most
-    100 times, the whole shape is drawn anew and each open position takes its new value if that is small enough. So
+    100 times, the whole shape is drawn again and each open position takes its new value if that is small enough. So
     ``inf`` gives the second draw; and what is still open at the end keeps the first one, which is not truncated.
 
     Args:

@@ -30,7 +30,7 @@ class LatentOptions(OptionRecord):
         help="seed of the latent vectors and random classes (default: --seed, if that is given)",
     )
     standing_stats: int = arg(
-        0, minimum=0, help="recompute batch norm's statistics over so many batches of samples first; 0 = as trained"
+        0, minimum=0, help="recompute batch norm's statistics over this many batches of samples first; 0 = as trained"
     )
 
     @classmethod

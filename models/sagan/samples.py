@@ -37,7 +37,8 @@ from util.pages.html import HTML
 from util.registry import unknown
 from util.run.checkpoint import checkpoint_tag
 from util.run.class_names import CLASSES_FILE, class_folder, read_class_names
-from util.run.engine import start_engine
+from util.run.engine import Engine, start_engine
+from util.wording import counted
 
 if TYPE_CHECKING:
     from models.sagan.sample_options import SampleOptions
@@ -152,20 +153,26 @@ class Wanted:
     samples: list[Sample]
 
 
-def wanted_samples(options: Options, run_dir: Path) -> Wanted:
-    """What the options ask for; checked, with nothing written yet.
-
-    Args:
-        options: of the test.
-        run_dir: folder of the run, which has the names of the classes.
+def names_of_run(options: Options) -> tuple[str, ...]:
+    """Names of the classes of the run that a command's options name, by label; the network need not be loaded.
 
     Raises:
+        FileNotFoundError, ValueError: there is no such run, or no such file of ``--class_names``.
+    """
+    file = options.data.class_names if "class_names" in options.given else ""  # type: ignore[attr-defined]
+    return class_names_of(folder_of(options), options.model.num_classes, file)  # type: ignore[attr-defined]
+
+
+def wanted_samples(options: Options) -> Wanted:
+    """What the options of a test ask for; checked, with nothing loaded or written yet.
+
+    Raises:
+        FileNotFoundError, ValueError: as ``names_of_run``.
         OptionError: there is no such class.
     """
     for flag in sorted(options.given & options.about_images - {"phase"}):
         logger.warning("warning: --%s has no effect: this model draws from noise and reads no images", flag)
-    file = options.data.class_names if "class_names" in options.given else ""  # type: ignore[attr-defined]
-    names = class_names_of(run_dir, options.model.num_classes, file)  # type: ignore[attr-defined]
+    names = names_of_run(options)
     classes = chosen_classes(options.test, names)
     return Wanted(names, classes, samples_to_draw(options.test, len(names), classes))
 
@@ -246,7 +253,7 @@ def _grid(kept: dict[Sample, Tensor], classes: Sequence[int], names: Sequence[st
 
 
 def _add_rows(page: HTML, samples: Sequence[Sample], files: Sequence[str], names: Sequence[str], width: int) -> None:
-    """A row a class, with its first pictures."""
+    """A row per class, with its first pictures."""
     by_class: dict[int, list[str]] = {}
     for sample, file in zip(samples, files):
         by_class.setdefault(sample.label, []).append(file)
@@ -322,28 +329,31 @@ def load_noise_run(options: Options) -> NoiseRun:
     Raises:
         FileNotFoundError, ValueError: as ``models.trained.load``.
     """
-    file = options.data.class_names if "class_names" in options.given else ""  # type: ignore[attr-defined]
     run = load_run(options, start_engine(**vars(options.engine)))
     model: Any = run.model
-    return NoiseRun(options, model, run.folder, names=class_names_of(run.folder, model.options.num_classes, file))
+    return NoiseRun(options, model, run.folder, names=names_of_run(options))
 
 
-def draw_from_noise(run: TrainedRun, output: str = "") -> int:
+def draw_from_noise(options: Options, engine: Engine, output: str = "") -> int:
     """A test of a model that needs no images.
 
     Args:
-        run: opened.
+        options: of the test.
+        engine: where the run is loaded.
         output: folder of the pictures; empty for that of test.py.
 
     Returns:
         the exit code.
+
+    Raises:
+        FileNotFoundError, ValueError: as ``wanted_samples`` and ``models.trained.load_run``.
     """
-    options = run.options
-    wanted = wanted_samples(options, run.folder)
+    wanted = wanted_samples(options)  # a wrong class is refused before standing statistics take their minutes
+    run = load_run(options, engine)
     with drafted_results(options, output) as (web_dir, draft):
         write_samples(options, run.model, wanted, draft)
     write_options(options.values, options.defaults, run.folder, "test")
-    logger.info("%d images: %s", len(wanted.samples), web_dir / "index.html")
+    logger.info("%s: %s", counted(len(wanted.samples), "image"), web_dir / "index.html")
     return EXIT_DONE
 
 

@@ -20,6 +20,7 @@ from scripts.apps.pictures import data_url, save_file, scaled_map, shown, side_b
 from scripts.apps.runs import Result, RunFacts, Runs, draw_between, file_of, translate
 from scripts.apps.uploads import Limits, decode_upload, label_ids, read_upload
 from util.images.io import to_display
+from util.wording import counted
 
 NO_TRUNCATION = 3.0
 """From here on the latent vectors are not truncated: fewer than 3 of 1000 numbers are larger."""
@@ -206,7 +207,9 @@ class Actions:
             return to_channels(array, channels, path="The picture", flag="input_nc", alpha="drop")
         except ValueError:
             name = run.options.run.name
-            raise ValueError(f"The picture has {array.shape[2]} channels; the run {name} needs {channels}.") from None
+            raise ValueError(
+                f"The picture has {counted(array.shape[2], 'channel')}; the run {name} needs {channels}."
+            ) from None
 
     # -- classes ---------------------------------------------------------------------------------------------------
 

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from util.wording import counted
+
 PALETTE_FILE = "palette.json"
 """Beside the images of a data set: ``{"sky": "4682b4", "road": "804080"}``, in the order of the class ids."""
 
@@ -130,7 +132,7 @@ def palette_of(name: str, classes: Mapping[str, str]) -> Palette:
         ValueError: too few or many classes, a name or a colour that cannot be used, or one colour for two classes.
     """
     if not 2 <= len(classes) <= _MOST_COLOURS:
-        raise ValueError(f"{name}: has {len(classes)} classes: give 2 to {_MOST_COLOURS}")
+        raise ValueError(f"{name}: has {counted(len(classes), 'class', 'classes')}: give 2 to {_MOST_COLOURS}")
     for label, colour in classes.items():
         if not isinstance(label, str) or not label.strip() or len(label) > _LONGEST_NAME or not label.isprintable():
             raise ValueError(f"{name}: {label!r} is no name of a class: give 1 to {_LONGEST_NAME} printable characters")

@@ -177,7 +177,7 @@ class Runs:
     Args:
         names: of the runs.
         flags: of test.py for all of them, such as ``--checkpoints_dir``.
-        max_models: so many have their weights in memory at a time; the one not used for longest goes.
+        max_models: this many have their weights in memory at a time; the one not used for longest goes.
 
     Raises:
         FileNotFoundError, ValueError: a run is not there, or cannot be opened.

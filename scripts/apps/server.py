@@ -27,7 +27,7 @@ from scripts.apps.label_tab import build_label_tab
 from scripts.apps.page import CSS
 from scripts.apps.translate_tab import build_translate_tab
 
-_QUEUE = 200  # requests that wait; further ones are told so
+_QUEUE = 200  # requests that wait; further ones get an error
 _KEEP = 1800  # seconds that uploads and results stay
 _CLEAN = 300  # seconds between looks for old ones
 _SESSIONS = 100  # visitors, and calls of programs, that gradio remembers: 0.4 MB each

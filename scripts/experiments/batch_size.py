@@ -1,4 +1,4 @@
-"""Batch size: pix2pix with 1, 4, 16 and 64 images a step.
+"""Batch size: pix2pix with 1, 4, 16 and 64 images per step.
 
 Makes again the table of a student experiment with pix2pix on the facades (400 training pairs, 200 epochs each):
 

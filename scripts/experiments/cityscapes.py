@@ -12,7 +12,7 @@ G_perceptual (weight 10) stayed about 6 to 10. For the facades there were number
 pairs, so about the same came out of everything: history, no target. Here generated images are compared with photos.
 
 The row L1 builds no VGG and is pix2pix. The published VGG saw images in [-1, 1] as they are: --vgg_norm none does so
-again. The row perceptual comes first, so that missing weights of the VGG are told at once: see --vgg_weights.
+again. The row perceptual comes first, so that missing weights of the VGG are reported at once: see --vgg_weights.
 
 The data may not be handed on, and are free for research only: their licence is at
 https://www.cityscapes-dataset.com/license. Register there, get gtFine_trainvaltest.zip and
@@ -27,7 +27,7 @@ table has image metrics only. scripts/segmentation_score.py makes such scores of
     python scripts/experiments/cityscapes.py --dataroot datasets/cityscapes --direction BtoA --display_id 0
     python scripts/experiments/cityscapes.py --dataroot datasets/cityscapes --direction BtoA --losses L1 --seeds 0,1,2
 
-How long: 2975 pairs and 200 epochs are 595,000 steps a row. To know what that takes, run the command of a row
+How long: 2975 pairs and 200 epochs are 595,000 steps per row. To know what that takes, run the command of a row
 (--dry_run shows them all) with --dry_run added: it measures a step. The same command goes on after a stop.
 """
 

@@ -44,7 +44,7 @@ class GalleryOptions(OptionRecord):
     """Which runs, for how long, where."""
 
     runs: tuple[str, ...] = arg((), several=True, metavar="RUN", help="names of the runs (default: all)")
-    max_minutes: float = arg(0.0, minimum=0.0, help="end each training after so many minutes; 0 = after its epochs")
+    max_minutes: float = arg(0.0, minimum=0.0, help="end each training after this many minutes; 0 = after its epochs")
     vgg_weights: Path | None = arg(
         None, metavar="FILE", help="weights of VGG16 for the perceptual run (default: downloaded once)"
     )

@@ -20,13 +20,14 @@ import torch
 import test
 import train
 from options.metric_options import MetricOptions
-from options.parse import HelpAsked, Options
+from options.parse import Options
 from scripts.evaluate import main as evaluate
 from scripts.experiments.runs import Plan, Run, Stage, T, Table, TableOptions, parse, plan
 from scripts.experiments.table import Outcome, ResultTable, RunEnd, TableRow
-from util.exit_code import EXIT_BAD_INPUT, EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, exit_code
+from util.exit_code import EXIT_BAD_INPUT, EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_TERMINATED, run_command
 from util.metrics import expand, full_name
 from util.metrics.suite import Suite
+from util.wording import counted
 
 _KEPT = 8000  # characters: far more than such a line has
 
@@ -61,7 +62,7 @@ def listening() -> Iterator[Listener]:
         yield listener
 
 
-_STOPS = (EXIT_BAD_INPUT, EXIT_INTERRUPTED, 143)  # 143: SIGTERM
+_STOPS = (EXIT_BAD_INPUT, EXIT_INTERRUPTED, EXIT_TERMINATED)
 """Exit codes of a step that end the whole table; with any other one a row has failed and the next has its turn."""
 
 
@@ -85,7 +86,7 @@ def _compare(names: Sequence[str], *, checkpoints_dir: str, results_dir: str, ou
 
 
 def _check_metrics(names: Sequence[str], options: MetricOptions) -> None:
-    """Load the networks of the metrics once, so that missing weights are told before anything is trained."""
+    """Load the networks of the metrics once, so that missing weights are reported before anything is trained."""
 
     Suite(names, torch.device("cpu"), **vars(options))
 
@@ -155,15 +156,13 @@ def run_table(table: Table[T], argv: Sequence[str] | None = None, commands: Comm
     Returns:
         0 done, 1 done but some rows failed, 2 bad options or data, 130/143 stopped by Ctrl-C/SIGTERM.
     """
-    argv = list(sys.argv[1:] if argv is None else argv)
-    try:
-        args, passed = parse(table, argv)
+
+    def run(words: list[str]) -> int:
+        args, passed = parse(table, words)
         grid = Grid(table, args, plan(table, args, passed), commands or Commands())
-        return _dry_run(grid) if args.dry_run else _run(grid, argv)
-    except HelpAsked:
-        return EXIT_DONE
-    except (Exception, KeyboardInterrupt) as error:
-        return exit_code(f"{table.name}.py", error, verbose="--verbose" in argv)
+        return _dry_run(grid) if args.dry_run else _run(grid, words)
+
+    return run_command(f"{table.name}.py", argv, run)
 
 
 def _dry_run(grid: Grid) -> int:
@@ -197,7 +196,8 @@ def _run(grid: Grid, argv: list[str]) -> int:
         run.files.finish_save()
     # Looking at every run also refuses the folders of other runs, before anything starts.
     todo = [run for run in grid.plan.runs if grid.steps(run)]
-    print(f"{grid.table.title}: {len(grid.plan.runs)} runs, {len(grid.plan.runs) - len(todo)} of them done already")
+    runs = grid.plan.runs
+    print(f"{grid.table.title}: {counted(len(runs), 'run')}, {len(runs) - len(todo)} of them done already")
     _tell_what_comes_too_late(grid)
     if todo:
         grid.commands.check_metrics(grid.args.metrics, grid.plan.base.metric)

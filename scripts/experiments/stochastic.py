@@ -7,7 +7,7 @@ to be guessed from the dates; the two sets of pictures of the same inputs are 34
 
 It also changed the weights themselves: after every epoch one random weight of every convolution, by adding up to 10,
 which gave dark red blobs, or by multiplying by 10 or -10, which gave NaN after 25 epochs. Its own conclusion is the row
-weight here: relative noise, small, on many weights, drawn anew for every image and never stored. The row feature is
+weight here: relative noise, small, on many weights, drawn again for every image and never stored. The row feature is
 noise in the feature maps of the decoder, with strengths that are learned; L1 teaches them to fall, so read it beside a
 run with --lambda_div 1 --lambda_L1 10, and another --name.
 

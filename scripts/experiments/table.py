@@ -14,7 +14,7 @@ from util.files import replace_text
 from util.loggers.csv_log import FILE_NAME
 from util.metrics import METRICS, fixed
 from util.metrics.measurement import Measurement, columns, title
-from util.pages.comparison_page import markdown_row
+from util.pages.markdown import markdown_table
 
 
 @dataclass(frozen=True)
@@ -168,8 +168,7 @@ class ResultTable:
             lines = [[*line, remark] for line, remark in zip(lines, remarks)]
         text = [f"# {self.title}", "", *self.facts, ""] if self.facts else [f"# {self.title}", ""]
         last = int(any(remarks))
-        text += [markdown_row(head), markdown_row(["---", *["---:"] * (len(head) - 1 - last), *["---"] * last])]
-        text += [markdown_row(line) for line in lines]
+        text += markdown_table(head, lines, right=range(1, len(head) - last))
         return "\n".join([*text, "", *(f"- {line}" for line in self._below(numbers))]) + "\n"
 
     def csv(self) -> str:

@@ -100,13 +100,13 @@ def test_label_map_names_and_number_of_classes(tmp_path: Path) -> None:
     few = classes(tmp_path, class_map=str(labels), class_names=str(names), max_classes=2)
     assert (few.labels, few.num_classes, few.class_names) == ([0, 1, 1], 2, ("sea", "bee"))
     assert classes(tmp_path, max_classes=9).num_classes == 3
-    with pytest.raises(ValueError, match=r"--class_names \S+ has 4 names, but there are 3 classes"):
+    with pytest.raises(ValueError, match=r"--class_names \S+ has 4 names for 3 classes"):
         classes(tmp_path, class_names=str(names))
     labels.write_text("a 0\nb 1\n")
     with pytest.raises(ValueError, match=r"--class_map \S+map\.txt has no class c, which \S+train has: add a row"):
         classes(tmp_path, class_map=str(labels))
     labels.write_text("y 0\na 1\nb 2\nc 3\n")
-    with pytest.raises(ValueError, match="--max_classes 1: the first 1 classes have no images"):
+    with pytest.raises(ValueError, match="--max_classes 1: no images of the first 1 class in"):
         classes(tmp_path, class_map=str(labels), max_classes=1)
     with pytest.raises(FileNotFoundError, match=r"gone\.txt: there is no such file"):
         classes(tmp_path, class_map=str(tmp_path / "gone.txt"))

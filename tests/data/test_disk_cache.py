@@ -179,4 +179,4 @@ def test_a_broken_picture_stops_it_and_the_others_are_kept(
         make("aligned", tmp_path, cache="disk", cache_dir=str(tmp_path / "cache")).fill_cache()
     (tmp_path / "train/3.png").write_bytes(whole)
     assert cached("aligned", tmp_path, tmp_path / "cache")[1] == [3]
-    assert "1 pictures decoded" in caplog.text
+    assert "1 picture decoded" in caplog.text

@@ -88,6 +88,14 @@ def test_workers_change_nothing_over_epochs_and_restarts(loader: Make, cache: st
     assert same(images(plain, 5), images(parallel, 5))
 
 
+@pytest.mark.parametrize(("cache", "given", "expected"), [("none", None, 2), ("ram", None, 0), ("ram", 1, 1)])
+def test_a_cache_needs_no_workers_unless_they_are_asked_for(
+    loader: Make, cache: str, given: int | None, expected: int
+) -> None:
+    """Four are wanted without a cache; there are two processors."""
+    assert loader(num_threads=given, cache=cache).num_workers == expected
+
+
 def test_start_skips_without_reading(loader: Make, folder: Path) -> None:
     whole, late = loader(), loader()
     expected = images(whole, 3)

@@ -198,8 +198,8 @@ def test_boxes_outside_and_of_no_image_are_told(root: Path) -> None:
     assert dataset[0]["A_boxes"].tolist() == [[40, 30, 48, 40]] and dataset[1]["A_boxes"].tolist() == [[0, 0, 8, 9]]
     told = quick_check(dataset)
     for words in (
-        "1 annotations are of images that it does not list (image_id 77): ignored",
-        "2 boxes have no area inside their image: ignored",
-        "1 boxes reach over the edge of their image: cut",
+        "ignored 1 annotation of images that it does not list (image_id 77)",
+        "ignored 2 boxes without area inside the image",
+        "cut 1 box at the edge of the image",
     ):
         assert [words in line and "trainA.json: " in line for line in told].count(True) == 1

@@ -51,7 +51,7 @@ def test_unpacks_from_a_folder(tmp_path: Path, mirror: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert contents(tmp_path / "data") == FILES
     assert [path.name for path in (tmp_path / "data").iterdir()] == ["facades"]
-    assert "train: 1 files" in done.stderr
+    assert "train: 1 file\n" in done.stderr
     assert "--phase val" in done.stderr
     digest = hashlib.sha256((mirror / "facades.tar.gz").read_bytes()).hexdigest()
     assert f"sha256 {digest} (not checked" in done.stderr

@@ -214,7 +214,7 @@ def test_foreign_files_are_kept(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert mine.read_bytes() == b"precious"
 
 
-def test_same_arguments_draw_once_and_others_anew(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_same_arguments_draw_once_and_others_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert draw(tmp_path) == 0
     before = {name: (tmp_path / name).stat().st_mtime_ns for name in contents(tmp_path)}
     assert draw(tmp_path) == 0
@@ -237,7 +237,7 @@ def test_interrupted_drawing_leaves_no_half_set(tmp_path: Path, monkeypatch: pyt
 
     monkeypatch.setattr(make_demo, "draw_image", stop_at_third)
     assert draw(tmp_path, n="3") == 130
-    assert not (tmp_path / "train").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["demo.json"]
     monkeypatch.setattr(make_demo, "draw_image", drawn)
     assert draw(tmp_path, n="3") == 0
     assert len(contents(tmp_path)) == 4

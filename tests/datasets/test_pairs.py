@@ -185,7 +185,7 @@ def test_aligned_by_order(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert abs(last[3, 12, 0] - 200) <= 2
     out = capsys.readouterr().out
     assert "3 pairs, matched by order" in out
-    assert "1 pairs, matched by name" in out
+    assert "1 pair, matched by name" in out
     assert make_dataset_aligned.main(["--dataset-path", str(tmp_path)]) == 2
     assert "exists" in capsys.readouterr().err
 

@@ -64,7 +64,7 @@ def test_bdd100k_is_divided_by_the_time_of_day(
     assert files(out) == sorted([*images, "testA.json", "testB.json", "trainA.json", "trainB.json"])
     assert (out / "trainA" / "n1.jpg").read_bytes() == (tmp_path / "images" / "train" / "n1.jpg").read_bytes()
     said = capsys.readouterr().out
-    assert "trainA: 2 images\n" in said and "1 images with timeofday dawn/dusk" in said
+    assert "trainA: 2 images\n" in said and "1 image with timeofday dawn/dusk" in said
     assert "2 boxes of category other vehicle" in said  # of n1 and d1
     content = json.loads((out / "trainA.json").read_text())
     assert content["categories"][2] == {"id": 3, "name": "car"} and len(content["categories"]) == 10
@@ -87,7 +87,7 @@ def test_bdd100k_goes_on_and_overwrites_nothing(tmp_path: Path, capsys: pytest.C
     assert prepare_bdd100k.main(arguments) == 1
     said = capsys.readouterr()
     assert "n1.jpg: there is no such file" in said.err and "d1.jpg exists and is another image" in said.err
-    assert mine.read_bytes() == before and "trainA: 1 images" in said.out
+    assert mine.read_bytes() == before and "trainA: 1 image" in said.out
     gone.write_bytes(kept)
     mine.unlink()
     (tmp_path / "out" / "trainA.json").unlink()
@@ -106,7 +106,7 @@ def test_bdd100k_goes_on_and_overwrites_nothing(tmp_path: Path, capsys: pytest.C
     [
         ("[", "is no JSON"),
         ('[{"attributes": {}}]', "is no label file of BDD100K"),
-        ('[{"name": "n1.jpg"}, {"name": "n1.jpg"}]', "labelled more than once: n1.jpg"),
+        ('[{"name": "n1.jpg"}, {"name": "n1.jpg"}]', "labelled more than once, 1 image: n1.jpg"),
         ('[{"name": "n1.jpg", "labels": [{"category": "car", "box2d": {"x1": 1}}]}]', "n1.jpg: box2d"),
     ],
 )
@@ -152,7 +152,7 @@ def test_alderley_is_divided_by_the_number_of_the_frame(tmp_path: Path, capsys: 
     assert files(out) == ["testA/Image13801.jpg", "testB/Image11687.jpg", *train]
     assert os.path.samefile(out / train[0], tmp_path / "night" / "Image00001.jpg")
     said = capsys.readouterr()
-    assert "trainA: 3 images" in said.out and "1 files without a number left out: cover.jpg" in said.err
+    assert "trainA: 3 images" in said.out and "1 file without a number left out: cover.jpg" in said.err
     assert prepare_alderley.main(arguments) == 0
     assert "trainB: 2 images, 2 of them there already" in capsys.readouterr().out
 

@@ -18,6 +18,8 @@ from PIL import Image
 from datasets.prepare_slices import main
 from tests.drawn_volumes import head, write_dicom, write_nifti
 from util.images.io import read_header, read_image
+from util.volumes import files
+from util.volumes.grid import Volume
 
 PYDICOM = Path(pydicom.__file__).parent / "data/test_files"
 NIBABEL = Path(nibabel.__file__).parent / "tests/data"
@@ -149,6 +151,37 @@ def test_pairs_on_other_grids_are_refused_with_the_tool(tmp_path: Path, capsys: 
     assert {row["patient"] for row in rows_of(tmp_path / "out")} == {"p1"}
 
 
+def test_several_volumes_of_a_patient_are_paired_by_their_grids_and_read_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, size in (("early", 16), ("late", 12)):
+        mr, ct = head(size, seed=size)
+        write_nifti(tmp_path / "mr/p1" / f"{name}.nii.gz", mr)
+        write_nifti(tmp_path / "ct/p1" / f"{'late' if name == 'early' else 'early'}.nii.gz", ct)  # names mislead
+    whole = []
+    read_file = files.read_file
+
+    def noted(path: Path, *, voxels: bool = True) -> Volume:
+        if voxels:
+            whole.append(f"{path.parent.parent.name}/{path.name}")
+        return read_file(path, voxels=voxels)
+
+    monkeypatch.setattr(files, "read_file", noted)
+    assert run(tmp_path / "mr", "--pair_with", tmp_path / "ct", "--out", tmp_path / "out") == 0
+    assert whole == ["mr/early.nii.gz", "ct/late.nii.gz", "mr/late.nii.gz", "ct/early.nii.gz"]
+    rows = rows_of(tmp_path / "out")
+    pairs = {row["volume"]: {} for row in rows}
+    for row in rows:
+        pairs[row["volume"]][row["side"]] = f"{Path(row['source']).parent.parent.name}/{Path(row['source']).name}"
+    assert list(pairs.values()) == [
+        {"A": "mr/early.nii.gz", "B": "ct/late.nii.gz"},
+        {"A": "mr/late.nii.gz", "B": "ct/early.nii.gz"},
+    ]
+    write_nifti(tmp_path / "ct/p1/third.nii.gz", head(12)[1])
+    assert run(tmp_path / "mr", "--pair_with", tmp_path / "ct", "--out", tmp_path / "new") == 2
+    assert "2 volumes in SOURCE and 3 in --pair_with, and 2 volumes of these on the grid of" in capsys.readouterr().err
+
+
 def test_modalities_of_one_dicom_folder_become_a_pair(tmp_path: Path) -> None:
     for kind, start in (("MR", 0), ("CT", 500)):
         for z in (0.0, 3.0):
@@ -257,3 +290,8 @@ def test_missing_package_is_named(
     monkeypatch.setitem(sys.modules, "SimpleITK", None)
     assert run(tmp_path / "a.mha", "--out", tmp_path / "out") == 2
     assert "needs the package SimpleITK for this: pip install SimpleITK" in capsys.readouterr().err
+    write_dicom(tmp_path / "a.dcm", np.zeros((2, 2), np.int16))
+    monkeypatch.delattr(pydicom, "pixels")
+    monkeypatch.setitem(sys.modules, "pydicom.pixels", None)  # of version 2
+    assert run(tmp_path / "a.dcm", "--out", tmp_path / "out") == 2
+    assert "needs the package pydicom for this: pip install 'pydicom>=3.0.2'" in capsys.readouterr().err

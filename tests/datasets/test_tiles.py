@@ -215,14 +215,14 @@ def test_slides_by_whatever_package_is_there(tmp_path: Path, monkeypatch: pytest
     ("words", "message"),
     [
         (["--A", "gone", "--out", "t"], "--A gone: there is no such folder"),
-        (["--A", "A", "--B", "B", "--out", "t"], "--A: 1 pictures have no partner of the same name in --B, e.g. only"),
+        (["--A", "A", "--B", "B", "--out", "t"], "--A: no partner of the same name in --B for 1 picture, e.g. only"),
         (["--A", "A/x.png", "--out", "A"], "--out A: exists already"),
         (["--A", "A", "--out", "t", "--overlap", "256"], "--overlap 256: must be smaller than --size 256"),
         (["--A", "A", "--out", "t", "--test_area", "0,0,9,9"], "--test_area: it is for a single picture"),
         (["--A", "A/x.png", "--out", "t", "--test_share", "0.5"], "give --test_area X0,Y0,X1,Y1"),
         (["--A", "A/x.png", "--out", "t", "--test_area", "9,0,3,9"], "--test_area 9,0,3,9: give four numbers"),
         (["--A", "A/x.png", "--out", "t", "--empty", "blue"], "--empty blue: give nodata, black, white, or a number"),
-        (["--A", "A/x.png", "--out", "t", "--empty", "3"], "all 1 tiles are empty (3)"),
+        (["--A", "A/x.png", "--out", "t", "--empty", "3"], "nothing is left of 1 tile, empty by --empty 3"),
     ],
 )
 def test_wrong_words(

@@ -240,7 +240,7 @@ def test_a_state_that_comes_before_the_size_is_used_when_the_size_is_known():
     assert torch.equal(other.memory.maps, model.memory.maps)
 
 
-def test_with_another_map_size_the_memory_starts_anew(caplog):
+def test_with_another_map_size_the_memory_starts_over(caplog):
     model = build()
     run(model, *BATCHES)
     other = build("--crop_size", "64", "--load_size", "64")
@@ -354,7 +354,7 @@ def test_a_state_of_two_processes_holds_the_images_of_both(monkeypatch):
         (["--netD", "multiscale"], "--netD multiscale: ATME needs a discriminator with one map"),
         (["--netD", "ms3"], "--netD ms3: ATME needs a discriminator with one map"),
         (["--netD", "sesame"], "--netD sesame: ATME needs a discriminator with one map"),
-        (["--lambda_GAN", "0"], "--lambda_GAN 0: ATME's generator is told what D thinks"),
+        (["--lambda_GAN", "0"], "--lambda_GAN 0: ATME's generator depends on D's maps"),
         (["--lambda_feat", "10"], "--lambda_feat 10: ATME has no feature matching"),
         (["--netG", "unet_128"], "--netG unet_128: ATME's generator is unet_256_ddm"),
     ],

@@ -7,7 +7,7 @@ import torch
 
 import train
 from models import MODELS
-from models.averages import decay_after
+from models.averages import decay_after, update_average
 from models.base_model import can_train
 from models.trained import load
 from tests.conftest import data_of, trainable_args
@@ -58,6 +58,20 @@ def test_every_average_follows_a_step_of_micro_batches(name):
         for old, now, mean in zip(before[key], source, average.parameters(), strict=True):
             torch.testing.assert_close(mean, 2 / 11 * old + 9 / 11 * now)
         assert any(not torch.equal(old, mean) for old, mean in zip(before[key], average.parameters()))
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.3, 0.999])
+def test_an_update_is_the_linear_interpolation_of_each_tensor(decay):
+    torch.manual_seed(0)
+    average, source = (torch.nn.Sequential(torch.nn.Conv2d(3, 5, 3), torch.nn.BatchNorm2d(5)) for _ in range(2))
+    source(torch.rand(2, 3, 8, 8))  # moves the running statistics
+    before = [each.detach().clone() for each in average.parameters()]
+    update_average(average, source, decay)
+    for old, new, mean in zip(before, source.parameters(), average.parameters(), strict=True):
+        assert torch.equal(mean, torch.lerp(old, new, 1 - decay))
+        torch.testing.assert_close(mean, (decay * old.double() + (1 - decay) * new.double()).float())
+    assert all(torch.equal(a, b) for a, b in zip(average.buffers(), source.buffers(), strict=True))
+    assert int(average[1].num_batches_tracked) == 1
 
 
 def test_the_decay_begins_small():

@@ -121,3 +121,34 @@ def test_uncertainty_is_of_what_is_there():
     s, mask = torch.tensor([[[[0.0, 2.0]]]]), torch.tensor([[[[1.0, 0.0]]]])
     assert uncertain_l1(x, y, s, mask).item() == 5
     assert uncertain_l1(x, y, s).item() == pytest.approx((5 + 15 * math.exp(-2) + 1) / 2)
+
+
+def test_micro_batches_weigh_what_is_there_in_the_whole_batch(monkeypatch):
+    """The first image of three has 1 of 4 pixels, the others all: (9 + 8 * 2) / 9 and not (9 + 2 + 2) / 3.
+
+    The processes wait for each other once for all micro-batches.
+    """
+    model = build("pix2pix", "--accum_grad", "2", "--output_nc", "1")
+    asked, sum_over_processes = [], distributed.sum_over_processes
+    monkeypatch.setattr(distributed, "sum_over_processes", lambda x: (asked.append(x), sum_over_processes(x))[1])
+    factor = nn.Parameter(torch.ones(1))
+
+    class OneFactor(torch.optim.SGD):
+        def __init__(self) -> None:
+            super().__init__([factor], lr=0.5)
+
+    model.optimizers = {"G": OneFactor()}
+    model.networks = {}
+
+    def closure():
+        loss = model.masked_l1(model.real_B * factor, torch.zeros_like(model.real_B), "B")
+        return loss, {"L1": loss}
+
+    found = {}
+    monkeypatch.setattr(model, "optimize_parameters", lambda: found.update(model.update("G", closure)) or found)
+    B, mask = torch.full((3, 1, 2, 2), 2.0), torch.ones(3, 1, 2, 2)
+    B[0] = torch.tensor([[9.0, 50], [50, 50]])
+    mask[0] = torch.tensor([[1.0, 0], [0, 0]])
+    model.train_on({"A": torch.zeros(3, 3, 2, 2), "B": B, "B_mask": mask, "global_size": 3, "full_size": 3, "share": 1})
+    assert len(asked) == 1 and float(found["L1"]) == pytest.approx(25 / 9)
+    assert float(factor.detach()) == pytest.approx(1 - 0.5 * 25 / 9)

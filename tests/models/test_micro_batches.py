@@ -113,7 +113,8 @@ def test_the_discriminator_judges_the_fakes_that_the_generator_is_trained_by():
     model.netD.register_forward_pre_hook(lambda net, args: seen.append(args[0].detach().clone()))
     torch.manual_seed(0)
     model.train_on(batch_of("pix2pix", 0))
-    fake_D, _, other_fake_D, _, fake_G, other_fake_G = seen
+    both_D, other_both_D, fake_G, other_fake_G = seen
+    fake_D, other_fake_D = both_D[: len(fake_G)], other_both_D[: len(other_fake_G)]  # the real ones come after them
     assert torch.equal(fake_D, fake_G) and torch.equal(other_fake_D, other_fake_G)
     assert not torch.equal(fake_D[0, 3:], fake_D[1, 3:])
 

@@ -44,7 +44,7 @@ def test_bad_palette_ends_with_2(workdir, capsys):
 
 
 def test_missing_gradio_is_named(workdir, capsys, monkeypatch):
-    monkeypatch.setattr("scripts.app.find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "gradio", None)
     assert main(["--name", "facades"]) == 2
     assert "scripts/app.py needs the package gradio: pip install gradio" in capsys.readouterr().err
 

@@ -111,8 +111,8 @@ def test_boxes_are_checked_and_drawn(tmp_path: Path, capsys: pytest.CaptureFixtu
         (tmp_path / f"train{side}.json").write_text(json.dumps(content))
     words = ("--dataset_mode", "unaligned_coco", "--coco_imagedir", "images", "--category_id", 5)
     code, said = run(capsys, tmp_path, *words, "--contact_sheet", tmp_path / "sheet.png")
-    assert code == 0 and "train A: 1 boxes; 0 of 1 images have none" in said
-    assert "warning: " in said and "trainA.json: 1 boxes have no area inside" in said
+    assert code == 0 and "train A: 1 box; 0 of 1 images have none" in said
+    assert "warning: " in said and "trainA.json: ignored 1 box without area inside" in said
     ys, xs = np.nonzero((np.asarray(Image.open(tmp_path / "sheet.png").convert("RGB")) == (0, 255, 0)).all(axis=2))
     # the picture begins at (8, 32) of the sheet, and the last pixels of the box are 9 and 6
     assert (xs.min() - 8, ys.min() - 32, xs.max() - 8, ys.max() - 32) == (4, 2, 9, 6)
@@ -182,4 +182,4 @@ def test_it_runs_as_a_program_from_anywhere(tmp_path: Path) -> None:
     script = Path(__file__).parents[2] / "scripts" / "check_data.py"
     done = subprocess.run([sys.executable, script, "train"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
-    assert "1 files: 0 problems" in done.stdout
+    assert "1 file: 0 problems" in done.stdout

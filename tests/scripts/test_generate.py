@@ -7,7 +7,7 @@ import json
 import pytest
 
 import test as test_program
-from scripts import generate
+from scripts import generate, match, morph
 from tests.class_run import NAMES, RUN, WITHOUT_EFFECT, bring, flags_without_effect, make_runs
 from tests.test_bad_input import complaint, snapshot
 
@@ -81,6 +81,24 @@ def test_what_cannot_be_drawn(here, capsys, flags, said):
     line = complaint(capsys)
     assert said in line and line.startswith("generate.py: error: ")
     assert files(here) == before
+
+
+@pytest.mark.parametrize(
+    ("command", "flags"),
+    [
+        (test_program.main, ["--class_name", "squares"]),
+        (generate.main, ["--class_name", "squares"]),
+        (match.main, ["--class_name", "squares"]),
+        (morph.main, ["--from_class_name", "squares"]),
+        (morph.main, ["--morph", "latent", "--class_name", "squares"]),
+    ],
+)
+def test_a_wrong_class_is_refused_before_the_network_is_loaded(here, capsys, monkeypatch, command, flags):
+    """Standing statistics may take minutes."""
+    monkeypatch.setattr("models.sagan.samples.load_run", lambda *_: pytest.fail("loaded"))
+    before = files(here)
+    assert command([*RUN, *flags]) == 2
+    assert "class_name squares" in complaint(capsys) and files(here) == before
 
 
 def test_help_lists_its_own_flags(here, capsys):

@@ -33,11 +33,11 @@ def test_published_labels_and_the_originals_stay(
     result = Path("lc_output/my/labels/sub/train.json")
     assert json.loads(result.read_text()) == SCALED
     assert json.loads(file.read_text()) == PUBLISHED
-    assert "1 of 1 files written" in capsys.readouterr().out
+    assert "1 of 1 file written" in capsys.readouterr().out
     before = result.stat().st_mtime_ns
     assert convert(".", "scale_height", 512) == 0  # lc_output lies in this folder, and is not read
     assert result.stat().st_mtime_ns == before
-    assert "0 of 1 files written, 1 there already" in capsys.readouterr().out
+    assert "0 of 1 file written, 1 there already" in capsys.readouterr().out
 
 
 def test_a_folder_elsewhere_goes_below_its_own_name(workdir: Path, tmp_path_factory: pytest.TempPathFactory) -> None:

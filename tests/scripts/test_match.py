@@ -78,7 +78,7 @@ def test_a_copy_is_found_in_any_class_and_more_than_there_are_is_all(here, said)
     assert Path(second["matches"][0]["file"]).name == "copy.png" and second["matches"][0]["distance"] == 0
     assert second["matches"][0]["name"] == "blue_star" and first["matches"][0]["distance"] > 0
     told = said()
-    assert "--top_n 99: there are 13 images, all of them are shown" in told
+    assert "--top_n 99: all of 13 images are shown" in told
     assert "13 images compared, the nearest is 0000_blue_star/copy at 0" in told
     assert match.main(argv) == 0
     assert {

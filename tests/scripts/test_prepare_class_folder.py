@@ -147,7 +147,7 @@ def test_a_second_call_goes_on(
     first.write_bytes(first.read_bytes()[:400])  # not whole any more
     assert run(photos, out, "--size", 16) == 0
     assert "1 made, 2 there already" in capsys.readouterr().out
-    assert not list(out.rglob("*.partial"))
+    assert not list(out.rglob(".*"))
 
 
 def test_phases_are_kept_or_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -209,7 +209,7 @@ def test_a_tar_file_of_a_tar_file_a_class(tmp_path: Path, capsys: pytest.Capture
         add(tar, "a/1.JPEG", image)
     for name, words in (
         ("cut", "uncompressed tar file"),
-        ("flat", "no .tar file a class: unpack it"),
+        ("flat", "no .tar file per class: unpack it"),
         ("1", "tar file"),
     ):
         file = tmp_path / ("1.JPEG" if name == "1" else f"{name}.tar")

@@ -44,7 +44,7 @@ def test_losses_and_the_pictures_of_every_epoch_are_sent(run_folder: Path, capsy
         assert "4" not in server.windows()  # nothing was measured
         assert {post.get("eid") for _, post in server.posts} == {"again"}
         assert server.posts[-1][0] == "/save"
-    assert "1 losses and the pictures of 3 epochs" in capsys.readouterr().out
+    assert "1 loss and the pictures of 3 epochs" in capsys.readouterr().out
 
 
 def test_metrics_are_sent(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -94,7 +94,7 @@ def test_no_server(run_folder: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert "No visdom server answers at http://127.0.0.1:" in _one_line(capsys)
 
 
-def test_a_spoilt_file(run_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_damaged_file(run_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (run_folder / "metrics.jsonl").write_text("no json\n")
     assert main([str(run_folder), *_flags(closed_port())]) == 2
     assert "line 1" in _one_line(capsys)

@@ -78,7 +78,7 @@ def test_wrong_words(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (["base", "--metrics", "kid"], "--metrics kid: unknown measured metric: choose one of psnr; measure by"),
         (["new", "--metrics", "kid"], "--metrics kid: nothing was measured; measure by scripts/evaluate.py"),
         (["base", "--options", "nfg"], "did you mean 'ngf'"),
-        (["base", "--names", "a", "b"], "these are 2 names for 1 runs"),
+        (["base", "--names", "a", "b"], "2 names for 1 run"),
         (["base", "--block", "x"], "--block x: name the file that holds it by --output FILE"),
     ):
         assert results_table.main(words) == 2

@@ -28,7 +28,7 @@ def test_a_sweep_with_train_py(workdir: Path, dataroot: Path, capsys: pytest.Cap
     assert first.startswith("best of 1: trial_000, PSNR ")
     assert train.endswith("--lambda_L1 10 --name s_best") and test == "python test.py --name s/trial_000"
     text = re.sub("<[^>]+>", "", Path(page.removeprefix("page: ")).read_text())
-    assert "1 trials: 1 done" in text and "python scripts/sweep.py --name s" in text
+    assert "1 trial: 1 done" in text and "python scripts/sweep.py --name s" in text
     assert (workdir / "checkpoints/s/trial_000/latest_net_G.pth").is_file()
     for words, message in (
         (["--metric", "ssim"], "--metric ssim: the sweep s was begun with psnr"),

@@ -248,7 +248,7 @@ def test_results_inside_the_folder_of_the_inputs_are_no_inputs(workdir, said):
         "in/out/0.png",
         "in/out/1.png",
     ]
-    assert "in/out: the 2 pictures in it are not read, as results go there" in said()
+    assert "in/out: 2 pictures in it left out, as results go there" in said()
 
 
 def test_a_folder_in_the_place_of_a_result(workdir, said):

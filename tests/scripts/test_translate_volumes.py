@@ -14,6 +14,7 @@ import SimpleITK
 import torch
 from numpy.typing import NDArray
 
+import models.translation
 import train
 from datasets.prepare_slices import main as prepare
 from models.translation import Translator
@@ -92,6 +93,23 @@ def test_numbers_are_hu_on_the_grid_of_the_source(place: Path, monkeypatch: pyte
     assert b.GetPixelIDTypeAsString() == "16-bit signed integer"
     for name in ("GetSize", "GetSpacing", "GetOrigin", "GetDirection"):
         assert getattr(a, name)() == getattr(b, name)()
+
+
+def test_slices_go_through_the_network_in_batches(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        seen = pass_through(patch)
+        words = ["--name", "axial", "mr/p1.nii.gz", "--existing", "replace", "--output", "out/a.nii", "--batch_size"]
+        assert run(*words, 5) == 0
+        assert [shape[0] for shape in seen] == [5, 5, 5, 1]
+        del seen[:]
+        patch.setattr(models.translation, "BATCH_PIXELS", 16 * 16 * 6 + 1)  # memory for six slices
+        assert run(*words, 100) == 0
+        assert [shape[0] for shape in seen] == [6, 6, 4]
+    found = []
+    for batch_size in (1, 7):
+        assert run(*words, batch_size) == 0
+        found.append(np.asarray(nibabel.load("out/a.nii").dataobj).astype(int))
+    assert np.abs(found[0] - found[1]).max() <= 1 and np.ptp(found[0]) > 10  # products of other sizes round otherwise
 
 
 def test_the_real_network_stays_in_the_range_of_the_target(place: Path) -> None:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
 import sys
+import threading
+from pathlib import Path
 
 import pytest
 
 from options.parse import HelpAsked
 from util.exit_code import run_command
+
+REPO = Path(__file__).resolve().parents[2]
 
 
 def failing(error):
@@ -55,3 +61,83 @@ def test_a_world_that_no_launcher_made_hides_no_error(size, monkeypatch, capsys)
     monkeypatch.delenv("RANK", raising=False)
     assert run_command("x.py", [], failing(ValueError("--flag x: wrong"))) == 2
     assert capsys.readouterr().err.strip() == "x.py: error: --flag x: wrong"
+
+
+WRITES = """
+import sys, time
+from pathlib import Path
+from util.exit_code import run_command
+from util.files import replacing
+
+def run(words):
+    with replacing(Path(words[0])) as temporary:
+        temporary.write_text("half")
+        print(temporary, flush=True)
+        time.sleep(600)
+
+sys.exit(run_command("x.py", None, run))
+"""
+
+
+def test_sigterm_leaves_no_temporary_file(tmp_path):
+    argv = [sys.executable, "-c", WRITES, str(tmp_path / "file.txt")]
+    process = subprocess.Popen(argv, cwd=REPO, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert Path(process.stdout.readline().strip()).read_text() == "half"
+    process.terminate()
+    _, err = process.communicate(timeout=600)
+    assert process.returncode == 143
+    assert err.strip() == "x.py: error: stopped at once; what was saved before is untouched"
+    assert list(tmp_path.iterdir()) == []
+
+
+def sends_itself_sigterm(words):
+    signal.raise_signal(signal.SIGTERM)
+    return 0
+
+
+def test_sigterm_is_answered_by_the_innermost_command_and_a_second_one_by_the_system():
+    def outer(words):
+        before = signal.getsignal(signal.SIGTERM)
+        assert run_command("inner.py", [], lambda words: int(signal.getsignal(signal.SIGTERM) is not before)) == 0
+        assert run_command("inner.py", [], sends_itself_sigterm) == 143
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+        return 7
+
+    assert run_command("x.py", [], outer) == 7
+
+
+def test_of_several_processes_the_echo_of_the_launcher_is_ignored(monkeypatch, capsys):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.delenv("RANK", raising=False)
+
+    def run(words):
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        finally:
+            signal.raise_signal(signal.SIGTERM)
+
+    assert run_command("x.py", [], run) == 143
+    assert len(capsys.readouterr().err.splitlines()) == 1
+    monkeypatch.setenv("RANK", "1")
+    assert run_command("x.py", [], run) == 143
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("handler", [signal.SIG_IGN, lambda number, frame: None])
+def test_a_sigterm_that_somebody_else_handles_stays_theirs(handler):
+    before = signal.signal(signal.SIGTERM, handler)
+    try:
+        assert run_command("x.py", [], sends_itself_sigterm) == 0
+        assert signal.getsignal(signal.SIGTERM) is handler
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_a_command_in_a_thread_leaves_signals_alone():
+    """Only the main thread may set handlers."""
+    codes = []
+    thread = threading.Thread(target=lambda: codes.append(run_command("x.py", [], lambda words: 5)))
+    thread.start()
+    thread.join()
+    assert codes == [5] and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL

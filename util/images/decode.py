@@ -40,6 +40,7 @@ _ORIENTATION = 0x0112  # EXIF tag
 _PILLOW_COMPRESSIONS = (1, 2, 3, 4, 5, 7, 8, 32946, 32773)
 _TEXT_CHUNKS = (b"tEXt", b"zTXt", b"iTXt")
 _TURNING_TEXTS = (b"Raw profile type exif", b"XML:com.adobe.xmp")
+_BLOCKS = (273, 279, 324, 325)  # TIFF: where strips and tiles begin, and how many bytes they have
 
 
 @dataclass(frozen=True)
@@ -153,6 +154,9 @@ def _tiff_for_pillow(file: BinaryIO) -> Image.Image | None:
 def _pillow_keeps(image: Image.Image) -> bool:
     tags: Any = getattr(image, "tag_v2", {})
     if tags.get(259, 1) not in _PILLOW_COMPRESSIONS or getattr(image, "n_frames", 1) != 1 or tags.get(254, 0) & 1:
+        return False
+    # GDAL leaves out blocks in which all is missing. Pillow would decode the file's first bytes in their place.
+    if any(0 in tags.get(tag, ()) for tag in _BLOCKS):
         return False
     photometric, samples = tags.get(262, 1), tags.get(277, 1)
     geo = georeference(tags.get, image.size)

@@ -186,7 +186,7 @@ def captioned_grid(samples: Tensor, captions: Sequence[str], across: int = 0) ->
 
     Args:
         samples: ``[N, C, S, S]`` in [-1, 1], C 1 or 3.
-        captions: one a picture.
+        captions: one per picture.
         across: pictures in a row; 0 for as square a grid as possible.
 
     Returns:
@@ -218,7 +218,7 @@ def _picture(sample: Tensor, factor: int) -> Image.Image:
 
 
 def fitted(text: str, width: int, font: ImageFont.ImageFont | ImageFont.FreeTypeFont) -> str:
-    """The text, cut where it is wider than so many pixels."""
+    """The text, cut where it is wider than this many pixels."""
     if font.getlength(text) <= width:
         return text
     while text and font.getlength(text + "..") > width:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from util.images.io import IMAGE_SUFFIXES
+from util.wording import counted
 
 _DIGITS = re.compile(r"([0-9]+)")
 _SHOWN = 6  # names in a message
@@ -176,7 +177,7 @@ def describe(folder: Path) -> str:
     if not folders and not files:
         return f"{folder} is empty"
     parts = [f"the folders {listed(folders)}"] if folders else []
-    parts += [f"{files} file{'s' if files > 1 else ''}"] if files else []
+    parts += [counted(files, "file")] if files else []
     return f"{folder} has {' and '.join(parts)}"
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from util.memory import free_memory, gigabytes
+from util.memory import free_if_short, gigabytes
 
 Format = Literal["uint8", "uint16", "int16", "float32"]
 Alpha = Literal["drop", "white", "keep"]
@@ -21,7 +21,6 @@ NODATA_TAG, _GDAL_METADATA = 42113, 42112
 
 _GEOREFERENCED = (33550, 33922, 34264, 34735)
 _UNIT = re.compile(r'<Item\b[^>]*\brole="unittype"[^>]*>([^<]*)</Item>')
-_CHECKED_FROM = 2**28  # bytes; smaller pictures are decoded without looking at the free memory
 _COPIES = 3  # of a picture's pixels that lie in memory at once: decoded, turned upright, without alpha
 
 
@@ -143,8 +142,7 @@ def require_memory(width: int, height: int, bytes_per_pixel: int) -> None:
         Refused: with the size, and how to cut tiles.
     """
     need = width * height * bytes_per_pixel * _COPIES
-    free = free_memory() if need >= _CHECKED_FROM else None
-    if free is not None and need > free:
+    if (free := free_if_short(need)) is not None:
         raise Refused(
             f"has {width}x{height} pixels ({width * height / 1e6:.0f} megapixels), which need {gigabytes(need)} of "
             f"memory, but {gigabytes(free)} are free: cut it into tiles first, for example by ImageMagick (magick FILE "

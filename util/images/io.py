@@ -303,7 +303,8 @@ def save_array(
     elif suffix in _JPEG:
         data = _encode_pillow(array, "JPEG", quality=quality)
     elif suffix == ".webp":
-        data = _encode_pillow(array, "WEBP", quality=quality, lossless=quality == 100)
+        # exact: else the colours below full transparency are lost
+        data = _encode_pillow(array, "WEBP", quality=quality, lossless=quality == 100, exact=quality == 100)
     elif suffix == ".png":
         data = _encode_pillow(array, "PNG", compress_level=1) if format == "uint8" else encode_png16(array)
     elif channels == 1 and format != "int16" and geo is None and nodata is None:

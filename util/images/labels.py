@@ -13,6 +13,7 @@ from PIL import Image
 
 from util.files import replacing
 from util.images.io import Geo, Pixels, save_array, to_display
+from util.wording import counted
 
 MOST_LABELS = 256
 
@@ -82,7 +83,8 @@ def checked_labels(array: NDArray[Any], count: int, path: str | os.PathLike[str]
     """
     if array.shape[2] != 1 or array.dtype.kind == "f":
         raise ValueError(
-            f"{os.fspath(path)}: has {array.shape[2]} channels of {array.dtype}; an index map has whole numbers in one"
+            f"{os.fspath(path)}: has {counted(array.shape[2], 'channel')} of {array.dtype}; an index map has whole "
+            "numbers in one"
         )
     least, most = int(array.min()), int(array.max())
     if least < 0 or most >= count:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
 import math
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -40,6 +42,7 @@ _REFUSED_COLOURS = {
 }
 _JPEG = (6, 7, 34892)  # compressions whose decoder gives RGB for YCbCr
 _ASSOCIATED, _UNASSOCIATED = 1, 2  # values of ExtraSamples: alpha with colours multiplied by it, and without
+_FILE_NAME = re.compile(r'\bFileName="([^"]*)"')  # in OME-XML, of each plane
 _SLICES = {"Z": "slices", "T": "frames"}  # what the entries of an axis are called; else pages
 
 
@@ -74,7 +77,7 @@ def read_tiff(data: bytes, *, palette: bool = False) -> tuple[NDArray[Any], Head
     Raises:
         Exception: whatever tifffile and imagecodecs raise on broken data; ``Refused`` for pictures of other kinds.
     """
-    with io.BytesIO(data) as file, _tifffile().TiffFile(file) as tiff:
+    with io.BytesIO(data) as file, _opened(file) as tiff:
         source, page = _picture(tiff)
         header = _header(source, page)
         stored = np.dtype(page.dtype).itemsize * (header.channels if not header.palette else 1)
@@ -92,8 +95,42 @@ def read_tiff(data: bytes, *, palette: bool = False) -> tuple[NDArray[Any], Head
 
 def tiff_header(path: str) -> Header:
     """What a TIFF says of its picture. Raises as ``read_tiff`` does."""
-    with _tifffile().TiffFile(path) as tiff:
+    with _opened(path) as tiff:
         return _header(*_picture(tiff))
+
+
+def ome_files(tiff: Any) -> list[str]:
+    """The files that the OME metadata of a TIFF names for its planes, each once; more than one are a set."""
+    return list(dict.fromkeys(_FILE_NAME.findall(tiff.ome_metadata or ""))) if tiff.is_ome else []
+
+
+def is_cut(series: Any) -> bool:
+    """Whether planes of a series of tifffile's are not there; it would give zeros for them."""
+    return any(page is None for page in series.pages)
+
+
+@contextlib.contextmanager
+def _opened(file: str | io.BytesIO) -> Iterator[Any]:
+    """A TIFF by tifffile, closed at the end.
+
+    Of one file of a set (OME, a file for each channel or slice) tifffile gives all planes of the set, with zeros for
+    those in other files. Here it has its own.
+
+    Raises:
+        ValueError: an OME-TIFF without some of its planes.
+    """
+    with _tifffile().TiffFile(file) as tiff:
+        names = ome_files(tiff)
+        whole = len(names) < 2 and not (tiff.is_ome and any(map(is_cut, tiff.series)))
+        if not whole and not names:
+            raise ValueError("some of its planes are not there: the file is truncated")
+        if whole:
+            yield tiff
+            return
+    if not isinstance(file, str):
+        file.seek(0)
+    with _tifffile().TiffFile(file, is_ome=False) as tiff:
+        yield tiff
 
 
 def _picture(tiff: Any) -> tuple[Any, Any]:

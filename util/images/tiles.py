@@ -24,8 +24,8 @@ class Span:
         size: how many it reads.
         kept_from: first pixel of the picture that the tile gives something to.
         kept_to: the one after the last.
-        ramp_in: the weight rises over so many pixels from ``kept_from``; 0 at the picture's edge.
-        ramp_out: it falls over so many up to ``kept_to``.
+        ramp_in: the weight rises over this many pixels from ``kept_from``; 0 at the picture's edge.
+        ramp_out: it falls over this many up to ``kept_to``.
     """
 
     start: int

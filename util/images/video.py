@@ -24,6 +24,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from util.packages import needs
+
 if TYPE_CHECKING:
     from av.container import InputContainer
     from av.video.frame import VideoFrame
@@ -248,12 +250,13 @@ def _notes(frame: VideoFrame) -> Iterator[str]:
 
 
 def import_av() -> Any:
-    try:
+    """The package.
+
+    Raises:
+        ValueError: it is not installed.
+    """
+    with needs("videos need", "av"):
         import av
-    except ImportError:
-        raise ValueError(
-            "videos need the package av: pip install av (all optional packages: bash scripts/setup.sh --optional)"
-        ) from None
     return av
 
 
@@ -285,7 +288,7 @@ def opened(path: Path) -> Iterator[InputContainer]:
         raise ValueError(f"{path}: the file is empty (0 bytes)")
     with contextlib.ExitStack() as stack:
         with named_errors(path, "cannot be read as a video"):
-            # A playlist that is called .mp4 shall not reach into the network.
+            # A playlist that is called .mp4 must not reach into the network.
             container = stack.enter_context(av.open(f"file:{path}", options={"protocol_whitelist": "file"}))
         yield container
 

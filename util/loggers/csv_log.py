@@ -1,4 +1,4 @@
-"""``loss_log.csv``: losses and metrics, one row an epoch, for spreadsheets and plots."""
+"""``loss_log.csv``: losses and metrics, one row per epoch, for spreadsheets and plots."""
 
 from __future__ import annotations
 

@@ -24,6 +24,7 @@ from util.metrics.measurement import metric_title, metrics_line, scaled
 from util.pages.charts import Curves
 from util.pages.html import fold, image_row, page, warning, wide_table
 from util.types import SHEETS, EpochRecord, ImageRecord, ScalarRecord
+from util.wording import counted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -179,7 +180,7 @@ class HtmlLogger(Logger):
         parts = [self._epochs] if self._epochs else []
         if self._latest is not None:
             last = self._latest
-            parts += [f"{last.total_iters:,} images", f"{last.images_per_s:.3g} images/s", f"lr {last.lr:.3g}"]
+            parts += [f"{counted(last.total_iters, 'image')}", f"{last.images_per_s:.3g} images/s", f"lr {last.lr:.3g}"]
             parts += [f"{last.data_wait:.0%} of the time waiting for data", f"{last.memory_mb:,.0f} MB peak"]
         if self._measured is not None:
             parts.append(metrics_line(self._measured))

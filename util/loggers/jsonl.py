@@ -88,7 +88,7 @@ def read_metrics(path: Path, until: int | None = None) -> Iterator[Record]:
         try:
             record = _to_record(entry)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise ValueError(f"{path}: line {number} lacks or spoils a field ({error}); remove the line") from None
+            raise ValueError(f"{path}: line {number} has a wrong or missing field ({error}); remove the line") from None
         if record is not None:
             yield record
 

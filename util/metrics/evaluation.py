@@ -16,6 +16,7 @@ from util.metrics.suite import Suite
 from util.run import distributed
 from util.run.engine import Engine
 from util.run.inference import Snapshot
+from util.wording import counted
 
 logger = logging.getLogger(__name__)
 
@@ -76,8 +77,8 @@ class Evaluated:
 class Evaluation:
     """Measures the generators of a run on held-out images, as test.py and scripts/evaluate.py would afterwards.
 
-    One process measures while the others wait. An evaluation that fails is told and left out; the training goes on.
-    Of a metric that fails alone (KID of a single image) this is told once, and the others are measured.
+    One process measures while the others wait. An evaluation that fails is reported and left out; the training goes on.
+    Of a metric that fails alone (KID of a single image) this is reported once, and the others are measured.
 
     Args:
         suite: what is measured; in processes other than the main one only its names count.
@@ -123,9 +124,9 @@ class Evaluation:
         is_best = self.best.short in by_short and self.best.update(by_short[self.best.short], epoch)
         if self.best.exhausted and self._is_main:
             logger.info(
-                "no better %s for %d evaluations (the best was in epoch %d): stopping, as --early_stop asks",
+                "no better %s for %s (the best was in epoch %d): stopping, as --early_stop asks",
                 self.suite.full_name(self.best.short),
-                self.best.waited,
+                counted(self.best.waited, "evaluation"),
                 self.best.epoch,
             )
         values = {f"{each.name}{'' if each.domain == 'B' else f'_{each.domain}'}": each.value for each in found}
@@ -149,7 +150,7 @@ class Evaluation:
             return
         if state.get("protocol") != self._protocol:
             logger.warning(
-                "warning: the best %s so far was measured in another way (%s, now %s): it starts anew",
+                "warning: the best %s so far was measured in another way (%s, now %s): it starts over",
                 *(self.best.short, state.get("protocol"), self._protocol),
             )
         else:
@@ -163,7 +164,7 @@ class Evaluation:
         drawn = ""
         if name.startswith("kid"):
             drawn = ", subsets of {kid_subset_size}, seed {metric_seed}".format(**suite.settings)
-        return f"{name} on {self.num_images} images of {self.phase}{drawn}"
+        return f"{name} on {counted(self.num_images, 'image')} of {self.phase}{drawn}"
 
     def _measure(self, model: Snapshot) -> list[Measurement]:
         sides: dict[str, dict[str, Pixels]] = {}
@@ -223,7 +224,7 @@ def start_evaluation(
     settings: Mapping[str, Any],
     labelled: Sequence[str] = (),
 ) -> Evaluation:
-    """The evaluation of a run. A metric that cannot be had here is told once and left out. Every process must call it.
+    """The evaluation of a run; every process must call it. A metric that cannot be had here is reported and left out.
 
     Args:
         pictures: see ``Evaluation``.

@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 from util.files import replacing
 from util.metrics.images import ImageSet, Pixels, as_rgb
+from util.wording import counted
 
 if TYPE_CHECKING:
     from util.metrics.extractors import Extractor  # imports torch-fidelity, which takes two seconds
@@ -102,7 +103,7 @@ def features_of(
         images: read as RGB; 16 bit is rounded to 8. Images of different sizes are scaled one size after the other.
         extractor: the network.
         device: where it runs.
-        batch_size: at most so many images at a time.
+        batch_size: at most this many images at a time.
         cache: looked up first and filled, for a side that will be measured again.
         progress: a bar on a terminal, and a line with the rate.
 
@@ -112,7 +113,7 @@ def features_of(
     known = cache.load(extractor, images) if cache else None
     if known is not None:
         if progress:
-            logger.info("%s: %d images, features from the cache", images.label, len(images))
+            logger.info("%s: %s, features from the cache", images.label, counted(len(images), "image"))
         return known
     parts: dict[str, list[Tensor]] = {layer: [] for layer in extractor.module.get_requested_features_list()}
     start = time.perf_counter()
@@ -126,7 +127,8 @@ def features_of(
     if progress:
         seconds = time.perf_counter() - start
         rate = len(images) / max(seconds, 1e-9)
-        logger.info("%s: %d images in %.1f s (%.1f images/s)", images.label, len(images), seconds, rate)
+        shown = counted(len(images), "image")
+        logger.info("%s: %s in %.1f s (%.1f images/s)", images.label, shown, seconds, rate)
     features = {layer: torch.cat(rows) for layer, rows in parts.items()}
     if cache:
         cache.store(extractor, images, features)

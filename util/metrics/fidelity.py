@@ -10,6 +10,7 @@ from torch import Tensor
 from torch_fidelity import metric_fid, metric_isc, metric_kid, metric_prc
 
 from util.metrics.measurement import Number
+from util.wording import counted
 
 KID_DEGREE = 3
 NEIGHBOURS = 3
@@ -178,9 +179,9 @@ def inception_score(logits: Tensor, *, splits: int, seed: int) -> Number:
     found = metric_isc.isc_features_to_metric(logits, splits=used, shuffle=True, rng_seed=seed)
     notes = []
     if used < splits:
-        notes.append(f"IS over {used} instead of {splits} splits: there are {len(logits)} images")
+        notes.append(f"IS over {used} instead of {splits} splits, of {counted(len(logits), 'image')}")
     if len(logits) < IS_IMAGES:
-        notes.append(f"IS of {len(logits)} images is weak: it grows with their number (published: 50,000)")
+        notes.append(f"IS of {counted(len(logits), 'image')} is weak: it grows with their number (published: 50,000)")
     protocol = {"splits": used, "seed": seed}
     return Number(found[metric_isc.KEY_METRIC_ISC_MEAN], found[metric_isc.KEY_METRIC_ISC_STD], protocol, tuple(notes))
 

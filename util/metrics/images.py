@@ -39,7 +39,7 @@ class ImageSet(ABC):
 
     Attributes:
         label: where they come from, for messages and protocols.
-        names: one an image; equal names on two sides are a pair.
+        names: one per image; equal names on two sides are a pair.
         label_maps: whether they are label maps, which are read in colours.
     """
 
@@ -102,12 +102,12 @@ class FolderImages(ImageSet):
             none, ``fake_B_rgb``.
         half: of pictures that hold a pair side by side, the ``left`` or ``right`` half.
         alpha: what becomes of transparency: ``drop`` or ``white``.
-        resize: scale to so many pixels squared (bicubic, antialiased); 0 keeps the size.
+        resize: scale to this many pixels squared (bicubic, antialiased); 0 keeps the size.
         value_range: the numbers in the files that are black and white (default: 0 and the full scale). What shows a
             domain in colours has its own.
         of_run: the files are results: floating point numbers without ``value_range`` are those of a run without
             ``--value_range``, 0 to 1. Of other files this is not known, and ``read`` refuses them.
-        label_nc: the files are index maps of so many labels, read as ``LABEL_COLOURS``; 0 for pictures.
+        label_nc: the files are index maps of this many labels, read as ``LABEL_COLOURS``; 0 for pictures.
 
     Raises:
         FileNotFoundError: no such folder, or no such images in it.

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from util.metrics import METRICS
 from util.metrics.images import ImageSet, Pixels, pairs
 from util.metrics.measurement import Number
+from util.wording import counted
 
 if TYPE_CHECKING:
     from util.metrics.distances import Lpips  # imports torchmetrics, which takes a second
@@ -117,7 +118,7 @@ def _mean(name: str, values: Sequence[float], lpips: Lpips | None, gaps: int) ->
             how = "left out"
         elif name in _BY_WINDOW:
             how = "left out, with the windows that hold some"
-        notes.append(f"{gaps} pairs have missing pixels (nodata), which are {how}")
+        notes.append(f"missing pixels (nodata) of {counted(gaps, 'pair')} are {how}")
     protocol = {"pairs": len(values), "mean": "over the pairs; std over the pairs", **own_protocol(name, lpips)}
     if not finite:
         return Number(math.inf, None, protocol, ("every image equals its target",))

@@ -21,6 +21,7 @@ from util.metrics.images import ImageSet
 from util.metrics.measurement import Measurement, Number
 from util.metrics.paired import paired
 from util.run.pretrained import MissingWeights
+from util.wording import counted
 
 if TYPE_CHECKING:
     from util.metrics.distances import Lpips
@@ -37,7 +38,7 @@ _PACKAGES = ("torch", "torchvision", "torch-fidelity", "torchmetrics", "numpy", 
 class Suite:
     """Metrics with their settings.
 
-    The networks are loaded on construction, so that what is missing is told before anything is computed.
+    The networks are loaded on construction, so that what is missing is reported before anything is computed.
 
     Args:
         names: short names, groups allowed (``kid``, ``prc``, ``psnr``...).
@@ -147,7 +148,7 @@ class Suite:
             draws: all draws of the generated images, the first being ``fake``, for ``diversity``.
             features: of ``fake``, where they are known already.
             paired_values: PSNR, SSIM..., where they are known already.
-            failed: told what cannot be measured and why; the others are measured all the same.
+            failed: gets what cannot be measured and why; the others are measured all the same.
 
         Raises:
             ValueError: too few images, an unreadable one, or pairs that do not match; not with ``failed``.
@@ -248,7 +249,8 @@ class Suite:
         gaps = sum(int(side.get("nodata", 0)) for side in common.values())
         if gaps and METRICS[short].by == "features":
             protocol["nodata"] = "black"
-            notes.append(f"the network saw missing pixels (nodata) as black; {gaps} images name a value for them")
+            images = counted(gaps, "image")
+            notes.append(f"the network saw missing pixels (nodata) as black; a value for them is named in {images}")
         if METRICS[short].needs_source and source is not None:
             protocol["source"] = source.facts()
         return Measurement(self.full_name(short), short, number.value, number.std, protocol, tuple(notes))

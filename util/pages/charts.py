@@ -7,7 +7,7 @@ import math
 import re
 import threading
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -57,6 +57,7 @@ _SETTINGS: dict[Any, Any] = {
     "svg.fonttype": "none",  # text stays text: small files that can be searched
     "pdf.fonttype": 42,  # publishers refuse Type 3 fonts
 }
+_UNDATED: dict[str, dict[str, Any]] = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}
 _HINT = "hint:"
 _LARGEST = 1e100  # values beyond count as infinite: the length of their axis would be
 _GUIDE = 11  # number of the look of guides: dark and dashed
@@ -143,16 +144,11 @@ class Chart:
         Raises:
             OSError: it cannot be written.
         """
-        kind = path.suffix.lower().removeprefix(".")
-        if kind == "svg":
-            content = self.svg().encode("utf-8")
+        if path.suffix.lower() == ".svg":
+            with replacing(path) as temporary:
+                temporary.write_bytes(self.svg().encode("utf-8"))
         else:
-            file, metadata = io.BytesIO(), {"CreationDate": None} if kind == "pdf" else None
-            with drawing_settings(self.title):
-                self.figure(titled=True).savefig(file, format=kind, dpi=200, metadata=metadata)
-            content = file.getvalue()
-        with replacing(path) as temporary:
-            temporary.write_bytes(content)
+            save_figure(lambda: self.figure(titled=True), path, salt=self.title, dpi=200)
 
     def figure(self, *, titled: bool = False) -> Figure:
         """Draw with matplotlib.
@@ -276,6 +272,25 @@ def printable(text: str) -> str:
 
 
 # --- parts of a drawing -----------------------------------------------------------------------------------------------
+
+
+def save_figure(draw: Callable[[], Figure], file: Path, *, salt: str, dpi: int) -> None:
+    """Write a drawing; a reader never sees a part of it, and equal drawings are equal files.
+
+    Args:
+        draw: makes it; runs with ``drawing_settings``.
+        file: its suffix is one that matplotlib knows.
+        salt: see ``drawing_settings``.
+        dpi: pixels per inch.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    kind, content = file.suffix.lower().removeprefix("."), io.BytesIO()
+    with drawing_settings(salt):
+        draw().savefig(content, format=kind, dpi=dpi, metadata=_UNDATED.get(kind))
+    with replacing(file) as temporary:
+        temporary.write_bytes(content.getvalue())
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from typing import Any
 from util.metrics.measurement import Measurement, columns
 from util.pages.charts import Points
 from util.registry import unknown
+from util.wording import counted
 
 ABSENT = "–"
 """Stands where a run has no such option or number."""
@@ -241,7 +242,7 @@ def trained(run: ComparedRun) -> str:
     if not run.images:
         return "unknown (no metrics.jsonl)"
     counts = [(run.epochs, "epoch"), (run.images, "image")]
-    return ", ".join(f"{count:,} {what}{'' if count == 1 else 's'}" for count, what in counts if count)
+    return ", ".join(counted(count, what) for count, what in counts if count)
 
 
 def doubts(numbers: Sequence[Column]) -> list[str]:

@@ -28,6 +28,7 @@ from util.pages.html import shown_of
 from util.registry import unknown
 from util.run.folder import check_name, check_writable, make_folder
 from util.types import ABOUT_A_FAKE, IN_COLOURS, EpochRecord, ScalarRecord
+from util.wording import counted
 
 logger = logging.getLogger(__name__)
 
@@ -190,8 +191,8 @@ def read_compared(run: ComparedRun, checkpoints_dir: Path, results_dir: Path, fo
     known = [each for each in read_measurements(results_dir / name / METRICS) if each.folder == folder]
     measurements = [each for each in known if _is_of_these_pictures(each, results_dir / name / folder / "images")]
     if len(measurements) < len(known):
-        count = len(known) - len(measurements)
-        logger.warning("warning: %d numbers of %s are of earlier pictures and left out; measure again", count, name)
+        count = counted(len(known) - len(measurements), "number")
+        logger.warning("warning: %s of %s left out, of earlier pictures; measure again", count, name)
     tags = dict.fromkeys(each.tag for each in measurements if each.tag)
     return replace(
         run,

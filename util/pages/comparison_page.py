@@ -29,6 +29,8 @@ from util.pages.comparison import (
     trained,
 )
 from util.pages.html import bullets, fold, image_link, page, warning, wide_table
+from util.pages.markdown import markdown_table
+from util.wording import counted
 
 MARK = "<!-- a page of scripts/evaluate.py --compare -->"
 """Stands in every page, so that a later comparison knows what it may replace."""
@@ -75,20 +77,16 @@ def markdown_text(comparison: Comparison) -> str:
     numbers, options = comparison.numbers, comparison.options.differing
     heads = ["run", "trained", *options]
     heads += [f"{column.title} {_arrow(column)}" for column in numbers]
-    lines = [markdown_row(heads), markdown_row(["---"] * (2 + len(options)) + ["---:"] * len(numbers))]
+    rows = []
     for place, run in enumerate(comparison.runs):
         cells = [run.name, trained(run), *(texts[place] for texts in options.values())]
         cells += [f"**{_shown(c, place)}**" if place in c.best else _shown(c, place) for c in numbers]
-        lines.append(markdown_row(cells))
+        rows.append(cells)
+    lines = markdown_table(heads, rows, right=range(2 + len(options), len(heads)))
     says = [f"not comparable: {line}" for line in doubts(numbers)] + notes(numbers, comparison.runs)
     says += [f"other {line}" for line in soft_doubts(numbers)]
     says.append(f"results: {comparison.folder}")
     return "\n".join([f"# {comparison.title}", "", *lines, "", *(f"- {line}" for line in says)]) + "\n"
-
-
-def markdown_row(cells: Sequence[str]) -> str:
-    """A row of a Markdown table."""
-    return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
 
 
 # --- the sections of the page -----------------------------------------------------------------------------------------
@@ -232,7 +230,7 @@ def _images(comparison: Comparison, width: int) -> list[dom_tag]:
     if not comparison.rows:
         return [*parts, p("None (--num_images 0).", cls="soft")]
     shown = len(comparison.rows)
-    count = f"{shown} test image{'' if shown == 1 else 's'}"
+    count = counted(shown, "test image")
     if comparison.num_left_out:
         count += f"; {comparison.num_left_out} more that all runs have are left out (--num_images)"
     parts.append(p(". ".join([count, *comparison.image_remarks]) + ".", cls="soft"))

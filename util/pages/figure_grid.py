@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from util.files import replacing
 from util.images.io import read_image, scale_of
-from util.pages.charts import drawing_settings, printable
+from util.pages.charts import printable, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -65,7 +63,7 @@ class FigureGrid:
     Attributes:
         captions: above the columns.
         labels: beside the rows; empty texts for none.
-        pictures: row by row a picture a column, ``uint8 [H, W, 3]`` or ``[H, W]``; None leaves the place empty.
+        pictures: row by row a picture per column, ``uint8 [H, W, 3]`` or ``[H, W]``; None leaves the place empty.
         boxes: of each row, the pieces that are enlarged below or beside every picture.
         width: of the figure in inches.
         font_size: of the captions in points.
@@ -89,12 +87,7 @@ class FigureGrid:
         Raises:
             OSError: it cannot be written.
         """
-        kind = file.suffix.lower().removeprefix(".")
-        content, metadata = io.BytesIO(), {"pdf": {"CreationDate": None}, "svg": {"Date": None}}.get(kind)
-        with drawing_settings("figure"):
-            self.figure().savefig(content, format=kind, dpi=300, metadata=metadata)
-        with replacing(file) as temporary:
-            temporary.write_bytes(content.getvalue())
+        save_figure(self.figure, file, salt="figure", dpi=300)
 
     def figure(self) -> Figure:
         """Draw with matplotlib."""

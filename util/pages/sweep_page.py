@@ -11,6 +11,7 @@ from dominate.tags import code, div, h2, p, pre, td, th
 
 from util.pages.charts import Chart, Points
 from util.pages.html import bullets, page, whole_flags, wide_table
+from util.wording import counted
 
 _STRONG = 6
 """Trials whose curves have colours; those of the others are pale."""
@@ -81,7 +82,7 @@ def sweep_page(report: SweepReport) -> str:
         counts[trial.state] += 1
     told = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
     direction = "higher" if report.higher_is_better else "lower"
-    head = p(f"{len(report.trials)} trials: {told}. {report.metric}: {direction} is better.", cls="soft")
+    head = p(f"{counted(len(report.trials), 'trial')}: {told}. {report.metric}: {direction} is better.", cls="soft")
     pieces = [head, *_best(report), h2("Curves"), *_curves(report), *_effects(report), h2("Trials"), _table(report)]
     return page(f"Sweep {report.name}", [*pieces, bullets(report.facts)])
 

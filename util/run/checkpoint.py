@@ -18,11 +18,13 @@ import numpy as np
 import torch
 from torch import nn
 
+from util.run.folder import CHECKPOINT_FILE
 from util.run.restart import MARKER
 
 FORMAT = 1
 DRAFT = ".tmp"
-_TAGGED = re.compile(r"(?P<tag>latest|iter_\d+|best_\w+?|\d+)_(?:net_.+|state)\.pth")
+AVERAGE = "_ema"
+"""Ending of the name of an averaged network."""
 
 
 class Checkpointer:
@@ -34,7 +36,7 @@ class Checkpointer:
 
     Args:
         folder: the run's folder.
-        keep: keep only so many numbered checkpoints of each kind (epochs, ``iter_<n>``); 0 keeps all.
+        keep: keep only this many numbered checkpoints of each kind (epochs, ``iter_<n>``); 0 keeps all.
     """
 
     def __init__(self, folder: Path, keep: int = 0) -> None:
@@ -91,7 +93,7 @@ class Checkpointer:
 
     def tags(self) -> list[str]:
         """Tags of what is there: latest first, then numbered ones from new to old."""
-        found = {match["tag"] for file in self.folder.glob("*.pth") if (match := _TAGGED.fullmatch(file.name))}
+        found = {match["tag"] for file in self.folder.glob("*.pth") if (match := CHECKPOINT_FILE.fullmatch(file.name))}
         return sorted(found, key=lambda tag: (tag != "latest", not tag.isdigit(), -_number(tag), tag))
 
     def load_network(
@@ -177,7 +179,7 @@ class Checkpointer:
         for kind in ([t for t in tags if t.isdigit()], [t for t in tags if t.startswith("iter_")]):
             for tag in kind[self.keep :]:
                 for file in self.folder.glob(f"{tag}_*.pth"):
-                    if (match := _TAGGED.fullmatch(file.name)) and match["tag"] == tag:
+                    if (match := CHECKPOINT_FILE.fullmatch(file.name)) and match["tag"] == tag:
                         file.unlink(missing_ok=True)
 
 
@@ -276,7 +278,7 @@ def _load(file: Path) -> Any:
 
 def _other_copies(file: Path) -> str:
     """What to do without this file: which flags choose another checkpoint of its run."""
-    match = _TAGGED.fullmatch(file.name)
+    match = CHECKPOINT_FILE.fullmatch(file.name)
     part = file.name.removeprefix(match["tag"]) if match else ""
     tags = [tag for tag in Checkpointer(file.parent).tags() if part and (file.parent / f"{tag}{part}").is_file()]
     flags = [

@@ -68,7 +68,7 @@ def read_class_names(path: Path) -> tuple[str, ...]:
 
     Args:
         path: rows ``LABEL: 'name, synonym'`` like ``label_to_classname.txt``, in any order, the name a Python string;
-            or one plain name a row, for the labels 0, 1, 2, ...
+            or one plain name per row, for the labels 0, 1, 2, ...
 
     Raises:
         FileNotFoundError: there is no such file.

@@ -97,7 +97,7 @@ def device_for(gpu_ids: list[int], local_rank: int = 0, *, own_process: bool = F
     ids = list(range(torch.cuda.device_count())) if own_process else gpu_ids
     if local_rank >= len(ids):
         shown = ",".join(map(str, ids))
-        raise ValueError(f"--gpu_ids {shown}: process {local_rank} has no GPU of its own; name one GPU a process")
+        raise ValueError(f"--gpu_ids {shown}: process {local_rank} has no GPU of its own; name one GPU per process")
     device = torch.device("cuda", ids[local_rank])
     torch.cuda.set_device(device)
     return device

@@ -1,4 +1,4 @@
-"""Several processes: one a GPU (NCCL), or several on the CPU (gloo), started by ``torchrun`` or by ourselves."""
+"""Several processes: one per GPU (NCCL), or several on the CPU (gloo), started by ``torchrun`` or by ourselves."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def leave(code: int) -> NoReturn:
 
 
 def launch(entry: Callable[..., int], arguments: Sequence[object], num_processes: int) -> int:
-    """Run ``entry(*arguments)`` in so many processes on this machine by torch's elastic launcher.
+    """Run ``entry(*arguments)`` in ``num_processes`` processes on this machine by torch's elastic launcher.
 
     Returns:
         the exit code: 0, or that of the first process that failed.
@@ -120,7 +120,7 @@ def launch(entry: Callable[..., int], arguments: Sequence[object], num_processes
 
 
 def launch_if_several(entry: Callable[..., int], arguments: Sequence[object], gpu_ids: str) -> int | None:
-    """``launch`` a process a GPU where ``--gpu_ids`` names several and no launcher has started them; None: go on."""
+    """``launch`` a process per GPU where ``--gpu_ids`` names several and no launcher has started them; None: go on."""
     count = len(parse_gpu_ids(gpu_ids)) if "," in gpu_ids else 1  # the engine reads it too, and says what it found
     return None if count < 2 or world_from_environment().size > 1 else launch(entry, arguments, count)
 

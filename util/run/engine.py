@@ -83,6 +83,8 @@ def load_rng_state(state: dict[str, Any]) -> None:
 
 
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+TRAVEL = {"none": None, "bf16": torch.bfloat16}
+"""``--gradient_compression`` -> type in which gradients travel; None for that of the parameters."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,7 @@ class Engine:
         channels_last: NHWC memory layout of networks and inputs.
         compile: compile the networks with ``torch.compile``.
         world: this process's place among all.
+        gradient_compression: ``none``, or ``bf16``, in which the processes exchange gradients then.
     """
 
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
@@ -102,6 +105,7 @@ class Engine:
     channels_last: bool = False
     compile: bool = False
     world: World = field(default_factory=World)
+    gradient_compression: str = "none"
 
     def start(self) -> None:
         """Join the other processes and set the arithmetic of this one.
@@ -172,7 +176,8 @@ class Engine:
         """What averages the gradients of an optimizer over the processes; None alone. Every process must call it."""
         if self.world.size == 1:
             return None
-        return GradientAverage(parameters, distributed.group_for_gradients(self.device))
+        group, dtype = distributed.group_for_gradients(self.device), TRAVEL[self.gradient_compression]
+        return GradientAverage(parameters, group, dtype=dtype)
 
     def rng(self, purpose: str) -> random.Random:
         """Random numbers of their own for one purpose, by ``--seed`` and process."""
@@ -199,6 +204,7 @@ def start_engine(
     precision: str = "fp32",
     channels_last: bool = False,
     compile: bool = False,
+    gradient_compression: str = "none",
 ) -> Engine:
     """The engine of this process, started: device chosen, other processes joined, everything seeded.
 
@@ -209,6 +215,7 @@ def start_engine(
         precision: see ``Engine``; ``auto`` is ``bf16`` where the main process measures that it is faster, or ``fp32``.
         channels_last: see ``Engine``.
         compile: see ``Engine``.
+        gradient_compression: see ``Engine``; without effect on a single process, which is warned of.
 
     Raises:
         ValueError: a GPU or a precision that this machine does not have.
@@ -223,7 +230,12 @@ def start_engine(
         logger.info("--precision auto: %s", precision)
     elif precision == "bf16" and device.type == "cpu" and world.is_main:
         warn_of_slow_bf16(device)
-    engine = Engine(device, precision, channels_last, compile, world)
+    if gradient_compression != "none" and world.size == 1:
+        logger.warning(
+            "warning: --gradient_compression %s has no effect on a single process: no gradients travel",
+            gradient_compression,
+        )
+    engine = Engine(device, precision, channels_last, compile, world, gradient_compression)
     engine.start()
     seed_everything(seed)
     return engine

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import time
 from dataclasses import replace
@@ -22,6 +23,8 @@ OURS = (
 )
 OUR_FOLDERS = ("web", "tensorboard", "wandb", "images_noisy")
 LOCK = ".lock"
+CHECKPOINT_FILE = re.compile(r"(?P<tag>latest|iter_\d+|best_\w+?|\d+)_(?:net_.+|state)\.pth")
+"""Name of a file of a checkpoint, with its tag."""
 RESTART_SECONDS = 20.0
 """How long a process of torchrun waits for a lock: the job may have been started again a moment ago."""
 

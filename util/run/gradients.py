@@ -20,10 +20,14 @@ class _Bucket:
         parameters: of one dtype.
         missing: how many gradients this backward pass has not finished yet.
         flat: the gradients on their way, one after the other; None before they are sent.
+
+    Args:
+        parameters: see above.
+        dtype: in which they travel; None for their own.
     """
 
-    def __init__(self, parameters: list[nn.Parameter]) -> None:
-        self.parameters = parameters
+    def __init__(self, parameters: list[nn.Parameter], dtype: torch.dtype | None = None) -> None:
+        self.parameters, self._dtype = parameters, dtype
         self.missing = len(parameters)
         self.flat: Tensor | None = None
         self._work: dist.Work | None = None
@@ -31,6 +35,8 @@ class _Bucket:
     def send(self, group: dist.ProcessGroup | None) -> None:
         grads = [p.grad.reshape(-1) for p in self.parameters if p.grad is not None]
         self.flat = torch.cat(grads).div_(dist.get_world_size())
+        if self._dtype is not None:  # after the division, which rounds in float32 then
+            self.flat = self.flat.to(self._dtype)
         self._work = dist.all_reduce(self.flat, group=group, async_op=True)
 
     def receive(self) -> None:
@@ -54,10 +60,15 @@ class GradientAverage:
     differentiates through it twice for a gradient penalty and adds up the gradients of micro-batches, which
     DistributedDataParallel does not allow in general.
 
+    With a ``dtype`` every process rounds its part of the mean to it, and the sum of the parts is rounded to it, too;
+    the means are equal in all processes, bit for bit. Nothing is kept for the next step (no error feedback), so that a
+    resumed run needs no state of it.
+
     Args:
         parameters: trainable; the same in every process.
         group: processes of the exchange; None for all, in one queue with their other messages.
         bucket_bytes: size at which a bucket is full; a larger parameter has one of its own.
+        dtype: in which gradients travel; None for that of the parameters.
     """
 
     def __init__(
@@ -65,8 +76,9 @@ class GradientAverage:
         parameters: Iterable[nn.Parameter],
         group: dist.ProcessGroup | None = None,
         bucket_bytes: int = BUCKET_BYTES,
+        dtype: torch.dtype | None = None,
     ) -> None:
-        self._group, self._limit = group, bucket_bytes
+        self._group, self._limit, self._dtype = group, bucket_bytes, dtype
         self._buckets = self._fill(list(parameters)[::-1])
         self._bucket_of = {id(p): bucket for bucket in self._buckets for p in bucket.parameters}
         self._next = 0  # number of the first bucket that has not left
@@ -82,11 +94,11 @@ class GradientAverage:
         for parameter in parameters:
             bytes_ = parameter.numel() * parameter.element_size()
             if bucket and (size + bytes_ > self._limit or parameter.dtype != bucket[0].dtype):
-                buckets.append(_Bucket(bucket))
+                buckets.append(_Bucket(bucket, self._dtype))
                 bucket, size = [], 0
             bucket.append(parameter)
             size += bytes_
-        return [*buckets, _Bucket(bucket)] if bucket else buckets
+        return [*buckets, _Bucket(bucket, self._dtype)] if bucket else buckets
 
     @contextlib.contextmanager
     def sending(self) -> Iterator[None]:

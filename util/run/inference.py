@@ -80,7 +80,7 @@ def translate(
     the pictures before it, and not on how many draws there are.
 
     Args:
-        model: in the mode (training, evaluation) that it shall be used in.
+        model: in the mode (training, evaluation) that it is used in.
         loader: of the images.
         seed: ``--seed``.
         total: how many, those that cannot be read included.

@@ -13,9 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from util.run.folder import check_name, holds_run, is_training
+from util.run.folder import CHECKPOINT_FILE, check_name, holds_run, is_training
 
-_CHECKPOINT = re.compile(r"(?P<tag>latest|iter_\d+|best_\w+?|\d+)_(?:net_.+|state)\.pth")
 _KEPT = ("latest", "best")
 _WATCHED = (".pth", ".jsonl", ".csv")  # the newest of these says when the run was changed
 
@@ -115,7 +114,7 @@ def read_run(folder: Path, name: str = "") -> RunInfo:
         raise ValueError(f"--name {name}: there is no run in {folder}")
     checkpoints: dict[str, list[Path]] = {}
     for file in sorted(folder.glob("*.pth")):
-        if (found := _CHECKPOINT.fullmatch(file.name)) and not file.is_dir():
+        if (found := CHECKPOINT_FILE.fullmatch(file.name)) and not file.is_dir():
             checkpoints.setdefault(found["tag"], []).append(file)
     files = {file: status for file in folder.rglob("*") if (status := _file_status(file))}
     watched = [status for file, status in files.items() if file.parent == folder and file.suffix in _WATCHED]

@@ -16,6 +16,8 @@ from typing import TypeVar
 import torch
 from torch.profiler import ProfilerActivity, profile
 
+from util.wording import counted
+
 logger = logging.getLogger(__name__)
 
 TRACE_FILE = "profile_trace.json"
@@ -64,8 +66,8 @@ class StepProfiler:
             self._report(self._profile)
         elif self._steps:
             logger.warning(
-                "warning: --profile %d: the run ended after %d steps, and the first %d are not profiled",
-                *(self._steps, self._seen, WARMUP),
+                "warning: --profile %d: the run ended after %s, and the first %d are not profiled",
+                *(self._steps, counted(self._seen, "step"), WARMUP),
             )
             if self._profile:
                 with harmless_left_out():
@@ -92,12 +94,14 @@ class StepProfiler:
         key = "self_device_time_total" if self._device.type == "cuda" else "self_cpu_time_total"
         rows = sorted(found.key_averages(), key=lambda row: -getattr(row, key))
         total = sum(getattr(row, key) for row in rows) or 1.0
-        lines = [f"profile of {steps} steps: {seconds / steps:.3f} s each with the profiler, trace in {trace}"]
+        lines = [
+            f"profile of {counted(steps, 'step')}: {seconds / steps:.3f} s each with the profiler, trace in {trace}"
+        ]
         for row in rows[:ROWS]:
             spent = getattr(row, key)
             lines.append(
                 f"  {row.key[:48]:48} {spent / steps / 1000:9.2f} ms/step {100 * spent / total:5.1f} %  "
-                f"{row.count // steps} calls"
+                f"{counted(row.count // steps, 'call')}"
             )
         logger.info("%s", "\n".join([*lines, waiting_advice(self._waited / seconds)]))
 

@@ -27,7 +27,7 @@ class Progress:
     last_size: int = field(default=0, compare=False)
 
     def advance(self, num_images: int) -> None:
-        """One batch of so many images was trained on."""
+        """One batch of this many images was trained on."""
         self.epoch_iter += num_images
         self.total_iters += num_images
         self.steps += 1

@@ -15,6 +15,7 @@ from util.run.checkpoint import size_on_disk
 from util.run.device import peak_memory_mb
 from util.run.schedule import TrainingSchedule
 from util.types import Batch, Losses
+from util.wording import counted
 
 
 class Trainable(Protocol):
@@ -47,10 +48,10 @@ def describe_data(mode: str, summary: Mapping[str, object]) -> list[str]:
 
 def describe_plan(plan: TrainingSchedule, num_images: int, batch_size: int) -> list[str]:
     """How long the run is."""
-    end = f"{plan.total_steps:,} steps" if plan.by_steps else f"epochs {plan.epoch_count} to {plan.last_epoch}"
+    end = counted(plan.total_steps, "step") if plan.by_steps else f"epochs {plan.epoch_count} to {plan.last_epoch}"
     return [
-        f"schedule: {end}; {num_images:,} images and {plan.steps_per_epoch:,} steps of batch {batch_size} an epoch, "
-        f"{plan.total_steps:,} steps in all; learning rate {plan.lr_policy}"
+        f"schedule: {end}; {counted(num_images, 'image')} and {counted(plan.steps_per_epoch, 'step')} of batch "
+        f"{batch_size} per epoch, {counted(plan.total_steps, 'step')} in all; learning rate {plan.lr_policy}"
     ]
 
 

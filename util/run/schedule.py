@@ -38,7 +38,7 @@ def lr_factor(
 
     ``sched_compat="reference"`` gives the published numbers, where the schedule is stepped before the first epoch:
     linear decays one epoch early and trains the last epoch at rate 0; step and cosine count from ``epoch_count``, so
-    they start anew on resume; cosine reaches 0 at epoch n and rises again.
+    they start over on resume; cosine reaches 0 at epoch n and rises again.
 
     Args:
         policy: ``linear``, ``step``, ``cosine`` or ``constant``; ``plateau`` follows a metric, see ``Plateau``.

@@ -12,7 +12,7 @@ from torch import nn
 
 from util.metrics.evaluation import Evaluation
 from util.run import distributed
-from util.run.checkpoint import FORMAT, Checkpointer, versions
+from util.run.checkpoint import AVERAGE, FORMAT, Checkpointer, versions
 from util.run.distributed import World
 from util.run.engine import load_rng_state, rng_state
 from util.run.progress import Meter, Progress
@@ -181,6 +181,6 @@ class RunState:
             if (self.checkpointer.folder / f"{tag}_net_{name}.pth").is_file():
                 self.checkpointer.load_network(tag, name, net)
                 continue
-            source = name.removesuffix("_ema")
+            source = name.removesuffix(AVERAGE)
             logger.warning("warning: %s has no %s: the average starts from %s", tag, name, source)
             net.load_state_dict(self.model.networks[source].state_dict())

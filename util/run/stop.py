@@ -11,12 +11,13 @@ from typing import Any
 
 import torch
 
+from util.exit_code import Terminated
 from util.run.distributed import World, sum_over_processes
 
 logger = logging.getLogger(__name__)
 
 AGREE_EVERY = 10
-"""Several processes on GPUs agree on stopping only every so many steps, because asking waits for the GPU."""
+"""Several processes on GPUs agree on stopping only every few steps, because asking waits for the GPU."""
 
 ECHO_SECONDS = 5.0
 """torchrun passes on the Ctrl-C that the terminal gave its processes already: a second one so soon is the same."""
@@ -67,7 +68,7 @@ class StopSignal:
             return
         if self.number:
             signal.signal(number, signal.SIG_DFL)
-            raise KeyboardInterrupt
+            raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
         self.number, self._first = number, time.monotonic()
         if self._world.is_main:
             logger.warning("stopping after this step and saving; once more stops at once")

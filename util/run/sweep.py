@@ -21,10 +21,12 @@ from typing import TYPE_CHECKING, Any
 
 from util.exit_code import EXIT_BAD_INPUT, EXIT_DONE
 from util.files import locked
+from util.packages import needs
 from util.pages.sweep_page import SweepTrial
 from util.run.folder import holds_run, is_training
 from util.run.follow import EpochReader, TrainingProcess
 from util.run.search_space import Dimension, grid, read_space
+from util.wording import counted
 
 if TYPE_CHECKING:
     import optuna
@@ -93,10 +95,8 @@ def require_optuna() -> Any:
     Raises:
         ValueError: it is not installed.
     """
-    try:
+    with needs("scripts/sweep.py needs", "optuna"):
         import optuna
-    except ImportError:
-        raise ValueError("scripts/sweep.py needs the package optuna: pip install optuna") from None
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
     return optuna
@@ -178,7 +178,7 @@ class Sweep:
     # --- trials -------------------------------------------------------------------------------------------------------
 
     def add_trials(self, total: int) -> None:
-        """Let there be so many trials in all; those that are there stay.
+        """Let there be this many trials in all; those that are there stay.
 
         Raises:
             ValueError: a grid has fewer points.
@@ -223,7 +223,7 @@ class Sweep:
         if d.sampler == "grid":
             points = grid(self.space)
             if total > len(points):
-                raise ValueError(f"--trials {total}: the grid has {len(points)} points")
+                raise ValueError(f"--trials {total}: the grid has {counted(len(points), 'point')}")
             return list(points)
         memory = self._optuna.create_study(sampler=self._optuna.samplers.RandomSampler(seed=d.seed))
         drawn = []

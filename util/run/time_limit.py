@@ -13,7 +13,7 @@ from util.run.progress import Progress
 from util.run.schedule import TrainingSchedule
 
 AGREE_EVERY = 10
-"""Several processes go by the clock of the first, and ask for it only every so many steps."""
+"""Several processes go by the clock of the first, and ask for it only every few steps."""
 
 
 class TimeLimit:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 import warnings
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +16,9 @@ from numpy.typing import NDArray
 
 from util.memory import require_memory
 from util.volumes.errors import one_line
-from util.volumes.grid import LPS_TO_RAS, Volume, is_tilted
+from util.volumes.grid import LPS_TO_RAS, Volume, is_tilted, zeros
 from util.volumes.numbers import compact
+from util.wording import counted
 
 # What matters is raised. Beside that pydicom reports tags it does not like, with several lines per file.
 logging.getLogger("pydicom").setLevel(logging.CRITICAL)
@@ -78,7 +78,7 @@ def read_header(path: Path) -> Header:
 
 
 def _read(path: Path, *, pixels: bool) -> Any:
-    import pydicom
+    import pydicom.pixels  # came with version 3: before, colours stayed YBR and unused bits as they were
 
     with open(path, "rb") as file:
         usual = file.read(132)[128:] == b"DICM"
@@ -168,8 +168,8 @@ def _split(group: list[Header]) -> list[list[Header]]:
         if len(parts) > 1 and all(len({_place(each.tags) for each in part}) == len(part) for part in parts.values()):
             return list(parts.values())
     raise ValueError(
-        f"{len(group)} pictures of one series lie in {len(set(places))} places, and no tag says which belong together: "
-        "sort them into a folder for each volume, and take SeriesInstanceUID out"
+        f"{len(group)} pictures of one series lie in {counted(len(set(places)), 'place')}, and no tag says which "
+        "belong together: sort them into a folder for each volume, and take SeriesInstanceUID out"
     )
 
 
@@ -220,18 +220,22 @@ def series_name(header: Header) -> str:
 # --- a series as a volume ---------------------------------------------------------------------------------------------
 
 
-def read_series(paths: Sequence[Path]) -> Volume:
+def read_series(paths: Sequence[Path], *, voxels: bool = True) -> Volume:
     """The volume of a series, its files in the order of ``sort_into_series``.
 
     Values are those after the modality transformation (Rescale Slope and Intercept, the modality LUT, or the dose
     scaling), once: Hounsfield units of a CT. MONOCHROME1 is turned over, so that large is bright, unless the values are
     a quantity; YBR becomes RGB. Padding (Pixel Padding Value, and Range Limit) is ``nodata``.
 
+    Args:
+        paths: of the files.
+        voxels: False: only the headers are read, for ``grid.difference``; all values are 0, of one channel.
+
     Raises:
         ValueError: a file cannot be decoded, or does not fit to the others.
     """
     try:
-        return _read_series(paths)
+        return _read_series(paths) if voxels else _read_grid(paths)
     except (ValueError, ModuleNotFoundError, MemoryError):
         raise
     except Exception as error:  # a tag with several values or words where one number is meant
@@ -257,6 +261,15 @@ def _read_series(paths: Sequence[Path]) -> Volume:
         if len(shapes) > 1:
             raise ValueError(f"its pictures have different sizes: {', '.join(map(str, sorted(shapes)))}")
         return _assembled(files, parts, gaps)
+
+
+def _read_grid(paths: Sequence[Path]) -> Volume:
+    with _quiet():
+        files = [read_header(path).tags for path in paths]
+    slices = sum(_frames(tags) for tags in files)
+    geometry = _Geometry.of(files, slices)
+    array = zeros((int(files[0].Columns), int(files[0].Rows), slices))
+    return Volume(array, geometry.affine, oriented=geometry.oriented, uneven=geometry.uneven)
 
 
 def _assembled(files: Sequence[Any], parts: list[NDArray[Any]], gaps: list[NDArray[np.bool_] | None]) -> Volume:
@@ -315,7 +328,7 @@ def _values(tags: Any) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
     known = (*_COLOURS, *_GREY, "PALETTE COLOR")
     if photometric not in known:
         raise ValueError(f"has colours of the kind {photometric or '(none)'}, which are not read")
-    stored = _pixels(tags, photometric)
+    stored = _pixels(tags)
     if stored.ndim == 2 + (samples > 1):
         stored = stored[None]
     if photometric == "PALETTE COLOR":
@@ -326,8 +339,8 @@ def _values(tags: Any) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
     return _physical(stored, tags, photometric)[..., None], gap
 
 
-def _pixels(tags: Any, photometric: str) -> NDArray[Any]:
-    """The stored numbers: sign extended, bits beyond BitsStored cleared, colours RGB, with pydicom 2 as with 3."""
+def _pixels(tags: Any) -> NDArray[Any]:
+    """The stored numbers: sign extended, bits beyond BitsStored cleared, colours RGB."""
     if not {"PixelData", "FloatPixelData", "DoubleFloatPixelData"} & set(tags.dir()):
         raise ValueError("holds no pixels")
     if "TransferSyntaxUID" not in getattr(tags, "file_meta", {}):
@@ -336,40 +349,14 @@ def _pixels(tags: Any, photometric: str) -> NDArray[Any]:
         stored: NDArray[Any] = tags.pixel_array
     except Exception as error:  # pydicom, its plugins and their libraries raise many kinds
         raise ValueError(f"its pixels cannot be decoded ({one_line(error)})") from None
-    allocated, bits = int(tags.get("BitsAllocated", 8)), int(tags.get("BitsStored", 0) or 0)
-    if stored.dtype.kind in "iu" and 1 < bits < allocated and int(tags.get("HighBit", bits - 1)) == bits - 1:
-        stored = _cleaned(stored, bits)
-    if photometric in ("YBR_FULL", "YBR_FULL_422") and _pydicom_keeps_ybr():
-        stored = _function("convert_color_space")(stored, photometric, "RGB")
     return stored
 
 
-def _cleaned(stored: NDArray[Any], bits: int) -> NDArray[Any]:
-    """The lowest bits, the highest of them as the sign of signed numbers; pydicom 3 has done so already."""
-    mask = stored.dtype.type(2**bits - 1) if bits < 8 * stored.dtype.itemsize else stored.dtype.type(-1)
-    low = stored & mask
-    if stored.dtype.kind == "i":
-        low = np.where(low >= 2 ** (bits - 1), low - stored.dtype.type(2 ** (bits - 1)) * 2, low).astype(stored.dtype)
-    return low
-
-
-def _pydicom_keeps_ybr() -> bool:
-    import pydicom
-
-    return int(pydicom.__version__.split(".")[0]) < 3
-
-
-def _function(name: str) -> Callable[..., NDArray[Any]]:
-    """Of pydicom's processing functions, which moved with version 3."""
-    module = "pydicom.pixel_data_handlers.util" if _pydicom_keeps_ybr() else "pydicom.pixels.processing"
-    found: Callable[..., NDArray[Any]] = getattr(importlib.import_module(module), name)
-    return found
-
-
 def _palette(stored: NDArray[Any], tags: Any) -> NDArray[Any]:
-    colours = _function("apply_color_lut")
+    from pydicom.pixels import apply_color_lut
+
     try:
-        return np.stack([colours(frame, tags) for frame in stored])
+        return np.stack([apply_color_lut(frame, tags) for frame in stored])
     except Exception as error:  # a table that is missing or too short
         raise ValueError(f"its palette cannot be used ({one_line(error)})") from None
 
@@ -396,7 +383,9 @@ def _physical(stored: NDArray[Any], tags: Any, photometric: str) -> NDArray[Any]
     if "DoseGridScaling" in tags:
         return (stored * float(tags.DoseGridScaling)).astype(np.float32)
     if "ModalityLUTSequence" in tags:
-        values = compact(_function("apply_modality_lut")(stored, tags))
+        from pydicom.pixels import apply_modality_lut
+
+        values = compact(apply_modality_lut(stored, tags))
         if turned:
             values = compact(int(values.min()) + int(values.max()) - values.astype(np.int64))
         return values

@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from util.files import replacing
+from util.images.tiff import is_cut, ome_files
 from util.memory import require_memory
 from util.volumes.errors import one_line
-from util.volumes.grid import LPS_TO_RAS, Volume
+from util.volumes.grid import LPS_TO_RAS, Volume, zeros
 from util.volumes.numbers import compact
 
 NIFTI, ITK, TIFF = (".nii", ".nii.gz", ".hdr", ".mgz", ".mgh"), (".nrrd", ".nhdr", ".mha", ".mhd"), (".tif", ".tiff")
@@ -37,8 +38,12 @@ def suffix_of(path: Path) -> str:
     return next((suffix for suffix in (*SUFFIXES, *COMPANIONS) if name.endswith(suffix)), path.suffix.lower())
 
 
-def read_file(path: Path) -> Volume:
+def read_file(path: Path, *, voxels: bool = True) -> Volume:
     """The volume of one file of the kinds in ``SUFFIXES``.
+
+    Args:
+        path: of the file.
+        voxels: False: only the header is read, for ``grid.difference``; all values are 0, of one channel.
 
     Raises:
         ValueError: it is broken, of another kind, or too large for the free memory.
@@ -47,12 +52,12 @@ def read_file(path: Path) -> Volume:
     suffix = suffix_of(path)
     if suffix == ".exr":
         raise ValueError(_EXR)
-    readers: dict[tuple[str, ...], Callable[[Path], Volume]] = {NIFTI: _nifti, ITK: _itk, TIFF: _tiff}
+    readers: dict[tuple[str, ...], Callable[[Path, bool], Volume]] = {NIFTI: _nifti, ITK: _itk, TIFF: _tiff}
     reader = next((reader for suffixes, reader in readers.items() if suffix in suffixes), None)
     if reader is None:
         raise ValueError("is no volume: DICOM, " + ", ".join(SUFFIXES) + " are read")
     try:
-        volume = reader(path)
+        volume = reader(path, voxels)
     except (ValueError, ModuleNotFoundError, MemoryError):
         raise
     except Exception as error:  # the libraries raise many kinds on broken files
@@ -78,7 +83,7 @@ def _native(array: NDArray[Any]) -> NDArray[Any]:
 # --- NIfTI, MGH, Analyze ----------------------------------------------------------------------------------------------
 
 
-def _nifti(path: Path) -> Volume:
+def _nifti(path: Path, voxels: bool) -> Volume:
     import nibabel
 
     nibabel.imageglobals.logger.setLevel("CRITICAL")  # what matters is raised
@@ -87,6 +92,14 @@ def _nifti(path: Path) -> Volume:
     except (nibabel.filebasedimages.ImageFileError, FileNotFoundError) as error:
         raise ValueError(f"cannot be read ({one_line(error)})") from None
     shape, header = tuple(int(size) for size in image.shape), image.header
+    affine = np.asarray(image.affine, np.float64).copy()
+    affine[:3] *= _MILLIMETRES.get(_space_unit(header), 1.0)
+    if not np.isfinite(affine).all() or not np.linalg.norm(affine[:3, :3], axis=0).all():
+        raise ValueError("its affine has no size")
+    oriented = "sform_code" in header and bool(int(header["sform_code"]) or int(header["qform_code"]))
+    oriented = oriented or path.name.lower().endswith((".mgz", ".mgh"))
+    if not voxels:
+        return Volume(zeros([*shape, 1, 1][:3]), affine, oriented=oriented)
     require_memory(_COPIES * math.prod(shape) * max(image.get_data_dtype().itemsize, 4))
     stored = _native(np.asanyarray(image.dataobj))  # slope and intercept applied, if the file has any
     if stored.dtype.fields:
@@ -102,13 +115,7 @@ def _nifti(path: Path) -> Volume:
         while stored.ndim < 4:
             stored = stored[..., None]
         array = stored
-    affine = np.asarray(image.affine, np.float64).copy()
-    affine[:3] *= _MILLIMETRES.get(_space_unit(header), 1.0)
-    if not np.isfinite(affine).all() or not np.linalg.norm(affine[:3, :3], axis=0).all():
-        raise ValueError("its affine has no size")
-    known = "sform_code" in header and bool(int(header["sform_code"]) or int(header["qform_code"]))
-    known = known or path.name.lower().endswith((".mgz", ".mgh"))
-    return Volume(compact(array), affine, oriented=known, unnamed_bands=bands, header=header)
+    return Volume(compact(array), affine, oriented=oriented, unnamed_bands=bands, header=header)
 
 
 def _space_unit(header: Any) -> str:
@@ -124,7 +131,7 @@ def write_nifti(path: Path, array: NDArray[Any], grid: Volume, *, description: s
     Args:
         path: ``.nii`` or ``.nii.gz``.
         array: uint8, int16, uint16 or float32.
-        grid: where the voxels lie.
+        grid: where the voxels lie; the file counts in the unit of its header (micrometres), or in millimetres.
         description: at most 79 letters, kept in the file.
 
     Raises:
@@ -134,7 +141,9 @@ def write_nifti(path: Path, array: NDArray[Any], grid: Volume, *, description: s
 
     plain = array[..., 0] if array.ndim == 4 and array.shape[3] == 1 else array
     header = grid.header.copy() if isinstance(grid.header, nibabel.Nifti1Header) else None
-    image = nibabel.Nifti1Image(plain, grid.affine, header)
+    affine = grid.affine.copy()
+    affine[:3] /= 1.0 if header is None else _MILLIMETRES.get(_space_unit(header), 1.0)
+    image = nibabel.Nifti1Image(plain, affine, header)
     image.set_data_dtype(plain.dtype)  # not the source's
     image.header.set_slope_inter(1, 0)
     image.header["descrip"] = description.encode("ascii", "replace")[:79]
@@ -156,7 +165,7 @@ def write_nifti(path: Path, array: NDArray[Any], grid: Volume, *, description: s
 # --- NRRD, MetaImage --------------------------------------------------------------------------------------------------
 
 
-def _itk(path: Path) -> Volume:
+def _itk(path: Path, voxels: bool) -> Volume:
     import SimpleITK
 
     SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)  # it would write lines of its own
@@ -164,21 +173,23 @@ def _itk(path: Path) -> Volume:
     reader.SetFileName(str(path))
     reader.ReadImageInformation()
     dimensions, components = reader.GetDimension(), reader.GetNumberOfComponents()
-    require_memory(_COPIES * math.prod(reader.GetSize()) * components * 8)
     if dimensions not in (2, 3):
         raise ValueError(f"has {dimensions} axes ({'x'.join(map(str, reader.GetSize()))}): save a file of three")
-    image = reader.Execute()
-    array = SimpleITK.GetArrayFromImage(image)  # z, y, x, channels
+    affine = np.eye(4)
+    direction = np.array(reader.GetDirection()).reshape(dimensions, dimensions)
+    affine[:dimensions, :dimensions] = direction * np.array(reader.GetSpacing())
+    affine[:dimensions, 3] = reader.GetOrigin()
+    affine = LPS_TO_RAS @ affine
+    oriented = dimensions == 3 and (("nrrd" not in path.suffix and "nhdr" not in path.suffix) or _has_space(reader))
+    if not voxels:
+        return Volume(zeros([*reader.GetSize(), 1][:3]), affine, oriented=oriented)
+    require_memory(_COPIES * math.prod(reader.GetSize()) * components * 8)
+    array = SimpleITK.GetArrayFromImage(reader.Execute())  # z, y, x, channels
     array = array if components > 1 else array[..., None]
     array = array if dimensions == 3 else array[None]
-    affine = np.eye(4)
-    direction = np.array(image.GetDirection()).reshape(dimensions, dimensions)
-    affine[:dimensions, :dimensions] = direction * np.array(image.GetSpacing())
-    affine[:dimensions, 3] = image.GetOrigin()
-    oriented = dimensions == 3 and (("nrrd" not in path.suffix and "nhdr" not in path.suffix) or _has_space(reader))
     colours = components == 3 and array.dtype == np.uint8
     bands = f"{components} components" if components > 1 and not colours else ""
-    return Volume(compact(array.transpose(2, 1, 0, 3)), LPS_TO_RAS @ affine, oriented=oriented, unnamed_bands=bands)
+    return Volume(compact(array.transpose(2, 1, 0, 3)), affine, oriented=oriented, unnamed_bands=bands)
 
 
 def _has_space(reader: Any) -> bool:
@@ -188,7 +199,7 @@ def _has_space(reader: Any) -> bool:
 # --- stacks -----------------------------------------------------------------------------------------------------------
 
 
-def _tiff(path: Path) -> Volume:
+def _tiff(path: Path, voxels: bool) -> Volume:
     import tifffile
 
     with tifffile.TiffFile(path) as tiff:
@@ -196,16 +207,37 @@ def _tiff(path: Path) -> Volume:
         page = series.keyframe
         if int(page.photometric) not in (0, 1, 2):
             raise ValueError(f"holds colours of the kind {page.photometric.name}: convert it to grey or RGB")
+        affine = np.diag([*_tiff_spacing(tiff, page), 1.0])
+        if not voxels:
+            size = _stack(zeros(series.shape)[..., 0], series.axes).shape[:3]
+            return Volume(zeros(size), affine, oriented=False)
         require_memory(_COPIES * math.prod(series.shape) * np.dtype(series.dtype).itemsize)
         named = (tiff.imagej_metadata or {}).get("images", 1) if tiff.is_imagej else 1
         there = math.prod(size for size, axis in zip(series.shape, series.axes) if axis not in "YXS")
-        if there < named or any(each is None for each in series.pages):
+        if there < named or is_cut(series):
+            names = ome_files(tiff)
+            if gone := [name for name in names if not (path.parent / name).is_file()]:
+                raise ValueError(f"belongs to a set of {len(names)} files (OME), of which {gone[0]} is not beside it")
             raise ValueError("some of its slices are not there: the file is truncated")
         array = _stack(_native(series.asarray(maxworkers=1)), series.axes)
         if int(page.photometric) == 0:
             array = ~array if array.dtype == np.bool_ else array.dtype.type(2 ** int(page.bitspersample) - 1) - array
-        spacing = _tiff_spacing(tiff, page)
-    return Volume(compact(array), np.diag([*spacing, 1.0]), oriented=False)
+    return Volume(compact(array), affine, oriented=False)
+
+
+def set_of(path: Path) -> frozenset[Path]:
+    """All files of the set (OME-TIFF, a file for each channel or slice) that a file belongs to: each of them is read as
+    the whole set. Empty for files that are a volume of their own, and for those that cannot be read."""
+    import tifffile
+
+    if suffix_of(path) not in TIFF:
+        return frozenset()
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            names = ome_files(tiff)
+    except Exception:  # reading it says what is wrong
+        return frozenset()
+    return frozenset(path.parent / name for name in names) if len(names) > 1 else frozenset()
 
 
 def _stack(array: NDArray[Any], axes: str) -> NDArray[Any]:

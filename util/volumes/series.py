@@ -13,7 +13,8 @@ from util.images.folder import natural_key
 from util.volumes import dicom, files
 from util.volumes.grid import Volume
 
-PACKAGES = ("nibabel", "pydicom", "SimpleITK")
+PACKAGES = {"nibabel": "nibabel", "pydicom": "'pydicom>=3.0.2'", "SimpleITK": "SimpleITK"}
+"""Package -> what pip is to install."""
 
 _BIDS = re.compile(r"(?:^|/)(sub-[A-Za-z0-9]+)")
 
@@ -44,13 +45,19 @@ class Series:
         """Raises ``ValueError`` with the reason where it cannot be used."""
         return dicom.read_series(self.paths) if self.dicom else files.read_file(self.paths[0])
 
+    def grid(self) -> Volume:
+        """Where its voxels lie, from the headers alone, all of them 0; raises as ``load``."""
+        if self.dicom:
+            return dicom.read_series(self.paths, voxels=False)
+        return files.read_file(self.paths[0], voxels=False)
+
 
 @contextmanager
 def naming_packages(program: str) -> Iterator[None]:
     """Turn the error of a missing optional package into one that says how to get it.
 
     Raises:
-        ValueError: nibabel, pydicom or SimpleITK is missing.
+        ValueError: nibabel, pydicom or SimpleITK is missing, or pydicom is older than 3.
     """
     try:
         yield
@@ -58,7 +65,7 @@ def naming_packages(program: str) -> Iterator[None]:
         package = (error.name or "").split(".")[0]
         if package not in PACKAGES:
             raise
-        raise ValueError(f"{program} needs the package {package} for this: pip install {package}") from None
+        raise ValueError(f"{program} needs the package {package} for this: pip install {PACKAGES[package]}") from None
 
 
 def find_series(sources: Sequence[Path], patient_pattern: str = "") -> tuple[list[Series], list[str]]:
@@ -87,9 +94,13 @@ def find_series(sources: Sequence[Path], patient_pattern: str = "") -> tuple[lis
     found: list[Series] = []
     problems: list[str] = []
     headers = []
+    sets: set[frozenset[Path]] = set()
     for path in _files(sources):
         try:
             if files.suffix_of(path) in files.SUFFIXES:
+                if (together := files.set_of(path)) and together in sets:
+                    continue
+                sets.add(together)
                 name = path.name[: len(path.name) - len(files.suffix_of(path))].removesuffix(".ome")
                 found.append(Series(_patient(path, root, pattern), name, (path,)))
             elif files.suffix_of(path) not in files.COMPANIONS:

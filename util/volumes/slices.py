@@ -23,6 +23,7 @@ from util.images.io import fitting_format, read_image, save_array
 from util.types import STORED
 from util.volumes.grid import Volume, missing, turned
 from util.volumes.series import Series
+from util.wording import counted
 
 TABLE, SETTINGS, VOLUMES = "slices.csv", "slices.json", "volumes.jsonl"
 COLUMNS = (
@@ -301,9 +302,7 @@ def _kind(volume: Volume) -> tuple[str, str, int]:
 
 def _named(kind: tuple[str, str, int]) -> str:
     modality, unit, channels = kind
-    return f"{modality or 'of no named modality'} with {channels} channel{'s' if channels > 1 else ''}" + (
-        f" in {unit}" if unit else ""
-    )
+    return f"{modality or 'of no named modality'} with {counted(channels, 'channel')}" + (f" in {unit}" if unit else "")
 
 
 def _entry(cut: Cut, name: str, patient: str) -> dict[str, Any]:

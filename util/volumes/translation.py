@@ -25,6 +25,7 @@ from util.volumes.grid import (
 )
 from util.volumes.series import Series, find_series
 from util.volumes.slices import SideSettings
+from util.wording import counted
 
 Pictures = Sequence[NDArray[Any]]
 
@@ -69,7 +70,7 @@ def read_volume(path: Path) -> Volume:
     """
     found, problems = find_series([path])
     if len(found) != 1:
-        names = ", ".join(f"{series.name} ({len(series.paths)} files)" for series in found[:4])
+        names = ", ".join(f"{series.name} ({counted(len(series.paths), 'file')})" for series in found[:4])
         raise ValueError(f"{path}: holds {len(found)} volumes, one is translated: {names or (problems or [''])[0]}")
     series: Series = found[0]
     try:

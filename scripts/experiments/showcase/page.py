@@ -22,8 +22,8 @@ from scripts.experiments.showcase.pictures import Pixels, progress_grid, save_cu
 from scripts.experiments.showcase.runs import GalleryRun
 from scripts.experiments.showcase.training import Folders
 from util.files import replace_text
-from util.pages.comparison_page import markdown_row
 from util.pages.figure_grid import FigureGrid
+from util.pages.markdown import markdown_table
 from util.run.folder import make_folder
 
 COMMAND = "python scripts/experiments/gallery.py"
@@ -159,7 +159,7 @@ def _hand_written(facts: Facts, words: Words) -> list[str]:
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    return "\n".join([markdown_row(heads), markdown_row(["---"] * len(heads)), *map(markdown_row, rows)])
+    return "\n".join(markdown_table(heads, rows))
 
 
 def _wrapped(words: Sequence[str], width: int = 100) -> str:

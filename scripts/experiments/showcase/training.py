@@ -9,7 +9,6 @@ import os
 import platform
 import shlex
 import shutil
-import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -20,15 +19,16 @@ from typing import Any
 
 from scripts.experiments.grid import Commands, listening
 from scripts.experiments.showcase.runs import VGG_WEIGHTS, GalleryRun
-from util.exit_code import EXIT_BAD_INPUT, EXIT_DONE, EXIT_INTERRUPTED
+from util.exit_code import EXIT_BAD_INPUT, EXIT_DONE, EXIT_INTERRUPTED, EXIT_TERMINATED
 from util.files import replace_text
 from util.run.folder import holds_run, make_folder
+from util.wording import counted
 
 REPO = Path(__file__).resolve().parents[3]
 RECORD = "gallery.json"
 """In the results of a run: what was called, how it ended, what it took."""
 
-STOPPED = (EXIT_INTERRUPTED, 128 + signal.SIGTERM)
+STOPPED = (EXIT_INTERRUPTED, EXIT_TERMINATED)
 PROGRESS_IMAGES = 2
 """Test images that are translated by every checkpoint."""
 
@@ -245,7 +245,7 @@ def describe_machine() -> dict[str, str]:
 
     load = f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
     found = {
-        "processor": f"{_processor()}, {os.cpu_count()} cores",
+        "processor": f"{_processor()}, {counted(os.cpu_count() or 1, 'core')}",
         "gpu": torch.cuda.get_device_name(0) if torch.cuda.is_available() else "none",
         "threads": os.environ.get("OMP_NUM_THREADS", ""),
         "load": load,

@@ -46,7 +46,7 @@ def test_nothing_to_report_before_a_step():
     assert CollapseMonitor().report(alone) == {}
 
 
-def test_means_are_weighted_and_start_anew_every_epoch():
+def test_means_are_weighted_and_start_over_every_epoch():
     monitor = CollapseMonitor()
     step(monitor, 1.0, 2.0, fake=1.0, weight=3)
     step(monitor, 5.0, 0.0, weight=1)

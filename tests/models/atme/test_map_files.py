@@ -99,7 +99,7 @@ def test_unfit_float_maps_are_refused(tmp_path: Path, W: list[object], said: str
         read_float_maps(find_maps(tmp_path, ""), 7)
 
 
-def test_spoilt_files_are_named(tmp_path: Path) -> None:
+def test_damaged_files_are_named(tmp_path: Path) -> None:
     save_floats(tmp_path / "epoch_001_7.npz")
     whole = (tmp_path / "epoch_001_7.npz").read_bytes()
     for content in (whole[: len(whole) // 2], b"", b"text"):

@@ -100,7 +100,7 @@ def test_every_path_gives_an_int64_other_than_zero():
         assert 0 < owner_of(path) < 2**63
 
 
-def test_rows_of_other_files_start_anew_and_that_is_told_once(caplog):
+def test_rows_of_other_files_start_over_which_is_reported_once(caplog):
     one = memory()
     one.read(index(0, 1), [10, 11])
     one.write(index(0, 1), rows(5.0, 6.0))
@@ -111,7 +111,7 @@ def test_rows_of_other_files_start_anew_and_that_is_told_once(caplog):
     assert float(read[1].min()) >= 0 and float(read[1].max()) < 1 and float(read[1].std()) > 0.1
     assert torch.equal(one.maps[1], read[1]) and one.owners[:2].tolist() == [98, 99]
     assert [record.getMessage() for record in caplog.records] == [
-        "warning: the data set's files have changed: their maps of D start anew"
+        "warning: the data set's files have changed: their maps of D start over"
     ]
 
 
@@ -158,7 +158,7 @@ def test_a_state_that_does_not_fit_is_told_and_left(other, words, caplog):
     with caplog.at_level(logging.WARNING):
         one.load_state(memory().state())
     assert torch.equal(one.maps, before) and not one.used
-    assert f"the checkpoint has 5 maps of D of 3x4, this run {words}: they start anew" in caplog.text
+    assert f"the checkpoint has 5 maps of D of 3x4, this run {words}: they start over" in caplog.text
 
 
 def together(*memories):

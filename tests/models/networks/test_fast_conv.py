@@ -10,15 +10,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.networks import fast_conv
+from models.networks import fast_conv, products, winograd
 from models.networks.fast_conv import Conv2d, ConvTranspose2d, conv2d, conv_transpose2d, direct
 from models.networks.spectral import SpectralConv2d, SpectralLinear
 from models.ugatit.networks import CAMDiscriminator
 
 needs_onednn = pytest.mark.skipif(
-    fast_conv._matmul_of_onednn() is None, reason="this torch has no oneDNN, every convolution is direct"
+    products.matmul_of_onednn() is None, reason="this torch has no oneDNN, every convolution is direct"
 )
-NAMES = ("_WinogradBackward", "_PatchesBackward", "_TransposedPatchesBackward")
+NAMES = ("WinogradBackward", "_PatchesBackward", "_TransposedPatchesBackward")
 
 
 @pytest.fixture
@@ -27,6 +27,7 @@ def always(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fast_conv, "_least", lambda capability: (0, 0))
     monkeypatch.setattr(fast_conv, "SMALLEST_WEIGHT", 0)
     monkeypatch.setattr(fast_conv, "SMALLEST_PRODUCT", 0)
+    monkeypatch.setattr(fast_conv, "SMALLEST_SPLIT", 0)
 
 
 def how(y: Tensor) -> str:
@@ -60,7 +61,7 @@ class TestEqualToDirect:
     def test_winograd(self, kernel: int, padding: tuple[int, int], size: tuple[int, int, int]) -> None:
         images, *sides = size
         tensors = [random(images, 24, *sides), random(16, 24, kernel, kernel, seed=1), random(16, seed=2)]
-        assert compare(conv2d, F.conv2d, tensors, (1, 1), padding) == "_WinogradBackward"
+        assert compare(conv2d, F.conv2d, tensors, (1, 1), padding) == "WinogradBackward"
 
     def test_pointwise(self) -> None:
         tensors = [random(1, 24, 9, 7), random(16, 24, 1, 1, seed=1), random(16, seed=2)]
@@ -69,10 +70,10 @@ class TestEqualToDirect:
     @pytest.mark.parametrize("most", [1, 12, 40])
     def test_a_large_picture_in_bands(self, monkeypatch: pytest.MonkeyPatch, most: int) -> None:
         """39 x 31 pixels, 10 x 8 tiles, in bands of 1 or 5 rows of tiles."""
-        monkeypatch.setattr(fast_conv, "MOST_TILES", most)
+        monkeypatch.setattr(winograd, "MOST_TILES", most)
         for images in (1, 2):
             tensors = [random(images, 8, 39, 31), random(8, 8, 3, 3, seed=1), random(8, seed=2)]
-            assert compare(conv2d, F.conv2d, tensors, (1, 1), (1, 1)) == "_WinogradBackward"
+            assert compare(conv2d, F.conv2d, tensors, (1, 1), (1, 1)) == "WinogradBackward"
 
     @pytest.mark.parametrize("images", [1, 3])
     @pytest.mark.parametrize(("kernel", "stride", "padding"), [(4, 2, 1), (3, 1, 1), (3, 2, 0), (1, 2, 0)])
@@ -93,6 +94,14 @@ class TestEqualToDirect:
         assert fast_conv._few_outputs(tensors[1])
         assert compare(conv_transpose2d, F.conv_transpose2d, tensors, (2, 2), (1, 1)) == "_TransposedPatchesBackward"
 
+    @pytest.mark.parametrize("images", [1, 2])
+    @pytest.mark.parametrize(("outputs", "kernel"), [(3, (7, 7)), (1, (5, 7)), (4, (5, 5))])
+    def test_large_kernels_with_few_outputs_or_inputs(self, images: int, outputs: int, kernel: tuple[int, int]) -> None:
+        x, bias = random(images, 20, 11, 13), random(outputs, seed=2)
+        assert compare(conv2d, F.conv2d, [x, random(outputs, 20, *kernel, seed=1), bias]) == "_FewOutputsBackward"
+        x, bias = random(images, outputs, 11, 13), random(20, seed=2)
+        assert compare(conv2d, F.conv2d, [x, random(20, outputs, *kernel, seed=1), bias]) == "_FewInputsBackward"
+
     def test_without_bias_and_with_frozen_weights(self) -> None:
         x = random(1, 8, 12, 12).float().requires_grad_()
         weight = random(8, 8, 3, 3, seed=1).float()
@@ -100,7 +109,7 @@ class TestEqualToDirect:
         (right,) = torch.autograd.grad(F.conv2d(x, weight, padding=1).sum(), x)
         assert torch.allclose(found, right, atol=1e-4)
 
-    @pytest.mark.parametrize("shape", [(8, 8, 3, 3), (256, 8, 4, 4), (8, 8, 1, 1)])
+    @pytest.mark.parametrize("shape", [(8, 8, 3, 3), (256, 8, 4, 4), (8, 8, 1, 1), (2, 8, 7, 7)])
     def test_second_derivatives(self, shape: tuple[int, ...]) -> None:
         """A gradient penalty differentiates the gradient of x."""
         stride, padding = ((2, 2) if shape[2] == 4 else (1, 1)), (shape[2] // 2,) * 2
@@ -129,15 +138,15 @@ class TestEqualToDirect:
                 assert torch.allclose(layer(x), 2 * alone, atol=1e-5)
 
     def test_training_after_inference(self) -> None:
-        fast_conv._plan.cache_clear()
+        winograd._plan.cache_clear()
         layer = Conv2d(8, 8, 3, padding=1)
         x = random(1, 8, 12, 12).float()
         with torch.inference_mode():
             fast_conv.keep_prepared_weights(layer)
             layer(x)
-        assert not fast_conv._plan(3).A.is_inference()
+        assert not winograd._plan(3).A.is_inference()
         y = layer(x)
-        assert how(y) == "_WinogradBackward"
+        assert how(y) == "WinogradBackward"
         y.sum().backward()
 
     def test_weights_that_were_made_in_inference_mode(self) -> None:
@@ -161,7 +170,7 @@ class TestEqualToDirect:
 
 def test_the_matrices_of_winograd_give_a_correlation() -> None:
     """``A [(G g) * (B d)]`` for one tile and one kernel, by the definition of a correlation."""
-    for kernel, plan in ((3, fast_conv._plan(3)), (4, fast_conv._plan(4))):
+    for kernel, plan in ((3, winograd._plan(3)), (4, winograd._plan(4))):
         d, g = random(6, 6), random(kernel, kernel, seed=1)
         found = plan.A.double() @ ((plan.G.double() @ g.flatten()) * (plan.B.double() @ d.flatten()))
         wanted = [(d[i : i + kernel, j : j + kernel] * g).sum() for i in range(plan.step) for j in range(plan.step)]
@@ -172,7 +181,7 @@ def test_the_matrices_of_winograd_give_a_correlation() -> None:
 def test_rounding_of_winograd_is_that_of_float32() -> None:
     x, weight = random(1, 256, 34, 34).relu(), random(256, 256, 3, 3, seed=1) * 0.02
     right = F.conv2d(x, weight)
-    found = fast_conv._Winograd.apply(x.float(), weight.float(), None, (0, 0))
+    found = winograd.Winograd.apply(x.float(), weight.float(), None, (0, 0))
     assert isinstance(found, Tensor)
     assert float((found.double() - right).pow(2).mean().sqrt() / right.pow(2).mean().sqrt()) < 2e-6
 
@@ -199,6 +208,14 @@ def test_when_it_pays() -> None:
     assert fast_conv._patches_pay(weight(512, 512, 4, 4), 64)
     assert not fast_conv._patches_pay(weight(512, 256, 4, 4), 256)
     assert not fast_conv._patches_pay(weight(64, 3, 4, 4), 1)
+
+    def few(shape: tuple[int, ...], positions: int = 256 * 256, stride: int = 1, padding: int = 0) -> bool:
+        return fast_conv._few_pay(weight(*shape), positions, (stride,) * 2, (padding,) * 2)
+
+    assert few((3, 64, 7, 7)) and few((1, 64, 7, 7)) and few((4, 64, 5, 5))
+    assert not few((3, 64, 7, 7), positions=100)
+    assert not few((3, 64, 7, 7), stride=2) and not few((3, 64, 7, 7), padding=3)
+    assert not few((1, 512, 4, 4)) and not few((16, 64, 7, 7))
 
 
 @needs_onednn

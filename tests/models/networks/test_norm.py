@@ -59,6 +59,18 @@ def test_instance_norm_keeps_the_layout_of_one_image(images: int, affine: bool) 
         assert z.is_contiguous(memory_format=torch.channels_last)
 
 
+@pytest.mark.parametrize("images", [1, 2])
+def test_a_rectification_in_place_after_instance_norm_copies_nothing(images: int) -> None:
+    x = torch.randn(images, 3, 4, 5, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    y = InstanceNorm2d(3)(x)
+    right = nn.InstanceNorm2d(3)(x)
+    assert torch.equal(y, right) and not y._is_view()
+    nn.ReLU(inplace=True)(y).square().sum().backward()
+    found, x.grad = x.grad, None
+    torch.relu(right).square().sum().backward()
+    assert torch.equal(found, x.grad) and type(y.grad_fn).__name__ == "ReluBackward0"
+
+
 def test_instance_norm_of_one_pixel_is_refused_in_both_layouts() -> None:
     x = torch.zeros(1, 6, 2, 1)[:, :, ::2]
     with pytest.raises(ValueError, match="more than 1 spatial element"):

@@ -201,7 +201,7 @@ def test_hinge_losses() -> None:
 
 
 def fills(weight: Tensor, half_width: float) -> None:
-    """Uniform between -a and a: of so many numbers, the largest is near a, and the variance near a^2 / 3."""
+    """Uniform between -a and a: with this many numbers the largest is near a, and the variance near a^2 / 3."""
     assert 0.998 * half_width < weight.abs().max().item() <= half_width * (1 + 1e-6)
     assert weight.var().item() == pytest.approx(half_width**2 / 3, rel=0.03)
 

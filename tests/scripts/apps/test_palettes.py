@@ -65,7 +65,7 @@ def test_palette_of_the_demo_data(tmp_path):
 @pytest.mark.parametrize(
     ("classes", "says"),
     [
-        ('{"sky": "4682b4"}', "1 classes: give 2 to 64"),
+        ('{"sky": "4682b4"}', "1 class: give 2 to 64"),
         ('{"sky": "blue", "road": "804080"}', "'blue': write six hexadecimal digits"),
         ('{"sky": "804080", "road": "804080"}', "road has the colour of another class"),
         ('{"": "804080", "road": "804081"}', "no name of a class"),

@@ -14,7 +14,6 @@ import tifffile
 import torch
 from PIL import Image, ImageOps
 
-from util.images import header as header_module
 from util.images.io import (
     Format,
     fitting_format,
@@ -419,10 +418,17 @@ def test_a_picture_beyond_the_memory_says_how_to_cut_it(
         tifffile.imwrite(tmp_path / "x.tif", flat, compression="lzw", photometric="miniswhite")
     else:
         (tmp_path / f"x.{suffix}").write_bytes(encode[suffix]())
-    monkeypatch.setattr(header_module, "_CHECKED_FROM", 0)
-    monkeypatch.setattr(header_module, "free_memory", lambda: 1000)
+    monkeypatch.setattr("util.memory._CHECKED_FROM", 0)
+    monkeypatch.setattr("util.memory.free_memory", lambda: 1000)
     with pytest.raises(ValueError, match=rf"x\.{suffix}: has 500x300 pixels .*cut it into tiles .*-crop") as error:
         read_image(tmp_path / f"x.{suffix}")
     assert "attack" not in str(error.value) and "replace the file" not in str(error.value)
     monkeypatch.undo()
     assert read_image(tmp_path / f"x.{suffix}").array.shape == (300, 500, 1)
+
+
+def test_webp_of_quality_100_loses_no_colour_below_full_transparency(tmp_path: Path) -> None:
+    array = np.random.default_rng(0).integers(0, 256, (9, 11, 4), dtype=np.uint8)
+    array[:, :6, 3] = 0
+    save_array(tmp_path / "x.webp", array, alpha=True, quality=100)
+    np.testing.assert_array_equal(read_image(tmp_path / "x.webp", alpha="keep").array, array)

@@ -191,6 +191,47 @@ def test_a_stack_that_was_cut_is_no_single_picture(tmp_path: Path) -> None:
         read_image(tmp_path / "x.tif")
 
 
+OME_PLANE = (
+    '<TiffData First{axis}="{n}" IFD="0" PlaneCount="1"><UUID FileName="{n}.ome.tif">urn:uuid:{n}</UUID></TiffData>'
+)
+OME = (
+    '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" UUID="urn:uuid:{me}"><Image ID="Image:0"><Pixels '
+    'ID="Pixels:0" DimensionOrder="XYCZT" Type="{kind}" SizeX="30" SizeY="20" SizeC="{C}" SizeZ="{Z}" SizeT="1">'
+    "{planes}</Pixels></Image></OME>"
+)
+
+
+def write_ome_set(folder: Path, planes: NDArray[Any], axis: str, **options: Any) -> list[Path]:
+    """A file for each plane ``[N, 20, 30]`` that names all of them, as programs of microscopes write channels."""
+    count, paths = len(planes), []
+    named = "".join(OME_PLANE.format(axis=axis, n=number) for number in range(count))
+    for number, plane in enumerate(planes):
+        sizes = {each: count if each == axis else 1 for each in "CZ"}
+        text = OME.format(me=number, kind=plane.dtype.name, planes=named, **sizes)
+        paths.append(folder / f"{number}.ome.tif")
+        tifffile.imwrite(paths[-1], plane, description=text, metadata=None, **options)
+    return paths
+
+
+@pytest.mark.parametrize(("dtype", "options"), [(np.uint16, {}), (np.int16, {}), (np.uint16, {"compression": "zstd"})])
+@pytest.mark.parametrize("axis", ["C", "Z"])
+def test_a_file_of_an_ome_set_is_its_own_picture(axis: str, dtype: Any, options: Any, tmp_path: Path) -> None:
+    """tifffile gives those of all files, in memory with zeros for the others."""
+    planes = drawn(3, 20, 30, dtype=dtype)
+    for path, plane in zip(write_ome_set(tmp_path, planes, axis, **options), planes):
+        check(path, plane)
+
+
+def test_an_ome_tiff_without_some_planes_is_truncated(tmp_path: Path) -> None:
+    text = OME.format(me=0, kind="int16", planes="<TiffData/>", C=1, Z=3)
+    with tifffile.TiffWriter(tmp_path / "x.ome.tif") as file:
+        for number in range(2):
+            file.write(drawn(20, 30, dtype=np.int16), description=text if not number else None, metadata=None)
+    for read in (read_image, read_header):
+        with pytest.raises(ValueError, match=r"x\.ome\.tif: .*planes are not there: the file is truncated"):
+            read(tmp_path / "x.ome.tif")
+
+
 def test_axes_that_are_no_picture() -> None:
     assert channels_last(np.zeros((5, 1, 3, 4)), "CZYX").shape == (3, 4, 5)
     with pytest.raises(ValueError, match="height, width and channels only"):
@@ -313,6 +354,27 @@ def test_nodata_of_gdal(text: str, value: float, dtype: Any, tmp_path: Path, cap
     tifffile.imwrite(tmp_path / "x.tif", np.zeros((3, 4), dtype), extratags=[(42113, "s", len(text) + 1, text, True)])
     assert read_header(tmp_path / "x.tif").nodata == read_image(tmp_path / "x.tif").nodata == value
     assert not caplog.records  # tifffile would report a value that the type cannot hold
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int16, np.float32])
+@pytest.mark.parametrize(
+    "options", [{"tile": (16, 16)}, {"rowsperstrip": 16}, {"tile": (16, 16), "compression": "zlib"}]
+)
+@pytest.mark.parametrize("nodata", [None, 200.0])
+def test_blocks_that_gdal_leaves_out_are_missing(
+    nodata: float | None, options: dict[str, Any], dtype: Any, tmp_path: Path
+) -> None:
+    """SPARSE_OK: offset and size 0 stand for a block of nodata, or of 0 without it. Pillow decodes the file's start."""
+    text = f"{nodata:g}" if nodata is not None else ""
+    tags = [(42113, "s", len(text) + 1, text, True)] if text else []
+    array = np.full((32, 16), 7, dtype)
+    tifffile.imwrite(tmp_path / "x.tif", array, extratags=tags, metadata=None, **options)
+    with tifffile.TiffFile(tmp_path / "x.tif", mode="r+b") as tiff:
+        for name in ("TileOffsets", "TileByteCounts") if "tile" in options else ("StripOffsets", "StripByteCounts"):
+            tag = tiff.pages[0].tags[name]  # type: ignore[union-attr]
+            tag.overwrite((tag.value[0], 0))
+    array[16:] = nodata or 0
+    check(tmp_path / "x.tif", array)
 
 
 @pytest.mark.parametrize(("text", "known"), [("nan", True), ("none", False)])

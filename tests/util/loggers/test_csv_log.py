@@ -1,4 +1,4 @@
-"""loss_log.csv: one header, one row an epoch, also over a resume."""
+"""loss_log.csv: one header, one row per epoch, also over a resume."""
 
 from __future__ import annotations
 

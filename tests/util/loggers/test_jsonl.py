@@ -145,7 +145,7 @@ EPOCH = '{"kind": "epoch", "epoch": 1, "total_iters": 1'
     "line",
     ["{", "[]", '{"kind": "epoch"}', EPOCH + "}", EPOCH + ', "means": {}, "lr": 0, "seconds": 0, "metrics": []}'],
 )
-def test_a_spoilt_line_is_named(tmp_path: Path, line: str) -> None:
+def test_a_damaged_line_is_named(tmp_path: Path, line: str) -> None:
     path = tmp_path / "metrics.jsonl"
     good = json.dumps({"kind": "later", "epoch": 1, "total_iters": 1})
     path.write_text(f"{good}\n{line}\n{good}\n")

@@ -149,7 +149,7 @@ def test_windows_with_missing_pixels_are_left_out_of_ssim():
     gone[:6] = np.nan
     found = of({"x": fake}, {"x": gone}, ["ssim"])["ssim"]
     assert found.value == pytest.approx(cut, abs=1e-9)
-    assert found.notes == ("1 pairs have missing pixels (nodata), which are left out, with the windows that hold some",)
+    assert found.notes == ("missing pixels (nodata) of 1 pair are left out, with the windows that hold some",)
     hole = fake.copy()
     hole[20, 12] = np.nan
     # Places are windows' corners: the hole is in those of rows 10..20 and columns 2..12 of 30 x 30.

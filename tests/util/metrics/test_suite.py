@@ -34,7 +34,7 @@ def test_features_of_missing_pixels_are_those_of_black_ones(tiny):
     sides = (MadeImages("made", images) for images in (missing, black))
     (found,), (wanted,) = (suite.measure(side, drawn("discs", 4)) for side in sides)
     assert found.value == wanted.value
-    note = "the network saw missing pixels (nodata) as black; 3 images name a value for them"
+    note = "the network saw missing pixels (nodata) as black; a value for them is named in 3 images"
     assert found.notes == (*wanted.notes, note)
 
 

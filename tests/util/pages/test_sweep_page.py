@@ -33,4 +33,4 @@ def test_the_page_has_curves_effects_and_a_table() -> None:
 
 def test_a_page_of_a_sweep_that_has_not_begun() -> None:
     page = sweep_page(SweepReport("s", "PSNR", True, TRIALS[4:]))
-    assert "1 trials: 1 waiting" in page and "No epoch was measured yet." in page
+    assert "1 trial: 1 waiting" in page and "No epoch was measured yet." in page

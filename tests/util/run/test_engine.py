@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from util.background import BackgroundWriter
-from util.exit_code import exit_code
+from util.exit_code import Terminated, exit_code
 from util.run.device import device_for, parse_gpu_ids, peak_memory_mb
 from util.run.distributed import World
 from util.run.engine import Engine, load_rng_state, rng_state, seed_everything, seed_step, start_engine
@@ -108,6 +108,14 @@ def test_a_precision_that_the_cpu_lacks_is_refused(precision):
         start_engine(gpu_ids="-1", precision=precision)
 
 
+def test_compressed_gradients_of_a_single_process_are_warned_of(caplog):
+    engine = start_engine(gpu_ids="-1", gradient_compression="bf16")
+    assert engine.gradient_average([nn.Parameter(torch.zeros(1))]) is None
+    assert ["--gradient_compression bf16 has no effect on a single process" in each for each in caplog.messages] == [
+        True
+    ]
+
+
 def test_autocast_lowers_the_networks_and_keeps_the_weights():
     engine = start_engine(gpu_ids="-1", precision="bf16")
     net = engine.prepare(nn.Conv2d(1, 1, 3))
@@ -153,7 +161,7 @@ def test_a_signal_becomes_a_request_and_handlers_come_back():
         assert not stop.requested(1)
         signal.raise_signal(signal.SIGTERM)
         assert stop.requested(2) and stop.exit_code == 143
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(Terminated):
             signal.raise_signal(signal.SIGTERM)
     assert signal.getsignal(signal.SIGTERM) is before
 
@@ -179,6 +187,7 @@ def test_errors_of_background_writes_come_out():
         (OSError(28, "No space left"), 1),
         (RuntimeError("boom"), 1),
         (KeyboardInterrupt(), 130),
+        (Terminated(), 143),
     ],
 )
 def test_exit_codes_come_with_one_line(error, code, capsys):

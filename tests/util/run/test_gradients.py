@@ -10,6 +10,7 @@ from torch import nn
 
 from util.run import distributed
 from util.run.distributed import world_from_environment
+from util.run.engine import Engine
 from util.run.gradients import GradientAverage
 
 CPU = torch.device("cpu")
@@ -77,6 +78,41 @@ def departures() -> tuple[list[int], list[bool]]:
     distributed.barrier()
     distributed.stop()
     return left, equal
+
+
+def rounded_means() -> tuple[list[list[float]], bool]:
+    """The gradients of two parameters with three numbers each, sent as bf16; and whether both processes got the same.
+
+    bf16 has 8 significant bits: between 1 and 2 its numbers lie 2**-7 apart, between 128 and 256 they lie 1 apart.
+    """
+    world = world_from_environment()
+    engine = Engine(CPU, world=world, gradient_compression="bf16")
+    engine.start()
+    owned = [nn.Parameter(torch.zeros(3)), nn.Parameter(torch.zeros(3))]
+    average = engine.gradient_average(owned)
+    assert average is not None
+    known = torch.tensor(
+        [[[1.0, 3.0, 2 + 2**-8], [256.0, 0.0, 1e30]], [[2**-9, 3.0, 2 - 2**-7], [1.0, 0.0, -math.inf]]]
+    )
+    with average.sending():
+        sum((factors * p).sum() for factors, p in zip(known[world.rank], owned)).backward()
+    average.receive()
+    grads = [parameter.grad for parameter in owned]
+    assert all(grad.dtype == torch.float32 for grad in grads)
+    mine, other = (torch.cat(each) for each in (grads, distributed.gather(grads)[1 - world.rank]))
+    distributed.barrier()
+    distributed.stop()
+    return [grad.tolist() for grad in grads], torch.equal(mine, other)
+
+
+@pytest.mark.slow
+def test_bf16_rounds_the_parts_and_their_sum_alike_in_both_processes(two_processes):
+    for found, equal in two_processes.call(rounded_means):
+        assert equal
+        # 1/2 + 2**-10 is nearer to 1/2 than to 1/2 + 2**-8. 1 + 2**-9 and 1 - 2**-8 become 1 and 1 - 2**-8, whose sum
+        # 2 - 2**-8 lies between 2 - 2**-7 and 2, as near to the one as to the other: the even one of them is 2.
+        assert found[0] == [0.5, 3.0, 2.0]
+        assert found[1] == [128.0, 0.0, -math.inf]  # 128.5 lies between 128 and 129: the even one
 
 
 @pytest.mark.slow

@@ -30,7 +30,7 @@ def test_steps_after_the_warm_up_are_profiled_once(tmp_path: Path, caplog: pytes
             net(torch.full((4,), float(batch)))
     profiler.close()
     (text,) = [record.getMessage() for record in caplog.records]
-    assert text.startswith("profile of 2 steps: ") and "aten::addmm" in text and "1 calls" in text
+    assert text.startswith("profile of 2 steps: ") and "aten::addmm" in text and "1 call" in text
     assert "raise --num_threads" in text
     names = [event.get("name") for event in json.loads((tmp_path / TRACE_FILE).read_text())["traceEvents"]]
     assert names.count("aten::linear") == 2

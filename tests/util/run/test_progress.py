@@ -31,7 +31,7 @@ def feed(meter, progress, value, images=2, share=1.0):
     meter.update(losses, progress, share=share, paths=[f"file{progress.steps}.png"])
 
 
-def test_epoch_means_are_over_images_and_start_anew():
+def test_epoch_means_are_over_images_and_start_over():
     meter, progress = Meter(), Progress()
     feed(meter, progress, 1.0, images=4)
     feed(meter, progress, 4.0, images=1)

@@ -40,7 +40,7 @@ def test_a_first_start_needs_no_flags(tmp_path):
 
 def test_it_goes_on_with_the_newest_checkpoint_of_its_own(tmp_path):
     on = "--continue_train True --overwrite False "
-    checkpoint(tmp_path, "latest", 999)  # of the run that --overwrite shall delete, or --continue_train go on with
+    checkpoint(tmp_path, "latest", 999)  # of the run that --overwrite is to delete, or --continue_train go on with
     assert flags(tmp_path) == "--overwrite True" and flags(tmp_path, continue_train=True) == ""
     checkpoint(tmp_path, "iter_40", 1001)
     assert flags(tmp_path) == on + "--load_iter 40"

@@ -12,8 +12,10 @@ import SimpleITK
 import tifffile
 
 from tests.drawn_volumes import write_nifti as draw_nifti
+from tests.util.images.test_tiff import write_ome_set
 from util.volumes.files import read_file, write_nifti
 from util.volumes.grid import Volume, difference, slices_of
+from util.volumes.series import find_series
 
 NIBABEL = Path(nibabel.__file__).parent / "tests/data"
 VALUES = (np.arange(24, dtype=np.int16) - 5).reshape(2, 3, 4)
@@ -76,6 +78,10 @@ def test_all_kinds_of_one_volume_lie_in_one_place(tmp_path: Path) -> None:
         np.testing.assert_allclose(volume.affine, affine, atol=1e-6)
         assert (volume.array == nifti.array).all()
         assert difference(volume, nifti) == ""
+    for name in ("a.nii.gz", "a.mha", "a.nrrd"):
+        grid = read_file(tmp_path / name, voxels=False)
+        assert (grid.shape, grid.oriented, grid.array.max()) == ((2, 3, 4), True, 0)
+        np.testing.assert_allclose(grid.affine, affine, atol=1e-6)
 
 
 def test_colours_and_nrrd_without_a_space(tmp_path: Path) -> None:
@@ -104,6 +110,9 @@ def test_stacks_of_microscopes(tmp_path: Path) -> None:
         assert volume.spacing == pytest.approx((0.00025, 0.0005, 0.003))
         assert (slices_of(volume, "stored") == stack.transpose(0, 2, 3, 1)).all()
         assert not volume.oriented
+        grid = read_file(tmp_path / name, voxels=False)
+        assert (grid.shape, grid.oriented) == ((5, 4, 2), False)
+        assert grid.spacing == pytest.approx((0.00025, 0.0005, 0.003))
     tifffile.imwrite(tmp_path / "t.tif", np.zeros((2, 3, 4, 5, 6), np.uint8), imagej=True)
     with pytest.raises(ValueError, match="axes TZCYX: save a file for each T"):
         read_file(tmp_path / "t.tif")
@@ -147,3 +156,34 @@ def test_written_without_a_header_has_the_same_place(tmp_path: Path) -> None:
     found = read_file(tmp_path / "a.nii.gz")
     assert difference(found, grid) == ""
     assert found.oriented
+
+
+def test_micrometres_of_a_nifti_stay_micrometres(tmp_path: Path) -> None:
+    """nibabel's affine counts in the unit of the header; ITK gives millimetres."""
+    image = nibabel.Nifti1Image(VALUES, np.diag([-2.0, 2.0, 5.0, 1.0]))
+    image.header.set_xyzt_units("micron", "sec")
+    image.set_sform(image.affine, code=3)
+    image.to_filename(tmp_path / "a.nii")
+    volume = read_file(tmp_path / "a.nii")
+    np.testing.assert_allclose(volume.spacing, (0.002, 0.002, 0.005))
+    write_nifti(tmp_path / "b.nii", VALUES.astype(np.float32), volume)
+    header = nibabel.load(tmp_path / "b.nii").header
+    np.testing.assert_allclose(header.get_zooms(), (2.0, 2.0, 5.0))
+    assert header.get_xyzt_units() == ("micron", "sec") and int(header["sform_code"]) == 3
+    np.testing.assert_allclose(SimpleITK.ReadImage(tmp_path / "b.nii").GetSpacing(), (0.002, 0.002, 0.005))
+    assert difference(volume, read_file(tmp_path / "b.nii")) == ""
+
+
+@pytest.mark.parametrize(("axis", "shape"), [("Z", (30, 20, 3, 1)), ("C", (30, 20, 1, 3))])
+def test_the_files_of_an_ome_set_are_one_volume(axis: str, shape: tuple[int, ...], tmp_path: Path) -> None:
+    planes = np.random.default_rng(0).integers(0, 4096, (3, 20, 30), dtype=np.uint16)
+    paths = write_ome_set(tmp_path, planes, axis)
+    for path in paths:
+        array = read_file(path).array
+        assert array.shape == shape
+        np.testing.assert_array_equal(array.reshape(30, 20, 3), planes.transpose(2, 1, 0))
+    found, problems = find_series([tmp_path])
+    assert [series.paths for series in found] == [(paths[0],)] and problems == []
+    paths[1].unlink()
+    with pytest.raises(ValueError, match=r"belongs to a set of 3 files \(OME\), of which 1\.ome\.tif is not beside it"):
+        read_file(paths[2])
