@@ -436,7 +436,7 @@ def _train_and_log(s: Session, folder: Path, stop: StopSignal) -> int:
         return EXIT_DONE
     values = o.lasting
     if s.engine.world.is_main:
-        logger.info("%s", format_options(values, o.defaults))
+        logger.info("%s", format_options(o.values, o.defaults))
         for line in _description(s):
             logger.info("%s", line)
         s.loggers = build_loggers(folder, name=o.run.name, resume_iters=s.logs_until, options=values)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import platform
 import statistics
 import time
 from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -29,6 +33,17 @@ def seconds_per_call(
         wait(device)
         times.append(time.perf_counter() - begin)
     return statistics.median(times)
+
+
+def machine(device: torch.device) -> str:
+    """Where something was measured, in one line: processor, threads, graphics card, torch."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines() if cpuinfo.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    processor = names[0] if names else platform.processor() or platform.machine()
+    gpu = [torch.cuda.get_device_name(device)] if device.type == "cuda" else []
+    threads = f"{torch.get_num_threads()} of {os.cpu_count()} processors"
+    return ", ".join([processor, threads, *gpu, f"torch {version('torch')}"])
 
 
 def wait(device: torch.device) -> None:

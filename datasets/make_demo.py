@@ -213,7 +213,7 @@ def train_command(kind: str, out: Path, size: int) -> str:
     crop = min(size, 256)
     sizes = "" if size == 256 else f" --load_size {crop * 286 // 256} --crop_size {crop}"
     if kind == "facades":
-        flags = "pix2pix --direction BtoA"
+        flags = "pix2pix --direction BtoA --resample_B nearest"
         if 128 <= size < 256:
             flags, sizes = f"{flags} --netG unet_128", " --load_size 143 --crop_size 128"
         elif size < 128:

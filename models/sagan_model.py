@@ -25,10 +25,10 @@ from models.sagan.networks import (
     SAGANGenerator,
     default_attention,
 )
+from models.sagan.norm_statistics import remove_start, standing_statistics
 from models.sagan.sample_options import LatentOptions, SampleOptions
 from models.sagan.sheets import COLUMNS, Columns, columns_for, sample_sheet
 from models.sagan.spread import ClassMonitor, spread
-from models.sagan.standing_statistics import standing_statistics
 from options.base_options import ModelOptions
 from options.schema import Given, OptionError, OptionRecord, arg, tied
 from util.registry import unknown
@@ -409,7 +409,7 @@ class SAGANModel(BaseModel):
         return self._update("D", step, micro_batches)
 
     def update_G(self, micro_batches: Sequence[FakeMicroBatch]) -> Losses:
-        """One update of G, as ``update_D``, and of its average.
+        """One update of G, as ``update_D``, and of its average, which has G's statistics without their start.
 
         Returns:
             ``G``.
@@ -426,6 +426,7 @@ class SAGANModel(BaseModel):
         self._steps += 1
         if o.ema_decay:
             update_average(self.networks["G_ema"], G, o.ema_decay if self._steps > o.ema_start else 0.0)
+            remove_start(self.networks["G_ema"])
         return losses
 
     def extra_state(self) -> dict[str, Any]:

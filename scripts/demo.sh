@@ -33,7 +33,7 @@ step "data: $n_train + $n_test drawn facades of $size px in $data"
 
 step "training pix2pix for $((n_epochs + n_epochs_decay)) epochs, $minutes minutes at most"
 "$python" train.py --dataroot "$data" --name "$name" --model pix2pix --direction BtoA --overwrite \
-    --netG "$net" --ngf "$width" --load_size "$((size * 286 / 256))" --crop_size "$size" \
+    --netG "$net" --ngf "$width" --load_size "$((size * 286 / 256))" --crop_size "$size" --resample_B nearest \
     --n_epochs "$n_epochs" --n_epochs_decay "$n_epochs_decay" --max_minutes "$minutes" --save_epoch_freq 1000 --display_id 0 "$@"
 
 step "translating the test images"

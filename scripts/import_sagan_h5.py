@@ -49,6 +49,7 @@ from util.wording import counted
 Arrays = Mapping[str, NDArray[np.float32]]
 State = dict[str, Tensor]
 CHECK_IMAGES, CHECK_FILE = 16, "import_check.png"
+_BATCHES = 1_000_000  # that batch norm has seen, which the file does not say: so many that their start does not count
 WITHOUT_D = "the file has no discriminator: the run is for test.py, not for train.py --continue_train"
 
 
@@ -210,7 +211,7 @@ def take_states(
             used[name] = f"{entry.network}: {entry.key}"
         if entry.key.endswith(".running_var"):
             counter = entry.key.replace("running_var", "num_batches_tracked")
-            states[entry.network][counter] = torch.tensor(0)
+            states[entry.network][counter] = torch.tensor(_BATCHES)
     known = {name for entry in wanted for name in (entry.name, entry.normalised_name)}
     shapes = {name: value.shape for name, value in arrays.items()}
     ignored = [name for name in arrays if name in known and name not in used and name not in unfit]

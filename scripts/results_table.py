@@ -9,7 +9,6 @@ The numbers are those of scripts/evaluate.py, which keeps them with their protoc
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -41,7 +40,7 @@ from util.pages.comparison import (
     option_text,
 )
 from util.pages.comparison_folder import read_compared
-from util.pages.markdown import markdown_table
+from util.pages.markdown import markdown_table, with_block
 from util.pages.series import protocol_text
 from util.registry import unknown
 from util.run.folder import check_name, check_writable, make_folder
@@ -91,7 +90,7 @@ def _run(words: list[str]) -> int:
         return EXIT_DONE
     check_writable(o.output, f"--output {o.output}")
     if o.block:
-        text = _with_block(o.output, o.block, text)
+        text = with_block(o.output, o.block, text)
     make_folder(o.output.parent, f"--output {o.output}")
     replace_text(o.output, [text])
     print(f"written: {o.output}")
@@ -178,20 +177,6 @@ def _below(o: ResultsTableOptions, runs: Sequence[ComparedRun], numbers: Sequenc
     files = "metrics.json, metrics.jsonl and train_opt.json of the runs"
     return [*lines, f"results: {o.folder}; seconds of training without evaluations; made by "
             f"`scripts/results_table.py` from {files}"]  # fmt: skip
-
-
-def _with_block(file: Path, name: str, text: str) -> str:
-    """The file's text with the block replaced.
-
-    Raises:
-        ValueError: the file has no such block, or more than one.
-    """
-    begin, end = f"<!-- table {name}: begin -->", f"<!-- table {name}: end -->"
-    before = file.read_text(encoding="utf-8") if file.is_file() else ""
-    found = re.findall(f"{re.escape(begin)}\n.*?{re.escape(end)}", before, re.S)
-    if len(found) != 1:
-        raise ValueError(f"--block {name}: {file} holds it {len(found)} times; put two lines there: {begin} {end}")
-    return before.replace(found[0], f"{begin}\n\n{text}\n{end}")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from pathlib import Path
 
 import pytest
 import torch
@@ -60,7 +61,7 @@ def test_checkpointing_doubles_the_rows_of_atme_only(monkeypatch, capsys):
         asked.append((words["--netG"], words["--checkpointing"], words["--precision"], words["--batch_size"]))
         each = 10 if words["--checkpointing"] == "on" else 30
         numbers = dict.fromkeys(("images_per_s", "gflop_per_step", "gflop_per_s", "conv_gflop_per_s", "share"), 1.0)
-        report = json.dumps({**numbers, "memory_mb": 100 + each * int(words["--batch_size"])})
+        report = json.dumps({**numbers, "memory_mb": 100 + each * int(words["--batch_size"]), "machine": "a laptop"})
         return subprocess.CompletedProcess(command, 0, stdout=f"a line before\n{report}\n", stderr="")
 
     monkeypatch.setattr(train_step.subprocess, "run", run)
@@ -78,6 +79,38 @@ def test_checkpointing_doubles_the_rows_of_atme_only(monkeypatch, capsys):
         "| unet_256_ddm | bf16 | 1 and 8 | 30 |",
         "| unet_256_ddm, checkpointing | bf16 | 1 and 8 | 10 |",
     ]
+
+
+def test_rows_are_kept_and_written_into_a_page(tmp_path: Path, monkeypatch, capsys):
+    """The page has the rows of all calls, and nothing is measured twice."""
+    asked = []
+
+    def run(command, **settings):
+        asked.append(dict(zip(command[4::2], command[5::2]))["--batch_size"])
+        rates = {"images_per_s": 2.0, "gflop_per_step": 80.0, "gflop_per_s": 160.0, "conv_gflop_per_s": 320.0}
+        report = json.dumps({**rates, "share": 0.5, "memory_mb": 100.0, "machine": "a laptop, torch 2.14.1"})
+        return subprocess.CompletedProcess(command, 0, stdout=report, stderr="")
+
+    monkeypatch.setattr(train_step.subprocess, "run", run)
+    page, results = tmp_path / "page.md", tmp_path / "new" / "rows.jsonl"
+    page.write_text("# Speed\n<!-- table speed: begin -->\nold\n<!-- table speed: end -->\nend\n")
+    common = ["--netG", "unet_256", "--precision", "fp32", "--results", str(results), "--lr", "0.1"]
+    assert train_step.main([*common, "--batch_size", "1"]) == 0
+    written = ["--output", str(page), "--block", "speed"]
+    assert train_step.main([*common, "--batch_size", "8", *written]) == 0
+    assert asked == ["1", "8"] and len(results.read_text().splitlines()) == 2
+    lines = page.read_text().splitlines()
+    assert lines[:4] == ["# Speed", "<!-- table speed: begin -->", "", train_step.HEADER]
+    assert lines[5:7] == [f"| unet_256 | {batch} | fp32 | 2.00 | 80.0 | 160 | 320 | 0.50 | 100 |" for batch in (1, 8)]
+    assert lines[10] == "| unet_256 | fp32 | 1 and 8 | 0 |" and lines[-1] == "end"
+    assert any(line.startswith("- 256x256 pixels, --lr 0.1; a laptop, torch 2.14.1; 20") for line in lines)
+    assert train_step.main([*common, "--batch_size", "8,1", *written]) == 0
+    assert asked == ["1", "8"] and page.read_text().splitlines() == lines
+    capsys.readouterr()
+    assert train_step.main([*common, "--output", str(page), "--block", "sped"]) == 2
+    assert "--block sped" in capsys.readouterr().err and asked == ["1", "8"]
+    assert train_step.main([*common, "--output", str(page)]) == 2
+    assert "belong together" in capsys.readouterr().err
 
 
 def test_one_batch_size_says_nothing_of_an_image():

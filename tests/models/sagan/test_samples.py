@@ -12,9 +12,9 @@ from torch import nn
 
 from models.averages import update_average
 from models.sagan.latent import numbered_latents
+from models.sagan.norm_statistics import remove_start, standing_statistics
 from models.sagan.sheets import Columns, columns_for, sample_sheet
 from models.sagan.spread import ClassMonitor, distance, spread
-from models.sagan.standing_statistics import standing_statistics
 from util.images.draw import captioned_grid
 
 
@@ -73,6 +73,35 @@ def test_standing_statistics_are_plain_means_over_batches():
         assert not net[0].training
     assert norm.running_mean.item() == pytest.approx((1.5 + 11.5) / 2)
     assert norm.running_var.item() == pytest.approx(5 / 3) and norm.momentum == 0.1 and not norm.training
+
+
+def test_running_statistics_without_their_start_are_the_weighted_means_of_the_batches():
+    norm, net = nn.BatchNorm2d(1, momentum=0.1), nn.Sequential()
+    net.append(norm)
+    remove_start(net)
+    assert (norm.running_mean.item(), norm.running_var.item()) == (0.0, 1.0), "it has seen nothing"
+    for shift, scale in ((0.0, 1.0), (10.0, 3.0)):  # variances 5/3 and 15
+        net(torch.arange(4.0).view(4, 1, 1, 1) * scale + shift)
+    weights = 0.9 * 0.1 / 0.19, 0.1 / 0.19
+    remove_start(net)
+    assert norm.running_mean.item() == pytest.approx(weights[0] * 1.5 + weights[1] * 14.5)
+    assert norm.running_var.item() == pytest.approx(weights[0] * 5 / 3 + weights[1] * 15)
+
+
+def test_statistics_that_began_elsewhere_are_left_alone():
+    """Those of another program, whose batches are counted from the first one here."""
+    norm = nn.BatchNorm2d(2, momentum=0.1)
+    norm.running_mean.fill_(3.0)
+    norm.running_var.copy_(torch.tensor([2.0, 0.5]))
+    norm.num_batches_tracked.fill_(1)
+    remove_start(norm)
+    assert norm.running_mean.tolist() == [3.0, 3.0] and norm.running_var.tolist() == [2.0, 0.5]
+    equal = nn.BatchNorm2d(1, momentum=0.1)  # a channel whose values never differ: variance 0, rounding below it
+    for _ in range(20):
+        equal(torch.full((4, 1, 1, 1), 2.0))
+    remove_start(equal)
+    assert equal.running_var.item() == pytest.approx(0.0, abs=1e-6) and equal.running_var.item() >= 0
+    assert equal.running_mean.item() == pytest.approx(2.0)
 
 
 def test_columns_are_spread_over_the_classes_and_no_sample_comes_twice():

@@ -174,7 +174,7 @@ def test_precision_follows_the_measured_gain(monkeypatch: pytest.MonkeyPatch, ga
 
 def test_slow_bf16_is_warned_of(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
-        for gain in (0.1, 1.5):
+        for gain in (0.1, 0.8, 1.5):
             monkeypatch.setattr(speed, "bf16_gain", lambda device, gain=gain: gain)
             speed.warn_of_slow_bf16(CPU)
     assert [record.getMessage() for record in caplog.records] == [
