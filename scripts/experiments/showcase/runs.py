@@ -179,8 +179,8 @@ RUNS: Sequence[GalleryRun] = (
         "stochastic",
         "edges2shoes",
         _SHOES,
-        (6, 4),
-        f"{_128} {_UNET} --noise feature --noise_init 0.5 --lambda_div 10 --div_tau 0.3 --lambda_L1 10 "
+        (3, 2),
+        f"{_128} {_UNET} --noise dropout --lambda_div 5 --div_tau 0.2 --lambda_L1 10 "
         f"--precision bf16 {_every(1, 1)} --eval_images 20 {_WATCH_PAIRS}",
         test="--num_samples 4",
         measured=(f"--metrics kid,psnr,ssim,l1,diversity {EXTRACTOR}",),
