@@ -59,7 +59,8 @@ class _Resnet(nn.Module):
     def __init__(self, before: int, after: int, time_dim: int | None = None) -> None:
         super().__init__()
         self.mlp = nn.Sequential(nn.SiLU(), nn.Linear(time_dim, 2 * after)) if time_dim else None
-        self.block1, self.block2 = _Block(before, after), _Block(after, after)
+        self.block1 = _Block(before, after)
+        self.block2 = _Block(after, after)
         self.res_conv = nn.Conv2d(before, after, 1) if before != after else nn.Identity()
 
     def forward(self, x: Tensor, time: Tensor | None = None) -> Tensor:
@@ -112,7 +113,8 @@ class _Attention(nn.Module):
 class _PreNorm(nn.Module):
     def __init__(self, channels: int, fn: nn.Module) -> None:
         super().__init__()
-        self.fn, self.norm = fn, _ChannelNorm(channels)
+        self.fn = fn
+        self.norm = _ChannelNorm(channels)
 
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.fn(self.norm(x))
@@ -129,17 +131,17 @@ class _Plus(nn.Module):
         return y
 
 
-def _attended(channels: int, kind: type[nn.Module]) -> nn.Module:
-    return _Plus(_PreNorm(channels, kind(channels)))
+def _attended(channels: int, attention: nn.Module) -> nn.Module:
+    return _Plus(_PreNorm(channels, attention))
 
 
 class _Sinusoids(nn.Module):
     def __init__(self, dim: int) -> None:
         super().__init__()
-        self.half = dim // 2
+        self.count = dim // 2
 
     def forward(self, time: Tensor) -> Tensor:
-        frequencies = torch.exp(torch.arange(self.half, device=time.device) * -(math.log(10000) / (self.half - 1)))
+        frequencies = torch.exp(torch.arange(self.count, device=time.device) * -(math.log(10000) / (self.count - 1)))
         angles = time[:, None] * frequencies
         return torch.cat((angles.sin(), angles.cos()), dim=-1)
 
@@ -163,16 +165,17 @@ class PlainDDMUNet(nn.Module):
             if not last:
                 resize = nn.Sequential(nn.PixelUnshuffle(2), nn.Conv2d(4 * before, after, 1))
             blocks = [_Resnet(before, before, time_dim) for _ in range(2)]
-            self.downs.append(nn.ModuleList([*blocks, _attended(before, _LinearAttention), resize]))
+            self.downs.append(nn.ModuleList([*blocks, _attended(before, _LinearAttention(before)), resize]))
         deepest = widths[-1]
-        self.mid_block1, self.mid_block2 = (_Resnet(deepest, deepest, time_dim) for _ in range(2))
-        self.mid_attn = _attended(deepest, _Attention)
+        self.mid_block1 = _Resnet(deepest, deepest, time_dim)
+        self.mid_attn = _attended(deepest, _Attention(deepest))
+        self.mid_block2 = _Resnet(deepest, deepest, time_dim)
         for number, (before, after) in enumerate(reversed(levels), 1):
             resize = nn.Conv2d(after, before, 3, padding=1)
             if number < len(levels):
                 resize = nn.Sequential(nn.Upsample(scale_factor=2, mode="nearest"), resize)
             blocks = [_Resnet(after + before, after, time_dim) for _ in range(2)]
-            self.ups.append(nn.ModuleList([*blocks, _attended(after, _LinearAttention), resize]))
+            self.ups.append(nn.ModuleList([*blocks, _attended(after, _LinearAttention(after)), resize]))
         self.final_res_block = _Resnet(2 * dim, dim, time_dim)
         self.final_conv = nn.Sequential(_Resnet(dim, dim), nn.Conv2d(dim, 3, 1), nn.Tanh())
 
@@ -181,14 +184,14 @@ class PlainDDMUNet(nn.Module):
         time = self.time_mlp(w_map.mean(dim=(1, 2, 3)))
         x = self.init_conv(x)
         first, skips = x.clone(), []
-        for block1, block2, attention, resize in self.downs:  # type: ignore[misc]
+        for block1, block2, attention, resize in (level.children() for level in self.downs):
             x = block1(x, time)
             skips.append(x)
             x = attention(block2(x, time))
             skips.append(x)
             x = resize(x)
         x = self.mid_block2(self.mid_attn(self.mid_block1(x, time)), time)
-        for block1, block2, attention, resize in self.ups:  # type: ignore[misc]
+        for block1, block2, attention, resize in (level.children() for level in self.ups):
             x = block1(torch.cat((x, skips.pop()), dim=1), time)
             x = resize(attention(block2(torch.cat((x, skips.pop()), dim=1), time)))
         y: Tensor = self.final_conv(self.final_res_block(torch.cat((x, first), dim=1), time))

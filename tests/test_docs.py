@@ -174,7 +174,7 @@ def script_flags() -> set[str]:
     found = {name for spec in known for name in (spec.name, *spec.aliases)}
     shells = [*REPO.glob("scripts/*.sh"), *REPO.glob("datasets/*.sh")]
     for file in REPO.glob("benchmarks/*.py"):
-        found |= set(re.findall(r'add_argument\("--([\w-]+)"', file.read_text(encoding="utf-8")))
+        found |= set(re.findall(r'add_argument\(\s*"--([\w-]+)"', file.read_text(encoding="utf-8")))
     case_or_help = re.compile(r"^(?:\s*|#\s+)--([\w-]+)(?:\)|\s\s)", re.M)  # a case, or a row of the head comment
     return found | {flag for file in shells for flag in case_or_help.findall(file.read_text(encoding="utf-8"))}
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from models.networks.fast_conv import Conv2d, ConvTranspose2d
 from models.networks.inference import InferenceModule
 from models.networks.norm import InstanceNorm2d, conv_bias, norm_layer, skip_cancelled_biases
+from models.networks.padding import ReflectionPad2d, reflect
 
 
 class DemodulatedConv2d(Conv2d):
@@ -78,7 +79,7 @@ def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
     """``[N, C, H, W]`` with reflected rows and columns added below and on the right, up to the next multiple."""
     height, width = (int(size) for size in x.shape[-2:])
     below, right = -height % multiple, -width % multiple
-    return F.pad(x, (0, right, 0, below), mode="reflect") if below or right else x
+    return reflect(x, (0, right, 0, below)) if below or right else x
 
 
 class _HalvingConv2d(Conv2d):
@@ -129,7 +130,7 @@ class _Layers:
 
     def stem(self, input_nc: int, ngf: int) -> list[nn.Module]:
         """7x7 on reflected borders, then two halvings: ``[N, input_nc, H, W]`` -> ``[N, 4 ngf, H/4, W/4]``."""
-        layers = [nn.ReflectionPad2d(3), self.conv(input_nc, ngf, 7), *self.rectified(ngf)]
+        layers = [ReflectionPad2d(3), self.conv(input_nc, ngf, 7), *self.rectified(ngf)]
         for width in (ngf, 2 * ngf):
             layers += [self.halving(width), *self.rectified(2 * width)]
         return layers
@@ -144,7 +145,7 @@ class _Layers:
         """Twice the size, half of the channels, by interpolation and a convolution."""
         doubled = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False)
         conv = self.conv(width, width // 2, 3, bias=bias)
-        return [doubled, nn.ReflectionPad2d(1), conv, *self.rectified(width // 2)]
+        return [doubled, ReflectionPad2d(1), conv, *self.rectified(width // 2)]
 
     def transposed(self, width: int) -> list[nn.Module]:
         """The same by a transposed convolution."""
@@ -159,7 +160,7 @@ class _Layers:
 
 def _to_image(ngf: int, channels: int) -> list[nn.Module]:
     """7x7 on reflected borders to an image in (-1, 1)."""
-    return [nn.ReflectionPad2d(3), Conv2d(ngf, channels, 7), nn.Tanh()]
+    return [ReflectionPad2d(3), Conv2d(ngf, channels, 7), nn.Tanh()]
 
 
 class DilatedBlock(nn.Module):
@@ -179,7 +180,7 @@ class DilatedBlock(nn.Module):
         inside: list[nn.Module] = []
         for step, reflected in enumerate((dilation + 1, dilation - 1)):
             padding = 0 if reflect else dilation
-            inside += [nn.ReflectionPad2d(reflected)] if reflect else []
+            inside += [ReflectionPad2d(reflected)] if reflect else []
             inside += [layers.conv(channels, channels, 3, padding=padding, dilation=dilation)]
             inside += [layers.normalise(channels)] if step else layers.rectified(channels)
             inside += [nn.Dropout(dropout)] if dropout and not step else []
@@ -252,7 +253,7 @@ class PaperGenerator(nn.Module):
         self.rec_first = blocks[2][0]
         self.rec = nn.Sequential(*blocks[2][1:], *up(4 * ngf), *up(2 * ngf), *_to_image(ngf, input_nc))
         self.tnet = nn.Sequential(*blocks[3]) if transfer else None
-        head = [nn.ReflectionPad2d(3), Conv2d(ngf, 1, 7), nn.Softplus()]
+        head = [ReflectionPad2d(3), Conv2d(ngf, 1, 7), nn.Softplus()]
         self.conf = nn.Sequential(*up(2 * ngf), *head) if uncertainty else None
 
     def forward(self, x: Tensor, *, rec: bool = True, conf: bool = True, noise: float = 0.0) -> Fork:
@@ -334,8 +335,8 @@ class PortGenerator(nn.Module):
             last[1] = layers.conv(ngf, input_nc, 7)
         # The two places of noise, which has no weights: keys count them.
         self.model_rec = nn.Sequential(nn.Identity(), first, nn.Identity(), *others, *ups(), *last)
-        head = [nn.ReflectionPad2d(3), Conv2d(ngf, output_nc, 3, stride=2, padding=1), nn.ReLU()]
-        head += [nn.ReflectionPad2d(1), nn.Softplus()]
+        head = [ReflectionPad2d(3), Conv2d(ngf, output_nc, 3, stride=2, padding=1), nn.ReLU()]
+        head += [ReflectionPad2d(1), nn.Softplus()]
         self.model_conf = nn.Sequential(*head) if uncertainty else None
         skip_cancelled_biases(self)
 

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from models.networks.fast_conv import Conv2d, ConvTranspose2d
 from models.networks.norm import NormLayer, conv_bias, norm_layer
+from models.networks.padding import ReflectionPad2d
 
 
 class ResnetBlock(nn.Module):
@@ -21,11 +22,11 @@ class ResnetBlock(nn.Module):
 
     def __init__(self, channels: int, normalise: NormLayer, bias: bool, dropout: float) -> None:
         super().__init__()
-        layers: list[nn.Module] = [nn.ReflectionPad2d(1), Conv2d(channels, channels, 3, bias=bias)]
+        layers: list[nn.Module] = [ReflectionPad2d(1), Conv2d(channels, channels, 3, bias=bias)]
         layers += [normalise(channels), nn.ReLU(inplace=True)]
         if dropout > 0:
             layers.append(nn.Dropout(dropout))
-        layers += [nn.ReflectionPad2d(1), Conv2d(channels, channels, 3, bias=bias), normalise(channels)]
+        layers += [ReflectionPad2d(1), Conv2d(channels, channels, 3, bias=bias), normalise(channels)]
         self.conv_block = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -65,7 +66,7 @@ class ResnetGenerator(nn.Module):
         super().__init__()
         self.treats_images_alone = norm != "batch" and not dropout
         normalise, bias = norm_layer(norm), conv_bias(norm)
-        layers: list[nn.Module] = [nn.ReflectionPad2d(3), Conv2d(input_nc, ngf, 7, bias=bias)]
+        layers: list[nn.Module] = [ReflectionPad2d(3), Conv2d(input_nc, ngf, 7, bias=bias)]
         layers += [normalise(ngf), nn.ReLU(inplace=True)]
         for width in (ngf, 2 * ngf):
             layers.append(Conv2d(width, 2 * width, 3, stride=2, padding=1, bias=bias))
@@ -76,7 +77,7 @@ class ResnetGenerator(nn.Module):
                 ConvTranspose2d(width, width // 2, 3, stride=2, padding=1, output_padding=1, bias=bias),
             )
             layers += [normalise(width // 2), nn.ReLU(inplace=True)]
-        layers += [nn.ReflectionPad2d(3), Conv2d(ngf, output_nc, 7), nn.Tanh()]
+        layers += [ReflectionPad2d(3), Conv2d(ngf, output_nc, 7), nn.Tanh()]
         self.model = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:

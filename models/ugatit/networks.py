@@ -20,6 +20,7 @@ from torch.utils.checkpoint import checkpoint
 from models.networks.fast_conv import Conv2d
 from models.networks.inference import InferenceModule
 from models.networks.norm import InstanceNorm2d, float_or_wider, without_autocast
+from models.networks.padding import ReflectionPad2d, reflect
 from models.networks.spectral import SpectralConv2d, SpectralLinear
 
 EPS = 1e-5
@@ -218,7 +219,7 @@ class ResidualBlock(nn.Module):
     def __init__(self, channels: int, variant: Variant = PYTORCH) -> None:
         super().__init__()
         self.conv_block = nn.Sequential(
-            nn.ReflectionPad2d(1),
+            ReflectionPad2d(1),
             Conv2d(channels, channels, 3, bias=variant.bias),
             InstanceNorm2d(channels, affine=variant.affine),
             *_pad_then_relu(1),
@@ -249,7 +250,7 @@ class AdaLINBlock(nn.Module):
 
 
 def _reflect(x: Tensor) -> Tensor:
-    return F.pad(x, (1, 1, 1, 1), mode="reflect")
+    return reflect(x, (1, 1, 1, 1))
 
 
 def _chain(x: Tensor, *layers: nn.Module) -> Tensor:
@@ -261,7 +262,7 @@ def _chain(x: Tensor, *layers: nn.Module) -> Tensor:
 def _pad_then_relu(padding: int) -> tuple[nn.Module, nn.Module]:
     """As published it is ReLU, then padding. The order does not change a bit of the result, but this one stores the
     activations once for ReLU and convolution together."""
-    return nn.ReflectionPad2d(padding), nn.ReLU(inplace=True)
+    return ReflectionPad2d(padding), nn.ReLU(inplace=True)
 
 
 class UGATITGenerator(_Attention):
@@ -333,7 +334,7 @@ class UGATITGenerator(_Attention):
         for number in range(1, n_res + 1):
             self.add_module(f"UpBlock1_{number}", AdaLINBlock(dim, variant))
         self.DownBlock = nn.Sequential(
-            nn.ReflectionPad2d(3),
+            ReflectionPad2d(3),
             Conv2d(input_nc, ngf, 7, bias=bias),
             InstanceNorm2d(ngf, affine=affine),
             *_pad_then_relu(1),
@@ -354,16 +355,16 @@ class UGATITGenerator(_Attention):
         # Both orders put the convolutions at 2, 7 and 11.
         self.UpBlock2 = nn.Sequential(
             nn.Upsample(scale_factor=2),
-            nn.ReflectionPad2d(1),
+            ReflectionPad2d(1),
             Conv2d(dim, 2 * ngf, 3, bias=bias),
             *([nn.ReLU(inplace=True)] if variant.relu_first else []),
             ILN(2 * ngf, unbiased=unbiased),
             nn.Upsample(scale_factor=2),
-            *([nn.ReflectionPad2d(1)] if variant.relu_first else _pad_then_relu(1)),
+            *([ReflectionPad2d(1)] if variant.relu_first else _pad_then_relu(1)),
             Conv2d(2 * ngf, ngf, 3, bias=bias),
             *([nn.ReLU(inplace=True)] if variant.relu_first else []),
             ILN(ngf, unbiased=unbiased),
-            *([nn.ReflectionPad2d(3)] if variant.relu_first else _pad_then_relu(3)),
+            *([ReflectionPad2d(3)] if variant.relu_first else _pad_then_relu(3)),
             Conv2d(ngf, output_nc, 7, bias=bias),
             nn.Tanh(),
         )
@@ -450,7 +451,7 @@ class CAMDiscriminator(_Attention):
         for depth, (narrow, wide) in enumerate(pairwise(widths), start=1):
             stride = 2 if depth < len(widths) - 1 else 1
             conv = SpectralConv2d(narrow, wide, 4, stride=stride)
-            padding = nn.ReflectionPad2d(1 if stride == 2 else self._padding)
+            padding = ReflectionPad2d(1 if stride == 2 else self._padding)
             layers += [padding, conv, nn.LeakyReLU(0.2, inplace=True)]
         self.model = nn.Sequential(*layers)
 
@@ -465,7 +466,7 @@ class CAMDiscriminator(_Attention):
             x = layer(x, calls) if isinstance(layer, SpectralConv2d) else layer(x)
         cam_logit, x = self.attend(x, calls)
         x = F.leaky_relu(x, 0.2, inplace=True)
-        logits = self.conv(F.pad(x, self._padding, mode="reflect"), calls)
+        logits = self.conv(reflect(x, self._padding), calls)
         return Attended(logits, cam_logit, x.sum(dim=1, keepdim=True))
 
     def judge(self, real: Tensor, fake: Tensor) -> tuple[Attended, Attended]:
