@@ -106,7 +106,9 @@ def test_command_lines_parse(run: GalleryRun) -> None:
     assert options.run.model == run.model and options.engine.seed == 0
     parse_test(["--model", run.model, "--dataroot", "x", "--name", run.name, *run.test.split()], MODELS, DATASETS)
     for flags in run.measured:
-        parse_command("scripts/evaluate.py", evaluate.RECORDS, ["--name", run.name, *flags.split()])
+        words, for_test = evaluate.split_words(["--name", run.name, *flags.split()])
+        parse_command("scripts/evaluate.py", evaluate.RECORDS, words)
+        parse_test(["--model", run.model, "--dataroot", "x", "--name", run.name, *for_test], MODELS, DATASETS)
     assert len(run.columns) == len(run.captions) and (not run.columns or run.progress in run.columns)
 
 
@@ -211,7 +213,9 @@ def test_pages_say_what_the_files_say(programs: Programs) -> None:
     assert words[2:] == [*next(run for run in RUNS if run.name == "atme").train_words()]
 
     index = Path("docs/gallery.md").read_text()
-    assert "| [ATME](gallery/atme.md) | [![ATME](gallery/atme_small.jpg)](gallery/atme.md) |" in index
+    time = next(line for line in text.splitlines() if "processor time" in line).split(" | ")[1]
+    assert time.endswith(" min")
+    assert f"| [ATME](gallery/atme.md) | [![ATME](gallery/atme_small.jpg)](gallery/atme.md) | {time} |" in index
     assert "sagan" not in index  # was not started
     pictures = {file.name for file in Path("docs/gallery").glob("pix2pix*")}
     kinds = ("_test.jpg", "_progress.jpg", "_small.jpg", "_curves.png", ".md")
@@ -239,6 +243,20 @@ def test_what_people_wrote_is_kept_until_the_run_is_another(programs: Programs) 
     gallery.main(["--pages"])
     assert "about an earlier run" in page("pix2pix") and "More words." in page("pix2pix")
     assert read_words(file).run != "2031-01-01T00:00:00"
+
+
+def test_a_training_that_was_made_longer_is_shown_as_such(programs: Programs) -> None:
+    gallery.main(["--runs", "pix2pix"])
+    record = Path("results/pix2pix") / RECORD
+    calls = json.loads(record.read_text())
+    for more in ([], ["--n_epochs", "900"]):  # a mere resumption sets nothing
+        words = ["train.py", "--name", "pix2pix", "--checkpoints_dir", "checkpoints", "--continue_train", *more]
+        calls.append({**calls[0], "words": words})
+    record.write_text(json.dumps(calls))
+    assert gallery.main(["--pages"]) == 0
+    commands = page("pix2pix").split("```bash\n")[1].split("\n```")[0]
+    assert commands.count("python train.py") == 2
+    assert "\npython train.py --name pix2pix --continue_train --n_epochs 900\n" in commands
 
 
 def test_a_failed_run_is_shown_as_failed(programs: Programs) -> None:

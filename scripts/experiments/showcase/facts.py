@@ -18,8 +18,11 @@ from util.pages.series import protocol_text
 from util.run.folder import holds_run
 from util.run.listing import RunInfo, read_run
 
-_LEFT_OUT = ("checkpoints_dir", "results_dir", "continue_train", "overwrite")
+_LEFT_OUT = ("checkpoints_dir", "results_dir", "overwrite")
+_GOES_ON = {"name", "checkpoints_dir", "continue_train", "max_minutes"}  # flags of a start that only goes on
 _FILES = ("vgg_weights",)  # flags whose file is another one on every machine
+TIME = "processor time of train.py"
+"""What a page calls it; the index reads it there."""
 
 
 @dataclass(frozen=True)
@@ -65,11 +68,16 @@ class Facts:
 
     @property
     def commands(self) -> list[list[str]]:
-        """The first start of train.py, and the last calls of test.py and evaluate.py that ended well, as ``shown``."""
+        """Starts of train.py that set anything, and the last good calls of test.py and evaluate.py, as ``shown``."""
+        starts = [call for call in self.trainings[1:] if set(_flags(call.words)) - _GOES_ON]
         good = [call for call in self.calls if call.code == EXIT_DONE]
         tests = [call for call in good if call.step == "test"][-1:]
         measured = {call.words: call for call in good if call.step == "evaluate"}
-        return [shown(call.words) for call in (*self.trainings[:1], *tests, *measured.values())]
+        return [shown(call.words) for call in (*self.trainings[:1], *starts, *tests, *measured.values())]
+
+
+def _flags(words: Sequence[str]) -> list[str]:
+    return [word.removeprefix("--") for word in words if word.startswith("--")]
 
 
 def shown(words: Sequence[str]) -> list[str]:
@@ -112,7 +120,7 @@ def facts_of_run(facts: Facts) -> list[Fact]:
     if calls:
         found.append(Fact("trained", _spoken(calls), record))
         found.append(Fact("wall time of train.py", _minutes(sum(call.seconds for call in calls)), record))
-        found.append(Fact("processor time of train.py", _minutes(sum(call.processor for call in calls)), record))
+        found.append(Fact(TIME, _minutes(sum(call.processor for call in calls)), record))
     if info is not None and info.epochs:
         evaluations = f"{_minutes(info.seconds)} of training, evaluations left out"
         found.append(Fact("finished epochs", f"{info.epoch}; {evaluations}", METRICS_LOG))

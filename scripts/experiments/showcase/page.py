@@ -10,6 +10,7 @@ from pathlib import Path
 
 from models import MODELS
 from scripts.experiments.showcase.facts import (
+    TIME,
     Facts,
     facts_of_numbers,
     facts_of_run,
@@ -178,20 +179,22 @@ def _wrapped(words: Sequence[str], width: int = 100) -> str:
 def _index_row(run: GalleryRun, page: Path) -> list[str]:
     small = page.with_name(f"{run.name}_small.jpg")
     picture = f"[![{run.title}](gallery/{small.name})](gallery/{page.name})" if small.is_file() else ""
-    failed = re.search(r"^\*\*(This (?:run|training) .*?)\.?\*\*", page.read_text(encoding="utf-8"), re.M)
+    text = page.read_text(encoding="utf-8")
+    failed = re.search(r"^\*\*(This (?:run|training) .*?)\.?\*\*", text, re.M)
+    time = re.search(rf"^\| {TIME} \| (.*?) \|", text, re.M)
     verdict = read_words(page).verdict
-    return [f"[{run.title}](gallery/{page.name})", picture, f"{failed[1]}. {verdict}" if failed else verdict]
+    verdict = f"{failed[1]}. {verdict}" if failed else verdict
+    return [f"[{run.title}](gallery/{page.name})", picture, time[1] if time else "", verdict]
 
 
 def _index(rows: Sequence[Sequence[str]]) -> str:
     parts = [
         "# Gallery",
-        "A short training of every model on real photos, on one processor core, of some minutes each: what to "
-        "expect of a first try, not of a model. Each page has the pictures of test images, the progress, the curves, "
-        "the numbers with their protocol, the command, and what went wrong. Tables of the numbers: "
-        "[results](results.md). Where the load of the machine was above its cores, read the processor time: the "
-        "wall time has the waiting in it.",
-        _table(["model", "input and result", "verdict"], rows),
+        "A short training of every model on real photos, on one processor core, with few images: what to expect of a "
+        "first try, not of a model. Each page has the pictures of test images, the progress, the curves, the numbers "
+        "with their protocol, the command, and what went wrong. Tables of the numbers: [results](results.md). The "
+        "time below is processor time; the wall time, on each page, has the waiting for other programs in it.",
+        _table(["model", "input and result", "training", "verdict"], rows),
         "## Make it",
         f"```bash\n{COMMAND}             # train what is missing, one run after the other; goes on after a stop\n"
         f"{COMMAND} --pages     # write these pages and the tables of results.md from the files of the runs\n```",

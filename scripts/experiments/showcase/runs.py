@@ -136,12 +136,12 @@ RUNS: Sequence[GalleryRun] = (
         "sagan",
         "cifar10",
         "CIFAR-10: 10 classes of 200 images of 32 pixels to train on, 50 each held out; from noise",
-        (20, 0),
+        (24, 0),
         "--image_size 32 --ngf 16 --ndf 16 --batch_size 32 --lr_G 0.0002 --lr_D 0.0004 --ema_decay 0.99 "
-        f"--ema_start 200 --precision bf16 --channels_last {_every(1, 4)} "
+        f"--ema_start 200 --precision bf16 --channels_last {_every(4, 4)} "
         f"--eval_metrics kid --eval_images 200 {EXTRACTOR}",
-        test="--generate_all --num_images 8",
-        measured=(f"--metrics kid,fid,is {EXTRACTOR} --n_samples 500",),
+        test="--generate_all --num_images 8 --standing_stats 16",
+        measured=(f"--metrics kid,fid,is {EXTRACTOR} --n_samples 500 -- --standing_stats 16",),
         columns=(),
         captions=(),
         progress="",
@@ -154,8 +154,8 @@ RUNS: Sequence[GalleryRun] = (
         "augan",
         "day2night",
         f"{_DAY_NIGHT}; night is the adverse side, A",
-        (2, 2),
-        f"--direction BtoA {_64} --ngf 16 --ndf 16 --precision bf16 {_every(1, 1)} {_WATCH_KID}",
+        (16, 14),
+        f"--direction BtoA {_64} --ngf 24 --ndf 24 --upsample bilinear --precision bf16 {_every(11, 4)} {_WATCH_KID}",
         test="--model augan --save_uncertainty",
         measured=(_UNPAIRED_NUMBERS,),
         columns=("real_A", "fake_B", "conf_A", "rec_A", "real_B", "fake_A"),
@@ -168,9 +168,9 @@ RUNS: Sequence[GalleryRun] = (
         "perceptual",
         "facades",
         _FACADES,
-        (6, 6),
-        f"--direction BtoA {_64} --netG resnet_6blocks --ngf 24 --ndf 24 --vgg vgg16 --vgg_weights {VGG_WEIGHTS} "
-        f"--lambda_perceptual 0.1 {_every(1, 2)} {_WATCH_PAIRS}",
+        (12, 8),
+        f"--direction BtoA {_128} {_UNET} --vgg vgg16 --vgg_weights {VGG_WEIGHTS} --lambda_perceptual 0.1 "
+        f"--lambda_L1 100 --precision bf16 {_every(2, 2)} {_WATCH_PAIRS}",
         doc="perceptual.md",
     ),
     GalleryRun(
@@ -179,8 +179,9 @@ RUNS: Sequence[GalleryRun] = (
         "stochastic",
         "edges2shoes",
         _SHOES,
-        (1, 1),
-        f"{_128} {_UNET} --noise feature --lambda_div 1 --lambda_L1 10 {_every(1, 1)} --eval_images 20 {_WATCH_PAIRS}",
+        (3, 2),
+        f"{_128} {_UNET} --noise dropout --lambda_div 5 --div_tau 0.2 --lambda_L1 10 "
+        f"--precision bf16 {_every(1, 1)} --eval_images 20 {_WATCH_PAIRS}",
         test="--num_samples 4",
         measured=(f"--metrics kid,psnr,ssim,l1,diversity {EXTRACTOR}",),
         columns=("real_A", "fake_B", "fake_B_2", "fake_B_3", "fake_B_std", "real_B"),
@@ -222,8 +223,8 @@ RUNS: Sequence[GalleryRun] = (
         "adversarial_losses",
         "facades",
         _FACADES,
-        (6, 4),
-        f"--direction BtoA {_128} {_UNET} --gan_mode ls {_every(1, 2)} {_WATCH_PAIRS}",
+        (20, 12),
+        f"--direction BtoA {_128} {_UNET} --gan_mode ls {_every(4, 4)} {_WATCH_PAIRS}",
         doc="discriminators.md",
     ),
     GalleryRun(
