@@ -29,9 +29,9 @@ def test_under_autocast_the_precision_stays(dtype: torch.dtype) -> None:
 def test_a_residual_generator_in_bf16_keeps_no_float32_maps() -> None:
     net = build_generator("resnet_6blocks", 3, 3, ngf=4, norm="instance", dropout=0)
     kept: list[torch.Tensor] = []
-    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            net(torch.randn(1, 3, 32, 32))
+    keep = torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t)
+    with keep, torch.autocast("cpu", dtype=torch.bfloat16):
+        net(torch.randn(1, 3, 32, 32))
     weights = {each.data_ptr() for each in net.parameters()}
     maps = [each for each in kept if each.ndim == 4 and each.data_ptr() not in weights and each.shape[0] == 1]
     widths = {each.shape[1] for each in maps}
