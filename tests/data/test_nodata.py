@@ -193,5 +193,5 @@ def test_training_evaluation_and_numpy_agree_on_what_is_there(maps, workdir):
     for name, value in plain_numbers(results / "test_latest" / "images").items():
         assert measured[name]["value"] == pytest.approx(value, rel=1e-4)
         (note,) = measured[name]["notes"]
-        assert note.startswith("2 pairs have missing pixels (nodata), which are left out")
+        assert note.startswith("missing pixels (nodata) of 2 pairs are left out")
         assert trained["metrics"][name] == pytest.approx(value, rel=1e-4)

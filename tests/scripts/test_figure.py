@@ -95,7 +95,7 @@ def test_wrong_words(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (["base", "--crops", "1,1,40,2"], "--crops 1,1,40,2: not within the picture 1 of 32 x 32 pixels"),
         (["base", "--crops", "1,1"], "write X,Y,W,H in pixels"),
         (["base", "--crops", "9:1,1,2,2"], "--crops 9:1,1,2,2: unknown image"),
-        (["base", "--captions", "a"], "--captions a: these are 1 texts for 3 columns; give 3"),
+        (["base", "--captions", "a"], "--captions a: 1 text for 3 columns; give 3"),
         (["base", "--columns", "inputs"], "did you mean 'input'"),
         (["base", "--formats", "gif"], "--formats gif: unknown format"),
         (["base", "--num_images", "0"], "give --table"),

@@ -62,7 +62,7 @@ def test_a_result_folder_is_scored(tmp_path, capsys):
         written = json.loads((tmp_path / "scores.json").read_text())
         assert {name: written[name] for name in EXPECTED} == pytest.approx(EXPECTED)
         assert written["per_class"]["bus"] == [None, None] and written["real"]["n"] == count
-        assert f"{count} pairs, 19 classes\npixel accuracy: 0.7143" in capsys.readouterr().out
+        assert f"{count} pair{'s' * (count > 1)}, 19 classes\npixel accuracy: 0.7143" in capsys.readouterr().out
 
 
 def test_any_palette(tmp_path, capsys):
