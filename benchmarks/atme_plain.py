@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmarks.pix2pix_plain import LAMBDA_L1, PlainPatchGAN, trainable
+from benchmarks.pix2pix_plain import PlainPatchGAN, update_on_pair
 
 EPS = 1e-5
 HEADS, HEAD_DIM = 4, 32
@@ -232,24 +232,9 @@ class PlainTraining:
 
     def step(self, A: Tensor, B: Tensor) -> dict[str, float]:
         """One iteration; the losses with their weights."""
-        G, W, D, bce = self.nets["G"], self.nets["W"], self.nets["D"], F.binary_cross_entropy_with_logits
-        W_t = W(self.maps)
-        fake = G(A * (1 + W_t), W_t)
-
-        trainable(D)
-        self.optimizer_D.zero_grad()
-        of_fake, of_real = D(torch.cat([A, fake], 1).detach()), D(torch.cat([A, B], 1))
-        losses = {"D_fake": bce(of_fake, torch.zeros_like(of_fake)), "D_real": bce(of_real, torch.ones_like(of_real))}
-        (0.5 * (losses["D_fake"] + losses["D_real"])).backward()
-        self.optimizer_D.step()
-
-        trainable(D, False)
-        self.optimizer_G.zero_grad()
-        judged = D(torch.cat([A, fake], 1))
-        losses |= {"G_GAN": bce(judged, torch.ones_like(judged)), "G_L1": LAMBDA_L1 * F.l1_loss(fake, B)}
-        (losses["G_GAN"] + losses["G_L1"]).backward()
-        self.optimizer_G.step()
-        self.maps = judged.detach()
+        W_t = self.nets["W"](self.maps)
+        fake = self.nets["G"](A * (1 + W_t), W_t)
+        losses, self.maps = update_on_pair(self.nets["D"], self.optimizer_G, self.optimizer_D, A, fake, B)
         return {name: float(value.detach()) for name, value in losses.items()}
 
 

@@ -125,22 +125,7 @@ class PlainTraining:
         return {name: float(value.detach()) for name, value in losses.items()}
 
     def _pairs(self, A: Tensor, B: Tensor) -> dict[str, Tensor]:
-        G, D, bce = self.nets["G"], self.nets["D"], F.binary_cross_entropy_with_logits
-        fake = G(A)
-        trainable(D)
-        self.optimizer_D.zero_grad()
-        of_fake, of_real = D(torch.cat([A, fake], 1).detach()), D(torch.cat([A, B], 1))
-        losses = {"D_fake": bce(of_fake, torch.zeros_like(of_fake)), "D_real": bce(of_real, torch.ones_like(of_real))}
-        (0.5 * (losses["D_fake"] + losses["D_real"])).backward()
-        self.optimizer_D.step()
-
-        trainable(D, False)
-        self.optimizer_G.zero_grad()
-        judged = D(torch.cat([A, fake], 1))
-        losses |= {"G_GAN": bce(judged, torch.ones_like(judged)), "G_L1": LAMBDA_L1 * F.l1_loss(fake, B)}
-        (losses["G_GAN"] + losses["G_L1"]).backward()
-        self.optimizer_G.step()
-        return losses
+        return update_on_pair(self.nets["D"], self.optimizer_G, self.optimizer_D, A, self.nets["G"](A), B)[0]
 
     def _cycle(self, A: Tensor, B: Tensor) -> dict[str, Tensor]:
         G_A, G_B, D_A, D_B = (self.nets[name] for name in ("G_A", "G_B", "D_A", "D_B"))
@@ -168,6 +153,32 @@ class PlainTraining:
     @staticmethod
     def _square(logits: Tensor, truth: float) -> Tensor:
         return F.mse_loss(logits, torch.full_like(logits, truth))
+
+
+def update_on_pair(
+    D: nn.Module,
+    optimizer_G: torch.optim.Optimizer,
+    optimizer_D: torch.optim.Optimizer,
+    A: Tensor,
+    fake: Tensor,
+    B: Tensor,
+) -> tuple[dict[str, Tensor], Tensor]:
+    """D's step on a pair and a fake, then G's against the updated D; the losses with their weights, and D's logits."""
+    bce = F.binary_cross_entropy_with_logits
+    trainable(D)
+    optimizer_D.zero_grad()
+    of_fake, of_real = D(torch.cat([A, fake], 1).detach()), D(torch.cat([A, B], 1))
+    losses = {"D_fake": bce(of_fake, torch.zeros_like(of_fake)), "D_real": bce(of_real, torch.ones_like(of_real))}
+    (0.5 * (losses["D_fake"] + losses["D_real"])).backward()
+    optimizer_D.step()
+
+    trainable(D, False)
+    optimizer_G.zero_grad()
+    judged = D(torch.cat([A, fake], 1))
+    losses |= {"G_GAN": bce(judged, torch.ones_like(judged)), "G_L1": LAMBDA_L1 * F.l1_loss(fake, B)}
+    (losses["G_GAN"] + losses["G_L1"]).backward()
+    optimizer_G.step()
+    return losses, judged.detach()
 
 
 def trainable(net: nn.Module, yes: bool = True) -> None:
