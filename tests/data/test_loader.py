@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from itertools import chain
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -185,36 +186,45 @@ def test_unequal_sizes_name_two_files(folder: Path, threads: int, monkeypatch: p
     loader.close()
 
 
-def test_a_killed_worker_is_explained(loader: Make) -> None:
+@pytest.fixture
+def workers() -> Callable[[], list[BaseProcess]]:
+    """The children that this test has started; other tests of the same process may have left some."""
+    before = {child.pid for child in multiprocessing.active_children()}
+    return lambda: [child for child in multiprocessing.active_children() if child.pid not in before]
+
+
+def test_a_killed_worker_is_explained(loader: Make, workers: Callable[[], list[BaseProcess]]) -> None:
     victim = loader(num_threads=1, batch_size=1)
     batches = victim.batches(1)
     next(batches)
-    (worker,) = multiprocessing.active_children()
+    (worker,) = workers()
     with pytest.raises(RuntimeError, match=r"(killed by signal|--num_threads)"):
         os.kill(worker.pid or 0, signal.SIGKILL)
         time.sleep(0.2)
         list(batches)
 
 
-def test_ctrl_c_does_not_end_workers_and_close_does(loader: Make) -> None:
+def test_ctrl_c_does_not_end_workers_and_close_does(loader: Make, workers: Callable[[], list[BaseProcess]]) -> None:
     one = loader(num_threads=2)
     batches = one.batches(1)
     next(batches)
-    workers = multiprocessing.active_children()
-    assert len(workers) == 2
-    for worker in workers:
+    both = workers()
+    assert len(both) == 2
+    for worker in both:
         os.kill(worker.pid or 0, signal.SIGINT)
     assert len(list(batches)) == 2
-    assert all(worker.is_alive() for worker in workers)
+    assert all(worker.is_alive() for worker in both)
     one.close()
-    assert not any(worker.is_alive() for worker in workers)
+    assert not any(worker.is_alive() for worker in both)
 
 
-def test_sigterm_to_a_worker_leaves_it_to_the_main_process(loader: Make) -> None:
+def test_sigterm_to_a_worker_leaves_it_to_the_main_process(
+    loader: Make, workers: Callable[[], list[BaseProcess]]
+) -> None:
     one = loader(num_threads=1, batch_size=1)
     batches = one.batches(1)
     next(batches)
-    (worker,) = multiprocessing.active_children()
+    (worker,) = workers()
     os.kill(worker.pid or 0, signal.SIGTERM)
     assert len(list(batches)) == len(one) - 1
     one.close()

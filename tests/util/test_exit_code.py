@@ -16,6 +16,14 @@ from util.exit_code import run_command
 REPO = Path(__file__).resolve().parents[2]
 
 
+@pytest.fixture(autouse=True)
+def nobody_handles_sigterm():
+    """torch's launcher, which other tests of this process call, leaves a handler behind."""
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
 def failing(error):
     def run(words):
         raise error
