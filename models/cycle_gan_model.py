@@ -73,13 +73,19 @@ class CycleGANModel(BaseModel):
 
     def forward(self) -> None:
         """``fake_B = G_A(real_A)``, ``rec_A = G_B(fake_B)``; ``fake_A = G_B(real_B)``, ``rec_B = G_A(fake_A)``."""
+        self._translate(identity=False)
+
+    def _translate(self, *, identity: bool) -> None:
+        """``forward``; with ``identity`` also ``idt_A = G_A(real_B)`` and ``idt_B = G_B(real_A)``."""
         self.made = made = {}
+        G, other = {"A": self.netG_A, "B": self.netG_B}, {"A": "B", "B": "A"}
         with self.engine.autocast():
-            made["fake_B"] = self.netG_A(self.real["A"])
-            made["rec_A"] = self.netG_B(made["fake_B"])
-            if "B" in self.real:
-                made["fake_A"] = self.netG_B(self.real["B"])
-                made["rec_B"] = self.netG_A(made["fake_A"])
+            for side, real in self.real.items():
+                back = other[side]
+                also = [self.real[back]] if identity else []
+                made[f"fake_{back}"], *same = in_one_batch(G[side], real, *also)
+                made[f"rec_{side}"] = G[back](made[f"fake_{back}"])
+                made |= {f"idt_{side}": image for image in same}
 
     def generator_module(self, direction: str = "AtoB", *, maps: bool = True) -> InferenceModule:
         """``fake_B`` of G_A, or ``fake_A`` of G_B."""
@@ -103,10 +109,7 @@ class CycleGANModel(BaseModel):
         from the last step of both D.
         """
         o = self.options
-        if o.lambda_identity:
-            self._forward_with_identity()
-        else:
-            self.forward()
+        self._translate(identity=o.lambda_identity > 0)
         real_A, real_B, made = self.real["A"], self.real["B"], self.made
         losses = {
             "G_A": self.criterion_GAN(self.netD_A(made["fake_B"]), True, for_discriminator=False),
@@ -119,16 +122,6 @@ class CycleGANModel(BaseModel):
             losses["idt_A"] = o.lambda_identity * o.lambda_B * self.masked_l1(same_A, real_B, "B")
             losses["idt_B"] = o.lambda_identity * o.lambda_A * self.masked_l1(same_B, real_A, "A")
         return torch.stack(list(losses.values())).sum(), losses
-
-    def _forward_with_identity(self) -> None:
-        """``forward``, and ``idt_A = G_A(real_B)``, ``idt_B = G_B(real_A)``."""
-        real_A, real_B = self.real["A"], self.real["B"]
-        self.made = made = {}
-        with self.engine.autocast():
-            made["fake_B"], made["idt_A"] = in_one_batch(self.netG_A, real_A, real_B)
-            made["rec_A"] = self.netG_B(made["fake_B"])
-            made["fake_A"], made["idt_B"] = in_one_batch(self.netG_B, real_B, real_A)
-            made["rec_B"] = self.netG_A(made["fake_A"])
 
     def discriminator_losses(self) -> Step:
         """``D_A`` on images of B and ``D_B`` on images of A, each half of real plus fake; with ``wgangp`` also half of

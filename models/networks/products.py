@@ -75,10 +75,12 @@ def from_matrix(y: Tensor, images: int, high: int, wide: int) -> Tensor:
 
 
 def plus_bias(y: Tensor, bias: Tensor | None) -> Tensor:
+    """``y [N, O, H, W]`` with ``bias [O]`` added in place."""
     return y if bias is None else y.add_(bias[:, None, None])
 
 
 def bias_gradient(dy: Tensor, needed: bool) -> Tensor | None:
+    """``[N, O, H, W]`` -> ``[O]``, or None where nobody wants it."""
     return dy.sum((0, 2, 3)) if needed else None
 
 
@@ -91,7 +93,20 @@ def direct_gradients(
     needed: tuple[bool, ...],
     output_padding: Pair | None = None,
 ) -> tuple[Tensor | None, ...]:
-    """Those of torch, which can be differentiated again (a gradient penalty does)."""
+    """Those of torch, which can be differentiated again (a gradient penalty does).
+
+    Args:
+        x: input, ``[N, C, H, W]``.
+        weight: ``[O, C, h, w]``; of a transposed convolution ``[C, O, h, w]``.
+        dy: gradient of the output, ``[N, O, H', W']``.
+        stride: of the convolution.
+        padding: of the convolution.
+        needed: whether the gradients of x, weight and bias are wanted.
+        output_padding: of a transposed convolution; None for a plain one.
+
+    Returns:
+        The three gradients, None where not wanted.
+    """
     transposed, out = output_padding is not None, output_padding or (0, 0)
     sizes = [weight.shape[1 if transposed else 0]]
     mask = list(needed[:3])

@@ -64,3 +64,9 @@ def test_images_of_two_sizes_stay_apart() -> None:
     net = build_discriminator("basic", 3, ndf=4, norm="instance")
     seen, found = passes(net, images(1), images(1, 96))
     assert seen == [1, 1] and [each.shape[-1] for each in found] == [6, 10]
+
+
+def test_nhwc_images_stay_apart() -> None:
+    net = build_discriminator("basic", 3, ndf=4, norm="instance")
+    a, b = (images(1, seed=seed).contiguous(memory_format=torch.channels_last) for seed in range(2))
+    assert passes(net, a, b)[0] == [1, 1]
