@@ -29,7 +29,7 @@ trap 'rm -rf -- "$scratch"' EXIT
 
 measure() { "$python" -m "benchmarks.$1" "${@:2}"; }
 step() {
-    measure plain_step --models pix2pix,cycle_gan --rounds 3 --seconds 4 --gpu_ids -1 &&
+    measure plain_step --models pix2pix,cycle_gan,atme --rounds 3 --seconds 4 --gpu_ids -1 &&
         measure plain_step --models ugatit --light --crop_size 128 --rounds 3 --seconds 4 --gpu_ids -1
 }
 rate() { measure train_step --precision fp32 --seconds 4 --gpu_ids -1; }

@@ -103,7 +103,7 @@ def measure(rounds: int, seconds: float, flags: Sequence[str]) -> dict[str, Any]
     """What one of the processes measures; see ``train.py`` for the flags.
 
     Args:
-        rounds: at most so many.
+        rounds: at most this many.
         seconds: no round is begun that would end later.
         flags: of ``train.py``.
 
