@@ -181,7 +181,7 @@ RUNS: Sequence[GalleryRun] = (
         "edges2shoes",
         _SHOES,
         (15, 10),
-        f"{_128} {_UNET} --noise dropout --lambda_div 5 --div_tau 0.2 --lambda_L1 10 "
+        f"{_128} {_UNET} --gan_mode lsgan --noise dropout --lambda_div 5 --div_tau 0.2 --lambda_L1 25 "
         f"--precision bf16 {_every(5, 5)} --eval_images 20 {_WATCH_PAIRS}",
         test="--num_samples 4",
         measured=(f"--metrics kid,psnr,ssim,l1,diversity {EXTRACTOR}",),
