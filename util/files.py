@@ -20,6 +20,14 @@ except ImportError:  # Windows
 log = logging.getLogger(__name__)
 
 
+def real_path(path: Path) -> Path:
+    """Where a path leads when all links are followed; where links lead in a circle, up to there.
+
+    ``Path.resolve`` raises RuntimeError for such a circle before Python 3.13.
+    """
+    return Path(os.path.realpath(path))
+
+
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary file beside ``path``, to be written in the context; it takes the place of ``path`` at its end.
@@ -109,24 +117,50 @@ def drafted(folder: Path, what: str) -> Iterator[Path]:
         what: the flag that decides where, and its value, for messages.
 
     Raises:
-        ValueError: it cannot be written, or a folder of someone else has the draft's name.
+        ValueError: it cannot be written, another process is writing it, or a folder of someone else has the draft's
+            name.
     """
-    real = folder.resolve()
+    real = real_path(folder)
     draft = real.with_name(f"{real.name}.partial")
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{what}: {folder} is a file; name a folder")
+    with _claimed(draft) as free:  # what a killed run left is free
+        if not free:
+            raise ValueError(f"{what}: another process is writing {folder}; wait for it, or name another folder")
     if draft.is_dir() and any(draft.iterdir()) and not (draft / "images").is_dir():  # not what a killed run left
         raise ValueError(f"{what}: {draft} is in the way, where results are made before they are moved; rename it")
     check_writable(folder, what)
     shutil.rmtree(draft, ignore_errors=True)
     make_folder(draft, what)
+    with _claimed(draft):
+        try:
+            yield draft
+            real.mkdir(exist_ok=True)
+            shutil.rmtree(real / "images", ignore_errors=True)
+            for each in draft.iterdir():
+                if each.is_dir():
+                    shutil.rmtree(real / each.name, ignore_errors=True)
+                each.replace(real / each.name)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _claimed(folder: Path) -> Iterator[bool]:
+    """Hold a folder against other processes; false where one of them holds it. Without effect if there is no such
+    folder, on Windows, and on network disks that lock no folders."""
+    if fcntl is None or not folder.is_dir():
+        yield True
+        return
+    handle = os.open(folder, os.O_RDONLY)
     try:
-        yield draft
-        folder.mkdir(exist_ok=True)
-        shutil.rmtree(folder / "images", ignore_errors=True)
-        for each in draft.iterdir():
-            if each.is_dir():
-                shutil.rmtree(folder / each.name, ignore_errors=True)
-            each.replace(folder / each.name)
+        free = True
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            free = False
+        except OSError:
+            pass
+        yield free
     finally:
-        shutil.rmtree(draft, ignore_errors=True)
+        os.close(handle)
