@@ -166,8 +166,8 @@ class RunState:
             return None
         if missing := [name for name in _PARTS if name not in state]:
             raise ValueError(
-                f"{self.checkpointer.folder / f'{tag}_state.pth'}: not the whole state of a run, it lacks {missing[0]}; "
-                "restore another copy, or delete it to fine-tune"
+                f"{self.checkpointer.folder / f'{tag}_state.pth'}: not the whole state of a run, it lacks "
+                f"{missing[0]}; restore another copy, or delete it to fine-tune"
             )
         load_training_state(self.model, state)
         self.plan.load_state(state["schedulers"])
