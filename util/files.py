@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import shutil
@@ -68,23 +69,40 @@ def replace_text(path: Path, pieces: Iterable[str]) -> None:
 
 @contextlib.contextmanager
 def locked(path: Path, waiting: str) -> Iterator[None]:
-    """Alone among the processes that lock this file, which stays; without effect on Windows.
+    """Alone among the processes that lock this file or folder; without effect on Windows.
 
     Args:
-        path: of the file; it is made.
+        path: of a file, which is made and stays, or of a folder, which some network disks cannot lock: without effect
+            there.
         waiting: logged while another process has it.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: the file cannot be made.
     """
-    with open(path, "w") as file:
-        if fcntl is not None:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                log.info("%s; waiting for it", waiting)
-                fcntl.flock(file, fcntl.LOCK_EX)
+    if fcntl is None:
         yield
+        return
+    is_folder = path.is_dir()
+    handle = os.open(path, os.O_RDONLY if is_folder else os.O_WRONLY | os.O_CREAT, 0o666)
+    try:
+        if not _try_lock(handle, is_folder):
+            log.info("%s; waiting for it", waiting)
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _try_lock(handle: int, is_folder: bool) -> bool:
+    """False if another process has it; true also for a folder on a disk that cannot lock folders."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if not is_folder or error.errno not in (errno.EBADF, errno.ENOTSUP, errno.ENOLCK, errno.EINVAL):
+            raise
+    return True
 
 
 class LineFile:
@@ -154,13 +172,6 @@ def _claimed(folder: Path) -> Iterator[bool]:
         return
     handle = os.open(folder, os.O_RDONLY)
     try:
-        free = True
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            free = False
-        except OSError:
-            pass
-        yield free
+        yield _try_lock(handle, True)
     finally:
         os.close(handle)

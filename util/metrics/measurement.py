@@ -15,7 +15,6 @@ from util.types import EpochRecord
 
 FILE_NAME = "metrics.json"
 FORMAT = 1
-_LOCK = ".metrics.lock"  # beside the file, which is replaced and cannot be locked itself
 
 
 @dataclass(frozen=True)
@@ -158,7 +157,7 @@ def update_measurements(file: Path, new: Sequence[Measurement]) -> list[Measurem
     fresh = {_key(each): each for each in new}
     pictures = {(each.folder, each.domain): _pictures(each) for each in new if each.folder}
     file.parent.mkdir(parents=True, exist_ok=True)
-    with locked(file.with_name(_LOCK), f"another process writes {file}"):
+    with locked(file.parent, f"another process writes {file}"):
         return _merged(file, fresh, pictures)
 
 

@@ -68,7 +68,7 @@ def test_file_is_read_back_as_it_was_written(tmp_path):
     ]
     assert update_measurements(file, every) == every == read_measurements(file)
     assert read_measurements(tmp_path / "none.json") == []
-    assert [each.name for each in (tmp_path / "new").glob("[!.]*")] == [FILE_NAME]
+    assert [each.name for each in (tmp_path / "new").iterdir()] == [FILE_NAME]
 
 
 def test_several_that_write_at_once_lose_nothing(tmp_path, monkeypatch):
