@@ -15,6 +15,7 @@ from datasets.pairs import FILTERS, in_parallel, read_side, require_folder, resi
 from options.parse import parse_record
 from options.schema import OptionRecord, arg
 from util.exit_code import run_command
+from util.files import real_path
 from util.images.folder import scan, stem
 from util.images.io import read_header
 from util.wording import counted
@@ -93,7 +94,7 @@ def find_pairs(
         by_stem(require_folder(flag, folder), ending if use_ab else "")
         for flag, folder, ending in (("--fold_A", fold_a, "_A"), ("--fold_B", fold_b, "_B"))
     )
-    if fold_a.resolve() == fold_b.resolve() and not use_ab:
+    if real_path(fold_a) == real_path(fold_b) and not use_ab:
         raise ValueError(f"--fold_A and --fold_B are both {fold_a}: for x_A and x_B in one folder give --use_AB")
     matched = {side[key] for key in a if key in b for side in (a, b)}
     alone = [path for path in dict.fromkeys([*a.values(), *b.values(), *other_a, *other_b]) if path not in matched]

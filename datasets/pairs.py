@@ -208,7 +208,7 @@ def place_json(content: Any, target: Path) -> bool:
     """
     text = json.dumps(content) + "\n"
     if target.exists():
-        if target.read_text(encoding="utf-8") != text:
+        if target.read_text(encoding="utf-8", errors="replace") != text:
             raise FileExistsError(f"{target} exists with other content: move it away")
         return False
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -44,7 +44,7 @@ from models.sagan.sample_options import IMAGE_SIZES
 from options.parse import parse_record
 from options.schema import OptionRecord, arg
 from util.exit_code import EXIT_DONE, run_command
-from util.files import replace_text, replacing
+from util.files import real_path, replace_text, replacing
 from util.images.decode import decode
 from util.images.folder import describe, has_images, is_image, natural_key, subfolders
 from util.run.class_names import write_label_map
@@ -505,7 +505,7 @@ def _check(args: ClassFolderCommand) -> None:
         raise ValueError(f"--val_fraction {args.val_fraction:g}: give a number from 0 up to 1, e.g. 0.1")
     if PurePosixPath(args.phase).name != args.phase:
         raise ValueError(f"--phase {args.phase}: give the name of a folder, e.g. val")
-    source, out = args.source.resolve(), args.out.resolve()
+    source, out = real_path(args.source), real_path(args.out)
     if out == source or source in out.parents:
         raise ValueError(f"OUT {args.out} lies in IN {args.source}: give a folder beside it")
     if out.exists() and not out.is_dir():

@@ -21,6 +21,7 @@ from tqdm import tqdm
 from options.parse import parse_record
 from options.schema import OptionRecord, arg
 from util.exit_code import EXIT_DONE, EXIT_FAILED, report_error, run_command
+from util.files import real_path
 from util.types import STORED, VIEWS
 from util.volumes.grid import Volume, difference, resampled, select_bands, view_of, windowed
 from util.volumes.phases import split_patients
@@ -137,9 +138,9 @@ def _check(args: SlicesOptions) -> None:
             raise ValueError(f"--{name}: without --pair_with there is no other side")
     if args.phase and Path(args.phase).name != args.phase:
         raise ValueError(f"--phase {args.phase}: give the name of a folder, e.g. test")
-    out = args.out.resolve()
+    out = real_path(args.out)
     for source in map(Path, (*args.source, *args.pair_with)):
-        if source.is_dir() and (source.resolve() == out or source.resolve() in out.parents):
+        if source.is_dir() and real_path(source) in (out, *out.parents):
             raise ValueError(f"--out {args.out} lies in SOURCE {source}: give a folder beside it")
 
 

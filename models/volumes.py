@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from models.translation import Ready, Translator, batch_of
+from util.files import real_path
 from util.images.io import Format, Picture, scale_of, stored_pixels
 from util.volumes.files import suffix_of, write_nifti
 from util.volumes.grid import view_of
@@ -173,12 +174,12 @@ def plan_volumes(inputs: Sequence[str], to: str, existing: str) -> list[tuple[Pa
         raise ValueError(f"--output {output}: a file name, but there are {len(paths)} volumes; name a folder")
     if not as_file and output.suffix and not output.is_dir():
         raise ValueError(f"--output {output}: volumes are written as .nii or .nii.gz; name such a file, or a folder")
-    names = [path.name.removesuffix(suffix_of(path)) if path.is_file() else path.resolve().name for path in paths]
+    names = [path.name.removesuffix(suffix_of(path)) if path.is_file() else real_path(path).name for path in paths]
     if not as_file and len(set(names)) < len(names):
         raise ValueError(f"--output {output}: two volumes are called {max(names, key=names.count)}; give two calls")
     jobs = [(path, output if as_file else output / f"{name}.nii.gz") for path, name in zip(paths, names)]
     for _, result in jobs:
-        if result.resolve() in {each.resolve() for each in paths}:
+        if real_path(result) in {real_path(each) for each in paths}:
             raise ValueError(f"--output {output}: {result} is an input and would be lost; name another place")
         if result.exists() and existing == "refuse":
             raise FileExistsError(f"--output {output}: {result} is there already: give --existing replace or skip")

@@ -124,7 +124,11 @@ def _files(o: FigureOptions) -> list[Path]:
             raise ValueError(f"--formats {kind}: {unknown('format', kind, FORMATS)}")
     if not kinds or o.output.is_dir():
         raise ValueError(f"--output {o.output}: name a file, e.g. results/figure.pdf")
-    return [_base(o).with_name(f"{_base(o).name}.{kind}") for kind in kinds]
+    files = [_base(o).with_name(f"{_base(o).name}.{kind}") for kind in kinds]
+    for file in files:
+        if file.is_dir():
+            raise ValueError(f"--output {o.output}: {file} is a folder; give another name")
+    return files
 
 
 # --- the grid ---------------------------------------------------------------------------------------------------------
@@ -144,7 +148,9 @@ def _figure(o: FigureOptions) -> FigureGrid:
     for stem in stems:
         files = [_file(o, pictures, stem, kind, name) for kind, name in names]
         row = [None if file is None else load_pixels(file) for file in files]
-        first = next(each for each in row if each is not None)
+        first = next((each for each in row if each is not None), None)
+        if first is None:
+            raise ValueError(f"--columns {','.join(o.columns)}: there is no such picture of {stem}; add results")
         rows.append(row)
         boxes.append([_box(crop, stem, first.shape[1], first.shape[0]) for crop in crops.get(stem, crops.get("", []))])
     labels = o.labels or [""] * len(stems)

@@ -28,6 +28,7 @@ from options.base_options import DataOptions
 from options.parse import parse_record
 from options.schema import OptionRecord, arg
 from util.exit_code import run_command
+from util.files import real_path
 from util.wording import counted
 
 _IN_PIXELS = ("segmentation", "keypoints")  # of COCO; nothing here reads them, so they are left out
@@ -99,7 +100,7 @@ def target_folder(folder: Path, output: Path) -> Path:
     A folder elsewhere has only its own name there: a path joined with an absolute one is the absolute one, which would
     be the file that was read.
     """
-    whole, here = folder.resolve(), Path.cwd().resolve()
+    whole, here = real_path(folder), real_path(Path.cwd())
     return output / (whole.relative_to(here) if whole.is_relative_to(here) else Path(whole.name))
 
 
@@ -142,9 +143,9 @@ def _run(words: list[str]) -> int:
         raise ValueError(f"size {args.size}: give 1 or more pixels")
     folder = require_folder("folder", args.folder)
     target = target_folder(folder, args.output_dir)
-    if target.resolve() == folder.resolve():
+    if real_path(target) == real_path(folder):
         raise ValueError(f"--output_dir {args.output_dir}: the results would replace the files of {folder}")
-    files = [file for file in sorted(folder.rglob("*.json")) if target.resolve() not in file.resolve().parents]
+    files = [file for file in sorted(folder.rglob("*.json")) if real_path(target) not in real_path(file).parents]
     if not files:
         raise FileNotFoundError(f"{folder}: there are no .json files in it")
     options = DataOptions(preprocess=args.preprocess, load_size=args.size, crop_size=1)

@@ -21,6 +21,7 @@ from tqdm import tqdm
 from options.parse import parse_record
 from options.schema import OptionRecord, arg
 from util.exit_code import EXIT_DONE, run_command
+from util.files import real_path
 from util.loggers.html_log import epoch_image
 from util.loggers.jsonl import FILE_NAME, ImageEvent, read_metrics
 from util.loggers.visdom_log import MAX_POINTS, VisdomBoard
@@ -80,7 +81,7 @@ def replay(run_folder: Path, *, server: str, port: int, env: str) -> None:
             measured.add(record.total_iters, scaled(record.metrics))
         elif isinstance(record, ImageEvent):
             epochs[record.epoch] = record
-    board = VisdomBoard(run_folder.resolve().name, server=server, port=port, env=env)
+    board = VisdomBoard(real_path(run_folder).name, server=server, port=port, env=env)
     board.connect()
     board.draw_losses(losses)
     board.draw_metrics(measured)

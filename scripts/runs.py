@@ -177,7 +177,7 @@ def _run(words: list[str]) -> int:
     if options.compare:
         print(comparison([named_run(options.checkpoints_dir, name) for name in options.compare]))
     elif options.prune:
-        chosen = [named_run(options.checkpoints_dir, name) for name in options.prune]
+        chosen = [named_run(options.checkpoints_dir, name) for name in dict.fromkeys(options.prune)]
         prune(chosen, options.keep, ask=not options.yes)
     else:
         runs = find_runs(options.checkpoints_dir)

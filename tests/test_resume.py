@@ -130,9 +130,13 @@ def test_going_back_to_an_earlier_epoch(workdir, dataroot):
 def test_checkpoints_without_a_state_are_fine_tuned(workdir, dataroot, said):
     assert train.main(arguments(dataroot)) == 0
     run = workdir / "checkpoints" / "run"
+    again = ["--name", "run", "--continue_train", "--gpu_ids", "-1", "--epoch_count", "3"]
+    torch.save({"format": 1, "optimizers": {}}, run / "latest_state.pth")
+    assert train.main(again) == 2
+    assert "latest_state.pth: not the whole state of a run, it lacks scaler; restore another copy" in said()
     for file in run.glob("*_state.pth"):
         file.unlink()
-    assert train.main(["--name", "run", "--continue_train", "--gpu_ids", "-1", "--epoch_count", "3"]) == 0
+    assert train.main(again) == 0
     assert "fine-tuning" in said()
     rows = list(csv.DictReader((run / "loss_log.csv").open()))
     assert rows[-1]["epoch"] == "3"

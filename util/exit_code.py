@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import os
 import signal
@@ -13,6 +14,9 @@ from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 
 EXIT_DONE, EXIT_FAILED, EXIT_BAD_INPUT, EXIT_INTERRUPTED, EXIT_TERMINATED = 0, 1, 2, 130, 143
+
+_BAD_PATHS = frozenset({errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
+"""What the system says of a path that is wrong whatever the state of the disk."""
 
 
 class Terminated(KeyboardInterrupt):
@@ -91,8 +95,8 @@ def exit_code(program: str, error: BaseException, *, verbose: bool = False) -> i
 
     Args:
         program: for the start of the line, e.g. ``train.py``.
-        error: ``ValueError``, ``FileNotFoundError`` and ``FileExistsError`` mean bad input; everything else, a run that
-            failed.
+        error: ``ValueError``, ``FileNotFoundError``, ``FileExistsError``, a folder where a file is needed or the
+            reverse, links in a circle and too long names mean bad input; everything else, a run that failed.
         verbose: print the traceback in any case.
 
     Returns:
@@ -104,7 +108,7 @@ def exit_code(program: str, error: BaseException, *, verbose: bool = False) -> i
     if code in (EXIT_INTERRUPTED, EXIT_TERMINATED):
         report_error(program, "stopped at once; what was saved before is untouched")
     elif code == EXIT_BAD_INPUT:
-        report_error(program, error)
+        report_error(program, _of_the_path(error) if isinstance(error, OSError) else error)
     elif type(error).__name__ == "OutOfMemoryError":
         report_error(program, "the GPU's memory is full: lower --batch_size or --crop_size, or try --precision bf16")
     elif isinstance(error, OSError):
@@ -121,4 +125,16 @@ def _code_of(error: BaseException) -> int:
         return EXIT_TERMINATED
     if isinstance(error, KeyboardInterrupt):
         return EXIT_INTERRUPTED
+    if isinstance(error, OSError) and error.errno in _BAD_PATHS:
+        return EXIT_BAD_INPUT
     return EXIT_BAD_INPUT if isinstance(error, (ValueError, FileNotFoundError, FileExistsError)) else EXIT_FAILED
+
+
+def _of_the_path(error: OSError) -> str:
+    """``FILE: is a directory; give another path``; other errors as they are."""
+    file = error.filename2 or error.filename  # of a move that where to, as the other one is a temporary file
+    if error.errno not in _BAD_PATHS or not file or not error.strerror:
+        return str(error)
+    shown = str(file)
+    shown = shown if len(shown) <= 120 else f"{shown[:100]}..."
+    return f"{shown}: {error.strerror.lower()}; give another path"

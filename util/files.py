@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import shutil
@@ -18,6 +19,14 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 log = logging.getLogger(__name__)
+
+
+def real_path(path: Path) -> Path:
+    """Where a path leads when all links are followed; where links lead in a circle, up to there.
+
+    ``Path.resolve`` raises RuntimeError for such a circle before Python 3.13.
+    """
+    return Path(os.path.realpath(path))
 
 
 @contextlib.contextmanager
@@ -60,23 +69,40 @@ def replace_text(path: Path, pieces: Iterable[str]) -> None:
 
 @contextlib.contextmanager
 def locked(path: Path, waiting: str) -> Iterator[None]:
-    """Alone among the processes that lock this file, which stays; without effect on Windows.
+    """Alone among the processes that lock this file or folder; without effect on Windows.
 
     Args:
-        path: of the file; it is made.
+        path: of a file, which is made and stays, or of a folder, which some network disks cannot lock: without effect
+            there.
         waiting: logged while another process has it.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: the file cannot be made.
     """
-    with open(path, "w") as file:
-        if fcntl is not None:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                log.info("%s; waiting for it", waiting)
-                fcntl.flock(file, fcntl.LOCK_EX)
+    if fcntl is None:
         yield
+        return
+    is_folder = path.is_dir()
+    handle = os.open(path, os.O_RDONLY if is_folder else os.O_WRONLY | os.O_CREAT, 0o666)
+    try:
+        if not _try_lock(handle, is_folder):
+            log.info("%s; waiting for it", waiting)
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _try_lock(handle: int, is_folder: bool) -> bool:
+    """False if another process has it; true also for a folder on a disk that cannot lock folders."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if not is_folder or error.errno not in (errno.EBADF, errno.ENOTSUP, errno.ENOLCK, errno.EINVAL):
+            raise
+    return True
 
 
 class LineFile:
@@ -109,24 +135,43 @@ def drafted(folder: Path, what: str) -> Iterator[Path]:
         what: the flag that decides where, and its value, for messages.
 
     Raises:
-        ValueError: it cannot be written, or a folder of someone else has the draft's name.
+        ValueError: it cannot be written, another process is writing it, or a folder of someone else has the draft's
+            name.
     """
-    real = folder.resolve()
+    real = real_path(folder)
     draft = real.with_name(f"{real.name}.partial")
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{what}: {folder} is a file; name a folder")
+    with _claimed(draft) as free:  # what a killed run left is free
+        if not free:
+            raise ValueError(f"{what}: another process is writing {folder}; wait for it, or name another folder")
     if draft.is_dir() and any(draft.iterdir()) and not (draft / "images").is_dir():  # not what a killed run left
         raise ValueError(f"{what}: {draft} is in the way, where results are made before they are moved; rename it")
     check_writable(folder, what)
     shutil.rmtree(draft, ignore_errors=True)
     make_folder(draft, what)
+    with _claimed(draft):
+        try:
+            yield draft
+            real.mkdir(exist_ok=True)
+            shutil.rmtree(real / "images", ignore_errors=True)
+            for each in draft.iterdir():
+                if each.is_dir():
+                    shutil.rmtree(real / each.name, ignore_errors=True)
+                each.replace(real / each.name)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _claimed(folder: Path) -> Iterator[bool]:
+    """Hold a folder against other processes; false where one of them holds it. Without effect if there is no such
+    folder, on Windows, and on network disks that lock no folders."""
+    if fcntl is None or not folder.is_dir():
+        yield True
+        return
+    handle = os.open(folder, os.O_RDONLY)
     try:
-        yield draft
-        folder.mkdir(exist_ok=True)
-        shutil.rmtree(folder / "images", ignore_errors=True)
-        for each in draft.iterdir():
-            if each.is_dir():
-                shutil.rmtree(folder / each.name, ignore_errors=True)
-            each.replace(folder / each.name)
+        yield _try_lock(handle, True)
     finally:
-        shutil.rmtree(draft, ignore_errors=True)
+        os.close(handle)

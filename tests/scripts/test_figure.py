@@ -87,6 +87,19 @@ def test_what_must_not_be_compared_has_no_best(root: Path, capsys: pytest.Captur
     assert "not comparable: PSNR" in capsys.readouterr().err
 
 
+def test_a_picture_that_no_run_has(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("base", "ours_2"):
+        (root / "results" / name / "test_latest" / "images" / "2_real_A.png").unlink()
+    assert figure.main(["base", "ours_2", "--columns", "input", "--output", "f.png"]) == 2
+    assert capsys.readouterr().err == (
+        "figure.py: error: --columns input: there is no such picture of 2; add results\n"
+    )
+    Path("f.pdf").mkdir()
+    assert figure.main(["base", "--output", "f"]) == 2
+    assert capsys.readouterr().err == "figure.py: error: --output f: f.pdf is a folder; give another name\n"
+    assert not Path("f.png").exists()
+
+
 def test_wrong_words(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for words, message in (
         (["gone"], "run gone: results/gone/test_latest/images does not exist; make it by: python test.py --name gone"),

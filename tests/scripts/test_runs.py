@@ -104,6 +104,7 @@ def test_what_is_left_of_damaged_runs_is_listed(root: Path, capsys: pytest.Captu
     (no_log / "metrics.jsonl").mkdir()
     (no_log / "train_opt.json").write_bytes(b"\xff\x00")
     (root / "again").symlink_to(root)
+    (root / "circle").symlink_to("circle")
     (root / "a file").touch()
     (root / "foreign" / "1.png").touch()
     found = {run.name: run for run in find_runs(root)}
@@ -113,7 +114,8 @@ def test_what_is_left_of_damaged_runs_is_listed(root: Path, capsys: pytest.Captu
     assert (found["no_log"].epoch, found["no_log"].options) == (0, {})
     assert runs.main(["--sort", "size"]) == 0 and runs.main(["--compare", "odd", "sweep/trial_0"]) == 0
     assert "sweep/trial_0" in capsys.readouterr().out
-    assert runs.main(["--prune", "odd", "--keep", "0", "--yes"]) == 0
+    assert runs.main(["--prune", "odd", "odd", "--keep", "0", "--yes"]) == 0
+    assert capsys.readouterr().out.count("odd: ") == 1
     left = sorted(file.name for file in odd.glob("*.pth"))
     assert left == ["11_net_G.pth", "latest_net_D.pth", "latest_net_G.pth", "latest_state.pth"]
 

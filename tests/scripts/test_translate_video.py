@@ -51,14 +51,14 @@ def luma(image):
 
 def test_every_frame_is_translated_and_the_sound_stays(here, caplog):
     with caplog.at_level(logging.INFO):
-        assert video("a.mp4", "--output", "out/b.mp4", "--batch_size", "3") == 0
+        assert video("a.mp4", "--output", "out/b.mp4", "--batch_size", "3", "--crf", "0") == 0
     source, result = read_video("a.mp4"), read_video("out/b.mp4")
     assert (result.width, result.height, result.count, result.frame_rate) == (48, 32, 7, 25)
     assert streams_of(here / "out" / "b.mp4")["audio"][0] == "aac"
     run = load("run")
     for shown, made in zip(source.frames(), result.frames()):
         assert shown.pts * source.time_base == made.pts * result.time_base
-        assert np.abs(luma(run(shown.image)) - luma(made.image)).mean() < 4
+        assert np.abs(luma(run(shown.image)) - luma(made.image)).mean() < 1
     assert "7 frames: out/b.mp4; neighbours differ by" in caplog.text
     assert "BT.601 (assumed: the file does not say)" in caplog.text
 
@@ -117,11 +117,11 @@ def test_an_export_translates_videos(engine, kind, here):
     with exporting.frozen(generator) as told:
         facts = exporting.facts_of_run(load("run"), "latest", generator, told)
         exporting.write(exporting.traced(generator, facts), here / file, kind)
-    assert video("a.mp4", "--output", "run.mp4") == 0
-    assert video("a.mp4", "--output", "export.mp4", "--engine", engine, "--exported", file) == 0
+    # Without loss: libx264's rate control gives other files for the same frames from time to time (docs/video.md).
+    assert video("a.mp4", "--output", "run.mp4", "--crf", "0") == 0
+    assert video("a.mp4", "--output", "export.mp4", "--crf", "0", "--engine", engine, "--exported", file) == 0
     for one, other in zip(read_video("run.mp4").frames(), read_video("export.mp4").frames(), strict=True):
-        # A last bit in one frame may change how the encoder rounds all of them, by some levels.
-        assert np.abs(one.image.astype(int) - other.image).mean() < 5
+        assert np.abs(one.image.astype(int) - other.image).mean() < 0.1
 
 
 def test_a_grey_run_gives_a_grey_video(here):
@@ -131,11 +131,11 @@ def test_a_grey_run_gives_a_grey_video(here):
 
 
 def test_large_frames_go_by_tiles(here):
-    assert video("a.mp4", "--output", "b.mp4", "--tile", "24", "--overlap", "8") == 0
+    assert video("a.mp4", "--output", "b.mp4", "--tile", "24", "--overlap", "8", "--crf", "0") == 0
     translator = load("run").translator(plan=TilePlan(24, 8))
     ready = translator.ready(Picture(next(read_video("a.mp4").frames()).image, "uint8"), "a.mp4")
     expected = translator.tiled(ready, 0, translator.grid(32, 48))
-    assert np.abs(luma(expected) - luma(next(read_video("b.mp4").frames()).image)).mean() < 4
+    assert np.abs(luma(expected) - luma(next(read_video("b.mp4").frames()).image)).mean() < 1
 
 
 def test_refusals_make_nothing(here, capsys):

@@ -44,6 +44,23 @@ def test_the_command_gets_its_words_and_its_code_is_returned(monkeypatch):
     [
         (HelpAsked(), 0, ""),
         (ValueError("--flag x: wrong"), 2, "x.py: error: --flag x: wrong"),
+        (IsADirectoryError(21, "Is a directory", "out"), 2, "x.py: error: out: is a directory; give another path"),
+        (NotADirectoryError(20, "Not a directory", "a/b"), 2, "x.py: error: a/b: not a directory; give another path"),
+        (
+            OSError(40, "Too many levels of symbolic links", ".1.tmp", None, "loop"),
+            2,
+            "x.py: error: loop: too many levels of symbolic links; give another path",
+        ),
+        (
+            OSError(36, "File name too long", "x" * 300),
+            2,
+            f"x.py: error: {'x' * 100}...: file name too long; give another path",
+        ),
+        (
+            OSError(28, "No space left on device"),
+            1,
+            "x.py: error: [Errno 28] No space left on device; what was saved before is untouched",
+        ),
         (KeyboardInterrupt(), 130, "x.py: error: stopped at once; what was saved before is untouched"),
     ],
 )

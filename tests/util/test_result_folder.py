@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,20 @@ def test_what_a_killed_run_left_is_cleared_and_what_is_not_ours_is_not(tmp_path:
     ):
         pass
     assert (tmp_path / "out.partial" / "thesis.txt").read_text() == "mine"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="folders cannot be locked there")
+def test_two_that_write_the_same_results(tmp_path: Path) -> None:
+    with drafted(tmp_path / "out", "--output out") as draft:
+        write(draft, "first")
+        with (
+            pytest.raises(ValueError, match=r"--output out: another process is writing .*out; wait for it"),
+            drafted(tmp_path / "out", "--output out"),
+        ):
+            pass
+    assert [file.name for file in (tmp_path / "out" / "images").iterdir()] == ["first.png"]
+    with drafted(tmp_path / "out", "--output out") as draft:  # free again
+        write(draft, "second")
 
 
 def test_a_file_is_no_folder(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from util.files import replace_text
+from util.files import locked, replace_text
 from util.metrics import METRICS, fixed
 from util.types import EpochRecord
 
@@ -148,6 +148,7 @@ def update_measurements(file: Path, new: Sequence[Measurement]) -> list[Measurem
     """Put numbers into a ``metrics.json``; returns all that it holds then.
 
     One of the same name, folder and domain gives way, and so do those of pictures that are no longer in that folder.
+    Several processes may add to one file, such as those that measure checkpoints of one run.
 
     Raises:
         ValueError: the file there is damaged.
@@ -155,11 +156,18 @@ def update_measurements(file: Path, new: Sequence[Measurement]) -> list[Measurem
     """
     fresh = {_key(each): each for each in new}
     pictures = {(each.folder, each.domain): _pictures(each) for each in new if each.folder}
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with locked(file.parent, f"another process writes {file}"):
+        return _merged(file, fresh, pictures)
+
+
+def _merged(
+    file: Path, fresh: dict[tuple[str, str, str], Measurement], pictures: Mapping[tuple[str, str], str]
+) -> list[Measurement]:
     known = read_measurements(file)
     gone = [each for each in known if pictures.get((each.folder, each.domain), _pictures(each)) != _pictures(each)]
     merged = [fresh.pop(_key(each), each) for each in known if each not in gone or _key(each) in fresh]
     merged += list(fresh.values())
-    file.parent.mkdir(parents=True, exist_ok=True)
     content = {"format": FORMAT, "measurements": [_to_json(each) for each in merged]}
     replace_text(file, [json.dumps(content, indent=2, allow_nan=False) + "\n"])
     return merged

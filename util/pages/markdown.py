@@ -24,7 +24,7 @@ def _row(cells: Sequence[str]) -> str:
 
 
 def with_block(file: Path, name: str, text: str) -> str:
-    """The text of a page with one block replaced; the file itself is left as it is.
+    """The text of a page with one block replaced; the file itself is left as it is, and so are its line ends.
 
     Args:
         file: the page; it holds ``<!-- table NAME: begin -->`` and ``<!-- table NAME: end -->``, in this order.
@@ -32,11 +32,15 @@ def with_block(file: Path, name: str, text: str) -> str:
         text: what is to stand in it; ends with a line break.
 
     Raises:
-        ValueError: the page has no such block, or more than one.
+        ValueError: the page has no such block, or more than one, or is no text in UTF-8.
     """
     begin, end = f"<!-- table {name}: begin -->", f"<!-- table {name}: end -->"
-    before = file.read_text(encoding="utf-8") if file.is_file() else ""
-    found = re.findall(f"{re.escape(begin)}\n.*?{re.escape(end)}", before, re.S)
+    try:
+        before = file.read_bytes().decode("utf-8") if file.is_file() else ""
+    except UnicodeDecodeError:
+        raise ValueError(f"--block {name}: {file} is no text in UTF-8; convert it, or name another file") from None
+    found = re.findall(f"{re.escape(begin)}\r?\n.*?{re.escape(end)}", before, re.S)
     if len(found) != 1:
         raise ValueError(f"--block {name}: {file} holds it {len(found)} times; put two lines there: {begin} {end}")
-    return before.replace(found[0], f"{begin}\n\n{text}\n{end}")
+    block = f"{begin}\n\n{text}\n{end}"
+    return before.replace(found[0], block.replace("\n", "\r\n") if "\r\n" in found[0] else block)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from util.files import real_path
 from util.run.folder import CHECKPOINT_FILE, check_name, holds_run, is_training
 
 _KEPT = ("latest", "best")
@@ -141,9 +142,9 @@ def find_runs(checkpoints_dir: Path) -> list[RunInfo]:
     found: dict[Path, RunInfo] = {}
     folders = [*checkpoints_dir.iterdir(), *checkpoints_dir.glob("*/*")]
     for folder in sorted(folders, key=lambda each: (each.is_symlink() or each.parent.is_symlink(), each)):
-        if folder.resolve() not in found:
+        if (real := real_path(folder)) not in found:
             with contextlib.suppress(ValueError, OSError):  # no run, or one that is being deleted
-                found[folder.resolve()] = read_run(folder, folder.relative_to(checkpoints_dir).as_posix())
+                found[real] = read_run(folder, folder.relative_to(checkpoints_dir).as_posix())
     return sorted(found.values(), key=lambda run: run.name)
 
 

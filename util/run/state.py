@@ -20,6 +20,9 @@ from util.run.schedule import TrainingSchedule
 
 logger = logging.getLogger(__name__)
 
+_PARTS = ("optimizers", "scaler", "extra", "schedulers", "meter", "rng", "sampler", "progress")
+"""What a training cannot go on without."""
+
 
 class Stateful(Protocol):
     """What is needed of a model."""
@@ -161,6 +164,11 @@ class RunState:
         if state is None:
             logger.warning("warning: there is no %s_state.pth: fine-tuning these weights with new optimizers", tag)
             return None
+        if missing := [name for name in _PARTS if name not in state]:
+            raise ValueError(
+                f"{self.checkpointer.folder / f'{tag}_state.pth'}: not the whole state of a run, it lacks "
+                f"{missing[0]}; restore another copy, or delete it to fine-tune"
+            )
         load_training_state(self.model, state)
         self.plan.load_state(state["schedulers"])
         self.meter.load_state(state["meter"], 1.0 / self.world.size)

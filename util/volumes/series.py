@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from util.files import real_path
 from util.images.folder import natural_key
 from util.volumes import dicom, files
 from util.volumes.grid import Volume
@@ -129,7 +130,7 @@ def _files(sources: Sequence[Path]) -> Iterator[Path]:
         below = sorted(path for path in source.rglob("*") if path.is_file()) if source.is_dir() else [source]
         for path in below:
             hidden = any(part.startswith(".") for part in path.relative_to(source).parts)
-            real = path.resolve()
+            real = real_path(path)
             if not hidden and path.name.upper() != "DICOMDIR" and real not in seen:
                 seen.add(real)
                 yield path

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from util.metrics import measurement
 from util.metrics.measurement import FILE_NAME, Measurement, columns, read_measurements, title, update_measurements
 
 
@@ -66,6 +69,22 @@ def test_file_is_read_back_as_it_was_written(tmp_path):
     assert update_measurements(file, every) == every == read_measurements(file)
     assert read_measurements(tmp_path / "none.json") == []
     assert [each.name for each in (tmp_path / "new").iterdir()] == [FILE_NAME]
+
+
+def test_several_that_write_at_once_lose_nothing(tmp_path, monkeypatch):
+    """Without a lock all of them have read the empty file before the first one writes."""
+
+    def slow(file):
+        found = read_measurements(file)
+        time.sleep(0.1)
+        return found
+
+    monkeypatch.setattr(measurement, "read_measurements", slow)
+    epochs = [str(epoch) for epoch in range(4)]
+    with ThreadPoolExecutor(len(epochs)) as pool:
+        jobs = [pool.submit(update_measurements, tmp_path / FILE_NAME, [number(folder=each)]) for each in epochs]
+    assert all(job.exception() is None for job in jobs)
+    assert sorted(each.folder for each in read_measurements(tmp_path / FILE_NAME)) == epochs
 
 
 def test_file_is_plain_json(tmp_path):
