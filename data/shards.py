@@ -202,12 +202,19 @@ class Shards:
             ValueError: the shard has become shorter.
         """
         member = self._members[path]
-        if member.shard not in self._files:
-            self._files[member.shard] = os.open(self.paths[member.shard], os.O_RDONLY)
-        data = os.pread(self._files[member.shard], member.size, member.offset)
+        data = self._read(member)
         if len(data) < member.size:
             raise ValueError(f"{path}: the shard has changed since the start")
         return data
+
+    def _read(self, member: Member) -> bytes:
+        if not hasattr(os, "pread"):  # Windows: threads would move each other's place in a file that stays open
+            with open(self.paths[member.shard], "rb") as shard:
+                shard.seek(member.offset)
+                return shard.read(member.size)
+        if member.shard not in self._files:
+            self._files[member.shard] = os.open(self.paths[member.shard], os.O_RDONLY)
+        return os.pread(self._files[member.shard], member.size, member.offset)
 
     def picture(self, path: str, **how: Any) -> Picture:
         return picture_of(path, self.read(path), **how)

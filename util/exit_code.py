@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
+import io
 import os
 import signal
 import sys
@@ -39,6 +40,7 @@ def run_command(program: str, argv: Sequence[str] | None, run: Callable[[list[st
         what ``run`` returned, or as ``exit_code``.
     """
     words = list(sys.argv[1:] if argv is None else argv)
+    _escape_unknown_characters()
     try:
         with _sigterm_raises():
             return run(words)
@@ -62,6 +64,15 @@ def run_command(program: str, argv: Sequence[str] | None, run: Callable[[list[st
         code = _code_of(error)
         report_once(several, report, wait_for_all=code == EXIT_BAD_INPUT)
         return code
+
+
+def _escape_unknown_characters() -> None:
+    """Print what the encoding of stdout lacks as an escape, as Python does on stderr, instead of ending the program.
+
+    On Windows an output to a file or a pipe has a few hundred characters; on Linux a file name need not be UTF-8.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import http.server
 import io
+import os
 import pickle
 import tarfile
 import threading
@@ -22,7 +23,7 @@ from data import DATASETS
 from data.base_dataset import BaseDataset, fingerprint
 from data.check import quick_check
 from data.loader import create_loader
-from data.shards import expanded, find_shards
+from data.shards import Shards, expanded, find_shards, samples
 from scripts import make_shards
 from tests.data.test_datasets import Draw, draw, make  # noqa: F401 (a fixture)
 from tests.data.test_disk_cache import equal
@@ -73,6 +74,15 @@ def test_samples_are_those_of_the_files(layout: str, tmp_path: Path, draw: Draw)
     name = packed[0]["A_paths"]
     assert Path(name).parent.name == "train-000000.tar" and Path(name).name.startswith("000000.A")
     assert fingerprint(packed) == fingerprint(make("shards", tmp_path / "s"))
+
+
+def test_a_system_without_pread_reads_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    contents = {f"{number}.png": png(number) for number in range(3)}
+    shard = write_tar(tmp_path / "train-000000.tar", contents)
+    monkeypatch.delattr(os, "pread")  # Windows
+    shards = Shards([shard], samples([shard]))
+    for name in ("2.png", "0.png", "1.png", "2.png"):
+        assert shards.read(str(shard / name)) == contents[name]
 
 
 def test_unpaired_sides_and_ways_to_name_the_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import signal
 import subprocess
 import sys
@@ -37,6 +38,17 @@ def test_the_command_gets_its_words_and_its_code_is_returned(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["x.py", "c"])
     assert run_command("x.py", None, lambda words: asked.append(words) or 0) == 0
     assert asked == [["a", "b"], ["c"]]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "printed"),
+    [("cp1252", b"FID \\u2193 a\\udcff \xe4"), ("utf-8", b"FID \xe2\x86\x93 a\\udcff \xc3\xa4")],
+)
+def test_characters_that_stdout_lacks_are_printed_as_escapes(encoding, printed, monkeypatch):
+    file = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(file, encoding))
+    assert run_command("x.py", [], lambda words: print("FID ↓ a\udcff ä", end="", flush=True) or 0) == 0
+    assert file.getvalue() == printed
 
 
 @pytest.mark.parametrize(
