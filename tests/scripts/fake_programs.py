@@ -11,6 +11,7 @@ from options.files import write_options
 from options.parse import parse_train
 from scripts.experiments.grid import Commands
 from scripts.experiments.runs import Row, Table, TableOptions
+from scripts.experiments.workers import OneWorker
 from tests.conftest import TRAINABLE_ARGS
 from util.metrics.measurement import Measurement, update_measurements
 
@@ -48,7 +49,7 @@ class Fakes:
 
     def commands(self, **others):
         programs = {name: getattr(self, name) for name in ("train", "test", "evaluate", "compare", "check_metrics")}
-        return Commands(**{**programs, **others})
+        return Commands(**{**programs, "open_workers": lambda options, folder: OneWorker(), **others})
 
     def note(self, program, words):
         name = value_after(words, "name")
