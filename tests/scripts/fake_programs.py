@@ -62,7 +62,7 @@ class Fakes:
             options = parse_train(words, MODELS, DATASETS)
             folder = Path(options.run.checkpoints_dir) / options.run.name
             folder.mkdir(parents=True, exist_ok=True)
-            write_options(options.values, options.defaults, folder, "train")
+            write_options(options.lasting, options.defaults, folder, "train")
             done = options.schedule.n_epochs + options.schedule.n_epochs_decay if code == 0 else 1
             progress = {"epoch": done + 1, "epoch_iter": 0, "total_iters": 5 * done, "steps": 3 * done}
             torch.save({"format": 1, "progress": progress}, folder / "latest_state.pth")

@@ -24,7 +24,7 @@ PSNR = ["--metrics", "psnr"]
 
 def shared(options, folder):
     """Workers that look at each other more often."""
-    return SharedWorkers(options.name, folder, options.storage, 1, poll=0.1)
+    return SharedWorkers(options.name, folder, options.storage, options.grace, poll=0.1)
 
 
 @pytest.fixture
@@ -152,7 +152,7 @@ def test_the_run_of_a_killed_worker_is_taken_over_and_continued(work, workdir, d
     wait_for((workdir / "checkpoints/demo_low_seed0/latest_state.pth").is_file, worker)
     os.kill(worker.pid, signal.SIGKILL)
     worker.wait()
-    code, fakes = work()
+    code, fakes = work("--grace", "2")
     assert code == 0 and {name for _, name in fakes.programs()} == {"demo_low_seed0", "demo_high_seed0"}
     words = {name: words for what, name, words in fakes.calls if what == "train"}
     assert "--continue_train" in words["demo_low_seed0"]

@@ -223,8 +223,10 @@ class SharedTrials:
             optuna = self._optuna
             own = (TrialFailed, TrialDropped, optuna.TrialPruned, optuna.exceptions.UpdateFinishedTrialError)
             stops = [each for each in raised if not isinstance(each, own)]
-            # The computer slept, or stood still, for too long: Optuna cannot end what was given to another worker.
-            if taken and not stops and isinstance(error, ValueError) and self._is_finished(taken[0]):
+            # The computer slept, or stood still, for too long: Optuna cannot end what was given to another worker. It
+            # raises ValueError, or AssertionError where the task went well.
+            ended = isinstance(error, (ValueError, AssertionError)) and error not in raised
+            if taken and ended and not stops and self._is_finished(taken[0]):
                 self._say(f"{self._name_of(taken[0])}: no sign of life for too long, another worker has it now")
                 return
             if taken:

@@ -11,11 +11,11 @@ optuna = pytest.importorskip("optuna")
 
 
 def trials_in(folder: Path, said: list[str], keys: str = "a") -> SharedTrials:
-    storage = open_storage(f"sqlite:///{folder / 'trials.db'}", 1)
+    storage = open_storage(f"sqlite:///{folder / 'trials.db'}", 60)
     study = optuna.create_study(study_name="s", storage=storage, load_if_exists=True)
     for key in keys:
         study.enqueue_trial({}, user_attrs={"key": key})
-    return SharedTrials(study, "key", folder / ".lock", grace=1, poll=0.1, named=str.upper, say=said.append)
+    return SharedTrials(study, "key", folder / ".lock", grace=60, poll=0.1, named=str.upper, say=said.append)
 
 
 def states(trials: SharedTrials) -> list[tuple[str, str]]:
