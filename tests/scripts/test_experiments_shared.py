@@ -141,7 +141,7 @@ class Slow(Fakes):
     def train(self, words):
         self.codes = {("train", "low"): 130}  # saves after one epoch of two
         super().train(words)
-        time.sleep(600)
+        time.sleep(300)
 
 run_table(TWO, ["--dataroot", sys.argv[1], *SMALL, *PSNR], Slow().commands(open_workers=shared))
 """
@@ -149,7 +149,7 @@ run_table(TWO, ["--dataroot", sys.argv[1], *SMALL, *PSNR], Slow().commands(open_
 
 def test_the_run_of_a_killed_worker_is_taken_over_and_continued(work, workdir, dataroot, capsys):
     worker = subprocess.Popen([sys.executable, "-c", WORKER, str(dataroot)], env=ENVIRONMENT)
-    wait_for((workdir / "checkpoints/demo_low_seed0/latest_state.pth").is_file, worker)
+    wait_for((workdir / "checkpoints/demo_low_seed0/latest_state.pth").is_file, worker, 300)
     os.kill(worker.pid, signal.SIGKILL)
     worker.wait()
     code, fakes = work("--grace", "2")
