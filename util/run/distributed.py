@@ -18,6 +18,14 @@ from util.run.device import parse_gpu_ids
 TIMEOUT = datetime.timedelta(minutes=30)
 """For one exchange; a process may evaluate or save meanwhile."""
 
+_WAITS_FOREVER = torch.torch_version.TorchVersion(torch.__version__) < (2, 8)
+"""Whether gloo's group, when it is deleted, waits for its threads while it keeps Python's lock. A thread may need that
+lock to delete the tensors of the last exchange, and the process never ends (seen with torch 2.6.0, again and again on
+a busy machine; mended in 2.8, pytorch/pytorch#154976)."""
+
+_left: list[object] = []
+"""Groups that must not be deleted."""
+
 
 @dataclass(frozen=True)
 class World:
@@ -74,7 +82,14 @@ def _meeting_place(world: World) -> dict[str, Any]:
 def stop() -> None:
     """Leave the group, if there is one."""
     if dist.is_initialized():
+        _keep(dist.group.WORLD)
         dist.destroy_process_group()
+
+
+def _keep(group: object) -> None:
+    """Keep a group until the process ends, where deleting it may never end."""
+    if _WAITS_FOREVER and dist.get_backend() == "gloo":
+        _left.append(group)
 
 
 def leave(code: int) -> NoReturn:
@@ -136,6 +151,7 @@ def group_for_gradients(device: torch.device) -> dist.ProcessGroup | None:
         return None
     group = dist.new_group(backend="gloo", timeout=TIMEOUT)
     assert isinstance(group, dist.ProcessGroup)  # this process is a member
+    _keep(group)
     return group
 
 

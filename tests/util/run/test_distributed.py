@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from pathlib import Path
 
 import pytest
 import torch
+import torch.distributed as dist
 from torch import nn
 
 from util.run import distributed
@@ -114,3 +117,22 @@ def test_one_device_starts_no_processes_and_is_left_to_the_engine_to_look_for(
     with caplog.at_level("INFO"):
         assert distributed.launch_if_several(failing, (), gpu_ids) is None
     assert not caplog.records, "the engine says what it found: twice the same line"
+
+
+@pytest.mark.parametrize("waits_forever", [True, False])
+def test_group_outlives_its_end_where_its_deletion_may_not_end(
+    waits_forever: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``torch`` before 2.8; newer ones delete it. See ``_WAITS_FOREVER``."""
+    monkeypatch.setattr(distributed, "_WAITS_FOREVER", waits_forever)
+    monkeypatch.setattr(distributed, "_left", [])
+    dist.init_process_group("gloo", init_method=f"file://{tmp_path / 'meeting'}", rank=0, world_size=1)
+    gradients = distributed.group_for_gradients(CPU)
+    groups = [weakref.ref(each) for each in (dist.group.WORLD, gradients)]
+    del gradients
+    distributed.stop()
+    gc.collect()
+    assert not dist.is_initialized()
+    assert [group() is not None for group in groups] == [waits_forever] * 2
+    dist.init_process_group("gloo", init_method=f"file://{tmp_path / 'again'}", rank=0, world_size=1)
+    distributed.stop()
