@@ -25,7 +25,8 @@ from options.parse import Options
 from scripts.evaluate import main as evaluate
 from scripts.experiments.runs import Plan, Run, Stage, T, Table, TableOptions, parse, plan
 from scripts.experiments.table import FILES, Outcome, ResultTable, RunEnd, TableRow
-from scripts.experiments.workers import ALONE, Failure, Workers, open_workers
+from scripts.experiments.workers import ALONE, Failure, Workers
+from scripts.experiments.workers import open_workers as _open_workers
 from util.exit_code import EXIT_BAD_INPUT, EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_TERMINATED, run_command
 from util.metrics import expand, full_name
 from util.metrics.suite import Suite
@@ -105,7 +106,7 @@ class Commands:
     evaluate: Callable[[list[str]], int] = _evaluate
     compare: Callable[..., Path] = _compare
     check_metrics: Callable[[Sequence[str], MetricOptions], None] = _check_metrics
-    open_workers: Callable[[TableOptions, Path], Workers] = open_workers
+    open_workers: Callable[[TableOptions, Path], Workers] = _open_workers
 
 
 @dataclass(frozen=True)

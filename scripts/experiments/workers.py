@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -154,7 +155,7 @@ class SharedWorkers:
         trials.work(lambda: self._offer(names), begin, finished)
         last = max(
             (trial for trial in self._ended_trials() if trial.user_attrs[_RUN] in names),
-            key=lambda trial: (trial.datetime_complete, trial.number),
+            key=lambda trial: (trial.datetime_complete or datetime.min, trial.number),
         )
         return last.number in self._mine
 

@@ -82,6 +82,7 @@ def test_a_task_that_stops_the_worker_waits_again(tmp_path: Path) -> None:
     assert states(trials) == [("a", "FAIL"), ("b", "WAITING"), ("a", "WAITING")]
 
 
+@pytest.mark.filterwarnings("ignore:Heartbeat of storage")
 def test_a_worker_that_died_before_its_first_sign_of_life_is_noticed(tmp_path: Path) -> None:
     said: list[str] = []
     trials = trials_in(tmp_path, said)
