@@ -40,11 +40,10 @@ from util.run.sweep import (
     Definition,
     Job,
     Sweep,
-    open_storage,
     read_definition,
-    require_optuna,
     run_name,
 )
+from util.run.trials import open_storage, require_optuna
 
 logger = logging.getLogger("sweep")
 

@@ -1,7 +1,7 @@
 """Runs an experiment: every row of a table for every seed is trained, tested and measured; then the table is written.
 
-What is done already is not done again, so that the same command goes on after a stop. The scripts beside this file
-are tables: rows of options, and what they are for.
+What is done already is not done again, so that the same command goes on after a stop; given in a second terminal, it
+takes a part of the runs. The scripts beside this file are tables: rows of options, and what they are for.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import contextlib
 import gc
 import shlex
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,13 +24,17 @@ from options.metric_options import MetricOptions
 from options.parse import Options
 from scripts.evaluate import main as evaluate
 from scripts.experiments.runs import Plan, Run, Stage, T, Table, TableOptions, parse, plan
-from scripts.experiments.table import Outcome, ResultTable, RunEnd, TableRow
+from scripts.experiments.table import FILES, Outcome, ResultTable, RunEnd, TableRow
+from scripts.experiments.workers import ALONE, Failure, Workers
+from scripts.experiments.workers import open_workers as _open_workers
 from util.exit_code import EXIT_BAD_INPUT, EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_TERMINATED, run_command
 from util.metrics import expand, full_name
 from util.metrics.suite import Suite
+from util.run.folder import is_training
 from util.wording import counted
 
 _KEPT = 8000  # characters: far more than such a line has
+_POLL = 1.0  # seconds between two looks at what another process does
 
 
 class Listener:
@@ -94,13 +99,14 @@ def _check_metrics(names: Sequence[str], options: MetricOptions) -> None:
 @dataclass(frozen=True)
 class Commands:
     """What a table calls: the programs with the words of their command lines, which return exit codes; the page that
-    compares runs; and the check that the metrics can be measured here, which raises if not."""
+    compares runs; the check that the metrics can be measured here, which raises if not; and who shares the runs."""
 
     train: Callable[[list[str]], int] = _train
     test: Callable[[list[str]], int] = _test
     evaluate: Callable[[list[str]], int] = _evaluate
     compare: Callable[..., Path] = _compare
     check_metrics: Callable[[Sequence[str], MetricOptions], None] = _check_metrics
+    open_workers: Callable[[TableOptions, Path], Workers] = _open_workers
 
 
 @dataclass(frozen=True)
@@ -177,10 +183,10 @@ def _dry_run(grid: Grid) -> int:
     return EXIT_DONE
 
 
-def _tell_what_comes_too_late(grid: Grid) -> None:
+def _tell_what_comes_too_late(grid: Grid, busy: frozenset[str] = frozenset()) -> None:
     """Name the options that say how a training logs and saves, for runs that are trained already."""
     late: dict[str, list[str]] = {}
-    for run in grid.plan.runs:
+    for run in (run for run in grid.plan.runs if run.name not in busy):
         for words in run.files.without_effect() if run.files.stage() == Stage.TRAINED else ():
             late.setdefault(words, []).append(run.name)
     for words, names in late.items():
@@ -192,49 +198,156 @@ def _tell_what_comes_too_late(grid: Grid) -> None:
 
 
 def _run(grid: Grid, argv: list[str]) -> int:
-    for run in grid.plan.runs:
-        run.files.finish_save()
-    # Looking at every run also refuses the folders of other runs, before anything starts.
-    todo = [run for run in grid.plan.runs if grid.steps(run)]
-    runs = grid.plan.runs
-    print(f"{grid.table.title}: {counted(len(runs), 'run')}, {len(runs) - len(todo)} of them done already")
-    _tell_what_comes_too_late(grid)
+    runs, workers = grid.plan.runs, grid.commands.open_workers(grid.args, grid.folder)
+    with workers.alone():
+        busy = workers.busy() & {run.name for run in runs}
+        for run in runs:
+            if run.name not in busy:
+                run.files.finish_save()
+        # Looking at every run also refuses the folders of other runs, before anything starts.
+        todo = [run.name for run in runs if _is_left(grid, run, busy)]
+        others = f", {len(busy)} under way elsewhere" if busy else ""
+        print(f"{grid.table.title}: {counted(len(runs), 'run')}, {len(runs) - len(todo)} of them done already{others}")
+        _tell_what_comes_too_late(grid, busy)
     if todo:
         grid.commands.check_metrics(grid.args.metrics, grid.plan.base.metric)
-    page = _empty_table(grid)
-    rows = {row.label: row for row in page.rows}
-    for number, run in enumerate(grid.plan.runs, start=1):
-        print(f"--- {number} of {len(grid.plan.runs)}: {run.name}", flush=True)
-        code, outcome = _do(grid, run)
-        _free_memory()
-        if outcome is None:
-            command = shlex.join(["python", f"scripts/experiments/{grid.table.name}.py", *argv])
-            advice = "put that right; then the" if code == EXIT_BAD_INPUT else "the"
-            print(f"stopped in {run.name}; {advice} same command goes on there: {command}", file=sys.stderr)
-            return code
-        rows[run.row.label].outcomes.append(outcome)
-        files = page.write(grid.folder)  # after every run: the table can be looked at while the others train
-    print(page.markdown(), *(f"written: {file}" for file in files), sep="\n")
-    _write_comparison(grid, page)
+    work = _Work(grid, workers, frozenset(run.name for run in runs if run.name not in todo))
+    try:
+        last = workers.work(todo, work.attempt, work.write)
+    except _Stopped as stop:
+        command = shlex.join(["python", f"scripts/experiments/{grid.table.name}.py", *argv])
+        advice = "put that right; then the" if stop.code == EXIT_BAD_INPUT else "the"
+        print(f"stopped in {stop.run}; {advice} same command goes on there: {command}", file=sys.stderr)
+        return stop.code
+    work.wait_for_files()
+    page = work.write()
+    print(page.markdown(), *(f"written: {grid.folder / name}" for name in FILES), sep="\n")
+    if last:
+        _write_comparison(grid, page)
     return EXIT_FAILED if any(len(row.good) < len(row.outcomes) for row in page.rows) else EXIT_DONE
 
 
-def _do(grid: Grid, run: Run) -> tuple[int, Outcome | None]:
-    """What is left of a run. Returns the exit code of its last step, and no outcome when the table must stop."""
-    variant, folder = run.row.variant, run.files.checkpoints
-    for what, program, words in grid.steps(run):
-        with listening() as heard:
-            code = program(words)
-        if code in _STOPS:
-            return code, None
-        if code:
-            print(f"{run.name} failed to {what} (exit code {code}); the other rows go on", file=sys.stderr)
-            numbers = _numbers(grid.table, RunEnd(folder, trained=what != "train", error=heard.error))
-            return code, Outcome(run.seed, failure=f"{what}, exit code {code}", variant=variant, numbers=numbers)
-    measured = [each for each in run.files.measurements() if each.name in grid.metric_names]
-    updates, images = run.files.counts() or (None, None)
-    numbers = _numbers(grid.table, RunEnd(folder))
-    return EXIT_DONE, Outcome(run.seed, updates, images, measured, variant=variant, numbers=numbers)
+def _is_left(grid: Grid, run: Run, busy: frozenset[str]) -> bool:
+    """Whether there is something to do for a run, here or where it is under way."""
+    if run.name in busy:
+        run.files.check_options()
+        return True
+    return bool(grid.steps(run))
+
+
+class _Stopped(Exception):
+    """A step ended with one of ``_STOPS``."""
+
+    def __init__(self, run: str, code: int) -> None:
+        super().__init__(run, code)
+        self.run, self.code = run, code
+
+
+class _Work:
+    """What this process does for the runs of a table, and what came of them here and elsewhere.
+
+    Args:
+        grid: the table.
+        workers: this process among others.
+        done: names of the runs for which nothing was left to do.
+    """
+
+    def __init__(self, grid: Grid, workers: Workers, done: frozenset[str]) -> None:
+        self._grid, self._workers, self._done = grid, workers, done
+        self._runs = {run.name: run for run in grid.plan.runs}
+        self._here: set[str] = set()
+        self._good: dict[str, Outcome] = {}
+
+    def attempt(self, name: str) -> Failure | None:
+        """Do what is left of a run.
+
+        Raises:
+            _Stopped: the table must stop.
+        """
+        run = self._runs[name]
+        self._here.add(name)
+        print(f"--- {list(self._runs).index(name) + 1} of {len(self._runs)}: {name}", flush=True)
+        self._wait_for_training(run.files.checkpoints)
+        run.files.finish_save()
+        try:
+            for what, program, words in self._grid.steps(run):
+                with listening() as heard:
+                    code = program(words)
+                if code in _STOPS:
+                    raise _Stopped(name, code)
+                if code:
+                    print(f"{name} failed to {what} (exit code {code}); the other rows go on", file=sys.stderr)
+                    return Failure(what, code, heard.error)
+            return None
+        finally:
+            _free_memory()
+
+    def _wait_for_training(self, folder: Path) -> None:
+        """Wait for processes that a killed worker has left behind, or for one that was started by hand."""
+        if not is_training(folder):
+            return
+        if not self._workers.several:  # train.py refuses in a moment
+            if self._grid.args.storage != ALONE:
+                print("to share a table between processes, install Optuna: pip install optuna", file=sys.stderr)
+            return
+        print(f"{folder.name}: waiting for the training that is still running there", flush=True)
+        while is_training(folder):
+            time.sleep(_POLL)
+
+    def write(self) -> ResultTable:
+        """Write the table as far as it is, so that it can be looked at while others train; returns it."""
+        with self._workers.alone():  # an older table must not take the place of a newer one
+            page = self._page()
+            page.write(self._grid.folder)
+        return page
+
+    def _page(self) -> ResultTable:
+        page, ended = _empty_table(self._grid), self._workers.ended()
+        rows = {row.label: row for row in page.rows}
+        for run in self._runs.values():
+            failure = ended.get(run.name)
+            if failure is not None:
+                rows[run.row.label].outcomes.append(self._failed(run, failure))
+            elif (run.name in ended or run.name in self._done) and (outcome := self._measured(run)):
+                rows[run.row.label].outcomes.append(outcome)
+        return page
+
+    def _failed(self, run: Run, failure: Failure) -> Outcome:
+        end = RunEnd(run.files.checkpoints, trained=failure.what != "train", error=failure.error)
+        numbers = _numbers(self._grid.table, end)
+        return Outcome(run.seed, failure=str(failure), variant=run.row.variant, numbers=numbers)
+
+    def _measured(self, run: Run) -> Outcome | None:
+        """None where the files of another worker are not to be seen yet."""
+        if run.name not in self._good and (run.files.is_there() or not self._workers.several):
+            if run.name not in self._here:
+                run.files.check_options()
+            measured = [each for each in run.files.measurements() if each.name in self._grid.metric_names]
+            updates, images = run.files.counts() or (None, None)
+            numbers = _numbers(self._grid.table, RunEnd(run.files.checkpoints))
+            self._good[run.name] = Outcome(
+                run.seed, updates, images, measured, variant=run.row.variant, numbers=numbers
+            )
+        return self._good.get(run.name)
+
+    def wait_for_files(self) -> None:
+        """Wait until the files of all runs that went well elsewhere can be seen: on a shared disk, soon.
+
+        Raises:
+            ValueError: they are not there.
+        """
+        if not self._workers.several:
+            return
+        end = time.monotonic() + self._grid.args.grace
+        for name in (name for name, failure in self._workers.ended().items() if failure is None):
+            while name in self._runs and not self._runs[name].files.is_there():
+                if time.monotonic() > end:
+                    args = self._grid.args
+                    raise ValueError(
+                        f"--checkpoints_dir {args.checkpoints_dir}, --results_dir {args.results_dir}: {name}, which "
+                        "another worker has made, is not there; all workers of a table need the same folders"
+                    )
+                time.sleep(_POLL)
 
 
 def _numbers(table: Table, end: RunEnd) -> dict[str, float]:

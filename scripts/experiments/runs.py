@@ -95,6 +95,19 @@ class RunFiles:
         done = schedule.finished(Progress(**state.progress)) or 0 < self.options.eval.early_stop <= state.waited
         return Stage.TRAINED if done else Stage.INTERRUPTED
 
+    def check_options(self) -> None:
+        """For a run that another process is at work on.
+
+        Raises:
+            ValueError: it is trained with other options.
+        """
+        if holds_run(self.checkpoints) and (self.checkpoints / "train_opt.json").is_file():
+            self._check_same()
+
+    def is_there(self) -> bool:
+        """Whether there are results of the last checkpoint, and numbers."""
+        return self.is_tested() and (self.results / FILE_NAME).is_file()
+
     def without_effect(self) -> list[str]:
         """Options on the command line that say something else than when the run was trained, and come too late:
         ``--save_epoch_freq 1``. For a run that is ``TRAINED``."""
@@ -216,6 +229,13 @@ class TableOptions(OptionRecord):
     results_dir: str = arg("./results", help="folder of results and tables")
     gpu_ids: str = arg("", help="GPUs; -1 = CPU (default: the first GPU, else CPU)")
     evaluate_again: bool = arg(False, help="also measure what was measured before")
+    storage: str = arg(
+        "",
+        metavar="URL",
+        help="data base by which workers on several machines share the runs; none = one process alone (default: where "
+        "Optuna is installed, the file table.db beside the table, for workers on this machine)",
+    )
+    grace: int = arg(60, minimum=1, help="seconds without a sign of life after which a worker counts as dead")
     dry_run: bool = arg(False, help="say what is done already and what would be run")
 
     def __post_init__(self) -> None:

@@ -65,6 +65,7 @@ def epoch_values(checkpoints: Path, name: str) -> list[float]:
 
 
 PENDING, FAILED = "", "failed"
+FILES = ("table.md", "table.csv")
 
 
 @dataclass(frozen=True)
@@ -193,13 +194,11 @@ class ResultTable:
             writer.writerow([label, runs, failed, updates, images, *cells])
         return stream.getvalue()
 
-    def write(self, folder: Path) -> list[Path]:
-        """Write ``table.md`` and ``table.csv``; returns their paths."""
+    def write(self, folder: Path) -> None:
+        """Write ``FILES``."""
         folder.mkdir(parents=True, exist_ok=True)
-        files = {folder / "table.md": self.markdown(), folder / "table.csv": self.csv()}
-        for file, text in files.items():
-            replace_text(file, [text])
-        return list(files)
+        for name, text in zip(FILES, (self.markdown(), self.csv()), strict=True):
+            replace_text(folder / name, [text])
 
     def _metrics(self) -> list[tuple[str, str]]:
         """(name, short name) of every metric that a row has."""

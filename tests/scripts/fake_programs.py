@@ -11,6 +11,7 @@ from options.files import write_options
 from options.parse import parse_train
 from scripts.experiments.grid import Commands
 from scripts.experiments.runs import Row, Table, TableOptions
+from scripts.experiments.workers import OneWorker
 from tests.conftest import TRAINABLE_ARGS
 from util.metrics.measurement import Measurement, update_measurements
 
@@ -48,7 +49,7 @@ class Fakes:
 
     def commands(self, **others):
         programs = {name: getattr(self, name) for name in ("train", "test", "evaluate", "compare", "check_metrics")}
-        return Commands(**{**programs, **others})
+        return Commands(**{**programs, "open_workers": lambda options, folder: OneWorker(), **others})
 
     def note(self, program, words):
         name = value_after(words, "name")
@@ -61,7 +62,7 @@ class Fakes:
             options = parse_train(words, MODELS, DATASETS)
             folder = Path(options.run.checkpoints_dir) / options.run.name
             folder.mkdir(parents=True, exist_ok=True)
-            write_options(options.values, options.defaults, folder, "train")
+            write_options(options.lasting, options.defaults, folder, "train")
             done = options.schedule.n_epochs + options.schedule.n_epochs_decay if code == 0 else 1
             progress = {"epoch": done + 1, "epoch_iter": 0, "total_iters": 5 * done, "steps": 3 * done}
             torch.save({"format": 1, "progress": progress}, folder / "latest_state.pth")

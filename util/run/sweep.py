@@ -8,24 +8,21 @@ died is noticed by its missing heartbeat, and waits again: in the same slot, so 
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import math
 import time
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from util.exit_code import EXIT_BAD_INPUT, EXIT_DONE
 from util.files import locked
-from util.packages import needs
 from util.pages.sweep_page import SweepTrial
 from util.run.folder import holds_run, is_training
 from util.run.follow import EpochReader, TrainingProcess
 from util.run.search_space import Dimension, grid, read_space
+from util.run.trials import Offer, SharedTrials, Task, TrialFailed, require_optuna
 from util.wording import counted
 
 if TYPE_CHECKING:
@@ -38,11 +35,7 @@ PRUNERS = ("median", "halving", "none")
 DATABASE = "sweep.db"
 
 _STATES = {"WAITING": "waiting", "RUNNING": "running", "COMPLETE": "done", "PRUNED": "pruned", "FAIL": "failed"}
-_DEFINITION, _SLOT, _ERROR = "definition", "slot", "error"  # attributes in the data base
-
-
-class TrainingFailed(RuntimeError):
-    """A trial's training failed; the others go on."""
+_DEFINITION, _SLOT = "definition", "slot"  # attributes in the data base
 
 
 @dataclass(frozen=True)
@@ -89,50 +82,6 @@ class Job:
     last_epoch: int
 
 
-def require_optuna() -> Any:
-    """The package.
-
-    Raises:
-        ValueError: it is not installed.
-    """
-    with needs("scripts/sweep.py needs", "optuna"):
-        import optuna
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
-    return optuna
-
-
-def open_storage(url: str, grace: int) -> Any:
-    """A data base of trials.
-
-    Args:
-        url: ``sqlite:///FILE``, or that of a server.
-        grace: seconds without a heartbeat after which a worker counts as dead.
-
-    Raises:
-        ValueError: it cannot be reached; the message does not have its password.
-    """
-    optuna = require_optuna()
-    from sqlalchemy.engine import make_url
-    from sqlalchemy.exc import SQLAlchemyError
-
-    # SQLite lets one process write at a time; the default of 5 s is short on a shared disk.
-    extra = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {}
-    shown = url.partition(":")[0] + ":..."
-    try:
-        shown = make_url(url).render_as_string(hide_password=True)
-        return optuna.storages.RDBStorage(
-            url,
-            engine_kwargs=extra,
-            heartbeat_interval=max(1, grace // 4),
-            grace_period=grace,
-            heartbeat_stale_trial_callback=optuna.storages.RetryHeartbeatStaleTrialCallback(),
-        )
-    except (ImportError, SQLAlchemyError, RuntimeError) as error:
-        reason = str(getattr(error, "orig", None) or error).splitlines()[0]
-        raise ValueError(f"--storage {shown}: cannot be opened ({reason}); check the URL and the server") from None
-
-
 def read_definition(storage: Any, name: str) -> Definition | None:
     """The definition of a sweep that is there; None if it is not.
 
@@ -164,8 +113,9 @@ class Sweep:
         self._optuna = require_optuna()
         self.name, self.definition = name, definition
         self.space: tuple[Dimension, ...] = read_space(definition.space)
-        self._lock, self._poll, self._grace = folder / ".sweep.lock", poll, storage.grace_period
-        with self._alone():
+        self._poll = poll
+        lock = folder / ".sweep.lock"
+        with locked(lock, "another worker opens the sweep"):
             if read_definition(storage, name) is None:
                 self.study = self._optuna.create_study(
                     study_name=name, storage=storage, direction=definition.direction, pruner=self._pruner()
@@ -173,7 +123,9 @@ class Sweep:
                 self.study.set_user_attr(_DEFINITION, asdict(definition))
             else:
                 self.study = self._optuna.load_study(study_name=name, storage=storage, pruner=self._pruner())
-        self._current: int | None = None
+        self._shared = SharedTrials(
+            self.study, _SLOT, lock, grace=storage.grace_period, poll=poll, named=run_name, say=logger.info
+        )
 
     # --- trials -------------------------------------------------------------------------------------------------------
 
@@ -184,7 +136,7 @@ class Sweep:
             ValueError: a grid has fewer points.
         """
         drawn = self._drawn(total)
-        with self._alone():
+        with self._shared.alone():
             known = {trial.user_attrs.get(_SLOT) for trial in self.study.get_trials(deepcopy=False)}
             for slot in range(total):
                 if slot not in known:
@@ -192,19 +144,15 @@ class Sweep:
 
     def retry_failed(self) -> int:
         """Let the failed trials wait again; returns their number."""
-        with self._alone():
-            failed = [each for each in self._latest().values() if each.state.name == "FAIL"]
+        with self._shared.alone():
+            failed = [each for each in self._shared.latest().values() if each.state.name == "FAIL"]
             for trial in failed:
-                self._requeue(trial.number)
+                self._shared.requeue(trial.number)
         return len(failed)
 
     def trials(self) -> list[SweepTrial]:
         """Every slot's last trial, in the order of the slots."""
-        return [self._shown(slot, trial) for slot, trial in sorted(self._latest().items())]
-
-    def _latest(self) -> dict[int, optuna.trial.FrozenTrial]:
-        trials = self.study.get_trials(deepcopy=False)
-        return {trial.user_attrs[_SLOT]: trial for trial in trials if _SLOT in trial.user_attrs}
+        return [self._shown(slot, trial) for slot, trial in sorted(self._shared.latest().items())]
 
     def _shown(self, slot: int, trial: optuna.trial.FrozenTrial) -> SweepTrial:
         state, points = _STATES[trial.state.name], sorted(trial.intermediate_values.items())
@@ -212,7 +160,7 @@ class Sweep:
         values = trial.params or trial.system_attrs.get("fixed_params", {})
         params = {each.flag: each.word(values[each.flag]) for each in self.space if each.flag in values}
         times = len(trial.system_attrs.get("retry_history", ()))
-        remarks = [str(trial.user_attrs[_ERROR])] if state == "failed" and _ERROR in trial.user_attrs else []
+        remarks = [error] if (error := self._shared.error(trial)) else []
         remarks += [f"started {times + 1} times" if state != "waiting" else "waits again"] if times else []
         seconds = trial.duration.total_seconds() if trial.duration else None
         return SweepTrial(run_name(slot), state, params, points, value, seconds, "; ".join(remarks))
@@ -234,12 +182,6 @@ class Sweep:
             drawn.append(trial.params)
         return drawn
 
-    def _requeue(self, number: int) -> None:
-        """Let a trial that failed, by its number in the data base, wait again in its slot."""
-        trial = self.study.get_trials(deepcopy=False)[number]
-        if trial.state.name == "FAIL":
-            self._optuna.storages.RetryHeartbeatStaleTrialCallback()(self.study, trial)
-
     # --- work ---------------------------------------------------------------------------------------------------------
 
     def work(self, prepare: Callable[[int, Mapping[str, str]], Job], finished: Callable[[], object]) -> None:
@@ -253,52 +195,26 @@ class Sweep:
             ValueError: train.py refuses its words; the trial waits again.
             KeyboardInterrupt: likewise, once the training has saved.
         """
-        told = False
-        while True:
-            with contextlib.ExitStack() as alone:
-                alone.enter_context(self._alone())
-                self._free_stale()
-                states = [trial.state.name for trial in self._latest().values()]
-                if waiting := "WAITING" in states:
-                    self._train_next(prepare, alone)
+
+        def offer() -> Offer:
+            latest = self._shared.latest()
+            waiting = {trial.number: slot for slot, trial in latest.items() if trial.state.name == "WAITING"}
             if waiting:
-                finished()
-            elif "RUNNING" not in states:
-                return
-            else:
-                if not told:
-                    logger.info("waiting for other workers; trials that run there: %d", states.count("RUNNING"))
-                told = True
-                time.sleep(max(self._poll, 1.0))
+                self.study.sampler = self._sampler(waiting[min(waiting)])
+                return Offer.TAKE
+            return Offer.WAIT if any(trial.state.name == "RUNNING" for trial in latest.values()) else Offer.END
 
-    def _free_stale(self) -> None:
-        """Let the trials of dead workers wait again."""
-        self._optuna.storages.fail_stale_trials(self.study)
-        for trial in self._latest().values():  # Optuna overlooks one whose worker died before its first heartbeat
-            begun = trial.datetime_start if trial.state.name == "RUNNING" and not trial.params else None
-            if begun and (datetime.now() - begun).total_seconds() > self._grace:
-                self.study.tell(trial.number, state=self._optuna.trial.TrialState.FAIL)
-                self._requeue(trial.number)
+        self._shared.work(offer, lambda trial: self._begin(trial, prepare), finished)
 
-    def _train_next(self, prepare: Callable[[int, Mapping[str, str]], Job], alone: contextlib.ExitStack) -> None:
-        """Train the next waiting trial. Other workers of this machine may choose theirs once ``alone`` is closed: two
-        processes may take the same trial out of an SQLite data base, which has no locks of rows."""
-        states = (self._optuna.trial.TrialState.WAITING,)
-        self.study.sampler = self._sampler(self.study.get_trials(deepcopy=False, states=states)[0].user_attrs[_SLOT])
-        self._current = None
+    def _begin(self, trial: optuna.trial.Trial, prepare: Callable[[int, Mapping[str, str]], Job]) -> Task:
+        """Draw the values of a trial; what trains with them."""
+        slot, params = trial.user_attrs[_SLOT], {each.flag: each.suggest(trial) for each in self.space}
 
-        def objective(trial: optuna.trial.Trial) -> float:
-            if _SLOT not in trial.user_attrs:  # another machine took the last one between two looks
-                raise TrainingFailed("no trial is left")
-            slot, params = trial.user_attrs[_SLOT], {each.flag: each.suggest(trial) for each in self.space}
-            self._current = trial.number
-            alone.close()
-            told = " ".join(f"--{flag} {word}" for flag, word in params.items())
-            logger.info("%s: %s", run_name(slot), told)
+        def train() -> float:
+            logger.info("%s: %s", run_name(slot), " ".join(f"--{flag} {word}" for flag, word in params.items()))
             try:
                 value = self._train(trial, prepare(slot, params))
-            except TrainingFailed as error:
-                trial.set_user_attr(_ERROR, str(error))
+            except TrialFailed as error:
                 logger.warning("%s failed: %s; the others go on", run_name(slot), error)
                 raise
             except self._optuna.TrialPruned:
@@ -307,12 +223,7 @@ class Sweep:
             logger.info("%s: %s %.6g", run_name(slot), self.definition.metric, value)
             return value
 
-        try:
-            self.study.optimize(objective, n_trials=1, catch=(TrainingFailed,))
-        except BaseException:
-            if self._current is not None:
-                self._requeue(self._current)
-            raise
+        return train
 
     def _train(self, trial: optuna.trial.Trial, job: Job) -> float:
         """The value of the last epoch in which there was one."""
@@ -340,13 +251,13 @@ class Sweep:
         if code == EXIT_BAD_INPUT:
             raise ValueError(f"train.py refused {job.folder.name}: {process.error}")
         if code != EXIT_DONE:
-            raise TrainingFailed(f"exit code {code} {process.error}".strip())
+            raise TrialFailed(f"exit code {code} {process.error}".strip())
         if not values:
             names = ", ".join(known) or "none: no epoch was finished"
             raise ValueError(f"--metric {metric}: {job.folder.name} did not log it; there are {names}")
         value = values[max(values)]
         if math.isnan(value):
-            raise TrainingFailed(f"{metric} is not a number in epoch {max(values)}")
+            raise TrialFailed(f"{metric} is not a number in epoch {max(values)}")
         return value
 
     def _command(self, trial: optuna.trial.Trial, job: Job) -> list[str]:
@@ -378,9 +289,6 @@ class Sweep:
         if d.pruner == "halving":
             return pruners.SuccessiveHalvingPruner(min_resource=max(1, d.warmup))
         return pruners.NopPruner()
-
-    def _alone(self) -> contextlib.AbstractContextManager[None]:
-        return locked(self._lock, "another worker chooses its trial")
 
 
 def run_name(slot: int) -> str:

@@ -14,7 +14,8 @@ from tests.runs import ENVIRONMENT, REPO, children, wait_for
 
 pytest.importorskip("optuna")
 
-from util.run.sweep import DATABASE, Definition, Job, Sweep, open_storage, read_definition, run_name
+from util.run.sweep import DATABASE, Definition, Job, Sweep, read_definition, run_name
+from util.run.trials import open_storage
 
 TRAINING = REPO / "tests" / "fake_training.py"
 
