@@ -18,7 +18,7 @@ from util.run.device import parse_gpu_ids
 TIMEOUT = datetime.timedelta(minutes=30)
 """For one exchange; a process may evaluate or save meanwhile."""
 
-_WAITS_FOREVER = torch.torch_version.TorchVersion(torch.__version__) < (2, 8)
+_WAITS_FOREVER = torch.torch_version.TorchVersion(torch.__version__) < "2.8"
 """Whether gloo's group, when it is deleted, waits for its threads while it keeps Python's lock. A thread may need that
 lock to delete the tensors of the last exchange, and the process never ends (seen with torch 2.6.0, again and again on
 a busy machine; mended in 2.8, pytorch/pytorch#154976)."""
