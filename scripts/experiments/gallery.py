@@ -5,7 +5,7 @@ failed one is tried again. The data sets are folders in datasets/: facades (pair
 (trainA, trainB, testA, testB) and cifar10 (a folder per class in train and test).
 
 Usage:
-    python scripts/experiments/gallery.py                          # all runs, about an hour and a half on one core
+    python scripts/experiments/gallery.py                          # all runs, under three hours on one core
     python scripts/experiments/gallery.py --runs pix2pix atme      # these two
     python scripts/experiments/gallery.py --dry_run                # what is done, what is left
     python scripts/experiments/gallery.py --pages                  # the pages, from the files of the runs

@@ -200,7 +200,7 @@ def save_curves(run: ComparedRun, file: Path) -> bool:
 
 
 def _draw(axes: Axes, head: str, curves: Mapping[str, Points]) -> None:
-    from matplotlib.ticker import NullFormatter
+    from matplotlib.ticker import MaxNLocator, NullFormatter
 
     single = len(curves) == 1
     for number, (name, points) in enumerate(curves.items()):
@@ -214,10 +214,11 @@ def _draw(axes: Axes, head: str, curves: Mapping[str, Points]) -> None:
         axes.set_yscale("log")
         axes.yaxis.set_minor_formatter(NullFormatter())
     axes.yaxis.set_major_formatter(lambda value, _: tick_label(value))
+    axes.xaxis.set_major_locator(MaxNLocator(4))  # more labels of six digits overlap
     axes.set_title(head, fontsize=10)
     axes.set_xlabel("images seen", fontsize=8)
     axes.tick_params(labelsize=8)
     axes.grid(axis="y", linewidth=0.5, alpha=0.5)
     axes.spines[["right", "top"]].set_visible(False)
     if not single:
-        axes.legend(fontsize=6.5, frameon=False, ncols=1 + (len(curves) > 5))
+        axes.legend(fontsize=6.5, framealpha=0.75, edgecolor="none", ncols=1 + (len(curves) > 5))
