@@ -34,11 +34,11 @@ from torchvision.io import decode_image
 noise = np.random.default_rng(0).integers(1000, 5000, (64, 64))
 ramp = np.linspace(300, 40000, 64 * 64).reshape(64, 64)
 for name, picture in (("noise", noise), ("ramp", ramp)):
-    Path(name).mkdir()
-    Image.fromarray(picture.astype(np.uint16)).save(f"{name}/1.png")
-read = {name: ImagesPathDataset([f"{name}/1.png"])[0] for name in ("noise", "ramp")}
-folder = [np.unique(np.asarray(picture)).tolist() for picture, _ in ImageFolder(".", allow_empty=True)]
-kept = [int(decode_image(f"{name}/1.png").int().max()) for name in ("noise", "ramp")]
+    Path(f"pictures/{name}").mkdir(parents=True)
+    Image.fromarray(picture.astype(np.uint16)).save(f"pictures/{name}/1.png")
+read = {name: ImagesPathDataset([f"pictures/{name}/1.png"])[0] for name in ("noise", "ramp")}
+folder = [np.unique(np.asarray(picture)).tolist() for picture, _ in ImageFolder("pictures")]
+kept = [int(decode_image(f"pictures/{name}/1.png").int().max()) for name in ("noise", "ramp")]
 print("torch-fidelity: the values of the noise", read["noise"].unique().tolist(), "and of the ramp", read["ramp"].unique().tolist())
 print("ImageFolder:", *folder)
 print("largest values by decode_image:", *kept)
