@@ -19,6 +19,7 @@ from options.records import options_of
 from options.schema import OptionError, OptionRecord, arg, specs
 from options.train_options import LoopOptions, log_options
 from scripts.experiments.table import Column
+from util.files import real_path
 from util.metrics import expand
 from util.metrics.measurement import FILE_NAME, Measurement, read_measurements
 from util.registry import unknown
@@ -202,7 +203,7 @@ def differences(asked: Mapping[str, Any], saved: Mapping[str, Any]) -> list[str]
 
 
 def _same_place(a: Any, b: Any) -> bool:
-    return Path(a).resolve() == Path(b).resolve()
+    return real_path(Path(a)) == real_path(Path(b))
 
 
 def _shown(value: Any) -> str:
